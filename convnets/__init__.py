@@ -1,0 +1,1 @@
+"""What the scripts share. The networks themselves stand in the scripts; a reader may skip this folder."""

@@ -1,0 +1,60 @@
+"""Random flips, shifts and zooms of a whole batch at once: NumPy in, NumPy out."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Makes a new, slightly different batch from a batch of images (article: "Use image augmentation").
+
+    zoom: height and width are each scaled by a factor drawn from [1 - zoom, 1 + zoom].
+    shift: the image moves by up to this share of its height and width, in each direction.
+    horizontal_flip: every other image, on average, is mirrored.
+
+    Pixels that come from outside the image repeat its nearest edge pixel; between pixels the
+    value is interpolated linearly.
+    """
+
+    zoom: float = 0.1
+    shift: float = 0.05
+    horizontal_flip: bool = True
+
+    def __call__(self, images, rng):
+        """Augments `images`, (n, height, width, channels) float32, with the `numpy.random.Generator` rng.
+
+        Returns a new array of the same shape and dtype.
+        """
+        n, height, width, channels = images.shape
+        rows = self._resampling_matrices(n, height, rng)
+        columns = self._resampling_matrices(n, width, rng)
+        if self.horizontal_flip:
+            flipped = rng.random(n) < 0.5
+            columns[flipped] = columns[flipped, ::-1]
+        # Zoom and shift act on each axis by itself, so an image is resampled by two small matrix
+        # products, rows @ image @ columns.T, and a batch by two stacks of them.
+        resampled = rows @ images.reshape(n, height, width * channels)
+        sideways = resampled.reshape(n, height, width, channels).transpose(0, 2, 1, 3).reshape(n, width, -1)
+        resampled = (columns @ sideways).reshape(n, width, height, channels)
+        return np.ascontiguousarray(resampled.transpose(0, 2, 1, 3))
+
+    def _resampling_matrices(self, n, size, rng):
+        """Draws n matrices of (size, size): row i holds the weights with which old pixels make up new pixel i."""
+        zoom = rng.uniform(1 - self.zoom, 1 + self.zoom, (n, 1)).astype("float32")
+        shift = rng.uniform(-self.shift, self.shift, (n, 1)).astype("float32") * size
+        pixels = np.arange(size, dtype="float32")
+        middle = (size - 1) / 2
+        source = np.clip(middle + (pixels - middle) * zoom + shift, 0, size - 1)
+        return np.maximum(0, 1 - np.abs(source[:, :, None] - pixels))
+
+
+def preview(dataset, augment, *, seed, images=8, versions=5):
+    """Picks random training images and augments each of them several times.
+
+    Returns (originals (images, h, w, c), augmented (images, versions, h, w, c)), float32 in [0, 1].
+    """
+    rng = np.random.default_rng(seed)
+    chosen = dataset.x_train[rng.choice(len(dataset.x_train), images, replace=False)]
+    originals = np.divide(chosen, 255, dtype="float32")
+    return originals, np.stack([augment(originals, rng) for _ in range(versions)], axis=1)

@@ -1,0 +1,316 @@
+"""What is in models/: a run's folder, written whole or not at all, and read with suspicion.
+
+    models/NAME/architecture.json        the network, as Keras's own JSON
+    models/NAME/run.json                 what made it: dataset, class names, options, versions, hardware
+    models/NAME/history.csv              a line an epoch
+    models/NAME/training_curves.png
+    models/NAME/epoch-0050.weights.h5    weights and optimizer state, as Keras's own weights file
+    models/NAME/epoch-0050.json          the record that makes these weights a checkpoint: their SHA-256,
+                                         the state that Keras leaves out, and the history so far
+
+A checkpoint exists once its record does, and is sound when its weights have the recorded checksum.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from convnets.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """The state of a training after `epoch` whole epochs.
+
+    run: what made it (dataset, class_names, options, sessions ...), the contents of run.json.
+    history: list of dicts, one an epoch.
+    seed_generators: the state of each random generator in the network, in the network's order.
+    """
+
+    folder: Path
+    epoch: int
+    weights_sha256: str
+    run: dict
+    history: list
+    seed_generators: list
+
+    @property
+    def weights_path(self):
+        return self.folder / f"epoch-{self.epoch:04d}.weights.h5"
+
+    @property
+    def record_path(self):
+        return self.folder / f"epoch-{self.epoch:04d}.json"
+
+    @property
+    def best_epoch(self):
+        """The epoch with the best test accuracy so far (to know, not to choose by)."""
+        return max(self.history, key=lambda row: row["val_accuracy"])["epoch"]
+
+
+# ---------------------------------------------------------------- writing
+
+
+@contextlib.contextmanager
+def written_whole(path):
+    """Gives a temporary path beside `path` to write to; afterwards `path` is complete, or as it was before.
+
+    That holds for a killed process, a full disk and a power cut alike. Raises UserError when the
+    system refuses to write.
+    """
+    path = Path(path)
+    # Keras insists on the ending .weights.h5, so the mark of an unfinished file stands in front.
+    partial = path.with_name(f".partial-{path.name}")
+    try:
+        yield partial
+        with open(partial, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+        if os.name == "posix":
+            folder = os.open(path.parent, os.O_RDONLY)
+            os.fsync(folder)
+            os.close(folder)
+    except OSError as error:
+        raise UserError(
+            f"can't write {path} ({one_line(error.strerror or error)}); what was saved before is kept: "
+            "free some space, or see to the permissions, and run the same command again"
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def write_text(path, text):
+    with written_whole(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def write_json(path, value):
+    write_text(path, json.dumps(value, indent=1) + "\n")
+
+
+def save(folder, model, *, run, history):
+    """Saves the state after the last epoch in `history` and returns it as a Checkpoint.
+
+    Raises UserError when the weights are not finite or can't be written; older checkpoints are
+    untouched then. Afterwards the folder keeps the newest two checkpoints and the best one.
+    """
+    if not all(np.isfinite(weight).all() for weight in model.get_weights()):
+        raise UserError("the network's weights are no longer finite numbers; they are not saved")
+    epoch = history[-1]["epoch"]
+    checkpoint = Checkpoint(Path(folder), epoch, "", run, history, [seed.tolist() for seed in _seeds(model)])
+    with written_whole(checkpoint.weights_path) as partial:
+        try:
+            model.save_weights(partial)
+        except (RuntimeError, ValueError) as error:  # some of h5py's words for a full disk
+            raise OSError(one_line(error)) from error
+    checkpoint = dataclasses.replace(checkpoint, weights_sha256=fingerprint(checkpoint.weights_path))
+    _write_record(checkpoint)
+    _prune(checkpoint)
+    return checkpoint
+
+
+def _write_record(checkpoint):
+    record = dataclasses.asdict(checkpoint)
+    del record["folder"]
+    write_json(checkpoint.record_path, record)
+
+
+def _prune(newest):
+    epochs = sorted(_epochs(newest.folder))
+    keep = {*epochs[-2:], newest.best_epoch}
+    for epoch in set(epochs) - keep:
+        # The record goes first: weights without a record are no checkpoint, so no moment shows a broken one.
+        old = dataclasses.replace(newest, epoch=epoch)
+        old.record_path.unlink(missing_ok=True)
+        old.weights_path.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder):
+    """Removes what a killed process left half-written in a run's folder."""
+    for partial in Path(folder).glob(".partial-*"):
+        partial.unlink(missing_ok=True)
+
+
+def stash(folder, target):
+    """Copies a run to the new folder `target` without what only further training needs, the optimizer's state."""
+    model = load_model(folder)
+    checkpoint, _ = newest(folder)
+    target = Path(target)
+    target.mkdir(parents=True)
+    for name in ("architecture.json", "run.json", "history.csv"):
+        shutil.copy(Path(folder) / name, target)
+    checkpoint = dataclasses.replace(checkpoint, folder=target)
+    model.save_weights(checkpoint.weights_path)
+    _write_record(dataclasses.replace(checkpoint, weights_sha256=fingerprint(checkpoint.weights_path)))
+
+
+def set_aside(folder):
+    """Renames a run's folder to NAME-old-1, or the next free number, and returns the new path."""
+    folder = Path(folder)
+    number = 1
+    while (aside := folder.with_name(f"{folder.name}-old-{number}")).exists():
+        number += 1
+    folder.rename(aside)
+    return aside
+
+
+# ---------------------------------------------------------------- reading
+
+
+def newest(folder):
+    """Finds the newest sound checkpoint of a run.
+
+    Returns (Checkpoint, or None if there is none; a list of one-line descriptions of newer, damaged ones).
+    """
+    damaged = []
+    for epoch in sorted(_epochs(folder), reverse=True):
+        try:
+            return _read(Path(folder), epoch), damaged
+        except UserError as error:
+            damaged.append(str(error))
+    return None, damaged
+
+
+def load_model(path):
+    """Loads a run's network with its newest sound weights, ready to predict.
+
+    path: a run's folder, models/NAME or models/stashed/NAME.
+    Returns a keras.Model that takes float32 pixels in [0, 1], (n, height, width, channels), and returns
+    class probabilities, (n, classes). Raises UserError when the folder holds no complete run.
+    """
+    import keras
+
+    folder = Path(path)
+    architecture = folder / "architecture.json"
+    if not architecture.is_file():
+        raise UserError(f"{folder} holds no trained network (no architecture.json in it): train one, or name another")
+    checkpoint, damaged = newest(folder)
+    if checkpoint is None:
+        raise UserError("; ".join(damaged) or f"{folder} holds no checkpoint yet: its first epoch was not finished")
+    try:
+        model = keras.models.model_from_json(architecture.read_text(encoding="utf-8"))
+    except (ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{architecture} is damaged ({one_line(error)}): train anew with --fresh") from error
+    model.load_weights(checkpoint.weights_path)
+    return model
+
+
+def load_weights(model, path):
+    """Loads a weights file into `model`: Keras 3's .weights.h5, or the .h5 that Keras 1 and 2 saved.
+
+    The file's contents decide which of the two it is, not its name. Raises UserError when it is
+    neither, or doesn't fit the network.
+    """
+    path = Path(path)
+    try:
+        with h5py.File(path, "r") as file:
+            _refuse_links(file, path)
+            is_keras_2 = "layer_names" in file.attrs or "model_weights" in file
+    except OSError as error:
+        reason = "there is no such file" if not path.exists() else "it is damaged or no HDF5 file"
+        raise UserError(f"can't read weights from {path}: {reason}") from error
+    with tempfile.TemporaryDirectory() as folder:
+        # Keras chooses its reader by the name alone, so the file gets the name that it should have.
+        named = shutil.copy(path, Path(folder) / ("keras_2.h5" if is_keras_2 else "keras_3.weights.h5"))
+        try:
+            model.load_weights(named)
+        except (ValueError, KeyError) as error:
+            reason = one_line(error).split(" Target variable:")[0].split(" List of objects")[0]
+            raise UserError(f"{path} does not fit this network: {reason}") from error
+
+
+def _refuse_links(group, path):
+    """A weights file holds numbers. One that points to other files would make h5py read those."""
+    for name in group:
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            raise UserError(f"{path} is refused: its entry {name} is a link, which no weights file needs")
+        entry = group[name]
+        if isinstance(entry, h5py.Group):
+            _refuse_links(entry, path)
+        elif entry.external or entry.is_virtual:
+            raise UserError(f"{path} is refused: the numbers of its entry {name} are in another file")
+
+
+def restore(model, checkpoint):
+    """Puts a compiled `model` into the state that `checkpoint` recorded, optimizer and random generators included."""
+    model.optimizer.build(model.trainable_variables)
+    with h5py.File(checkpoint.weights_path, "r") as file:
+        saved = len(file.get("optimizer/vars", ()))
+    if saved != len(model.optimizer.variables):  # Keras itself would only warn, and go on with an empty optimizer
+        raise UserError(
+            f"{checkpoint.weights_path} holds {saved} optimizer variables, not {len(model.optimizer.variables)}: "
+            "it can be looked at but not trained further; --fresh starts anew"
+        )
+    model.load_weights(checkpoint.weights_path)
+    for variable, value in zip(_seed_variables(model), checkpoint.seed_generators, strict=True):
+        variable.assign(np.asarray(value, dtype=variable.dtype))
+
+
+def architecture_differences(folder, model):
+    """Describes, a line each, in what the network saved in `folder` differs from `model`."""
+    path = Path(folder) / "architecture.json"
+    try:
+        saved = json.loads(path.read_text(encoding="utf-8"))["config"]["layers"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return []  # it is written anew, and the weights can only be loaded into a network of the same shape
+    layers = json.loads(model.to_json())["config"]["layers"]
+    if len(saved) != len(layers):
+        return [f"the network had {len(saved)} layers, now {len(layers)}"]
+    return [
+        f"layer {number} ({new['class_name']}): {name} was {old['config'].get(name)}, now {value}"
+        for number, (old, new) in enumerate(zip(saved, layers, strict=True))
+        for name, value in {"class_name": new["class_name"], **new["config"]}.items()
+        if name != "name" and {"class_name": old["class_name"], **old["config"]}.get(name) != value
+    ]
+
+
+def _read(folder, epoch):
+    path = folder / f"epoch-{epoch:04d}.json"
+    try:
+        checkpoint = Checkpoint(folder=folder, **json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{path} is damaged ({one_line(error)})") from error
+    if not checkpoint.weights_path.is_file():
+        raise UserError(f"{checkpoint.weights_path} is missing")
+    if fingerprint(checkpoint.weights_path) != checkpoint.weights_sha256:
+        raise UserError(f"{checkpoint.weights_path} is damaged (its checksum is not the recorded one)")
+    return checkpoint
+
+
+def _epochs(folder):
+    return [int(path.stem.removeprefix("epoch-")) for path in Path(folder).glob("epoch-[0-9][0-9][0-9][0-9]*.json")]
+
+
+def _seed_variables(model):
+    """The random generators' states: the variables that Keras does not count, and does not save, as weights."""
+    weights = {id(weight) for weight in model.weights}
+    return [variable for variable in model.variables if id(variable) not in weights]
+
+
+def _seeds(model):
+    import keras
+
+    return [keras.ops.convert_to_numpy(variable) for variable in _seed_variables(model)]
+
+
+def fingerprint(path):
+    """The SHA-256 of a file."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"can't read {path}: {error.strerror}") from error
+
+
+def one_line(error):
+    """An error's text without its line breaks, and not too long."""
+    return " ".join(str(error).split())[:200] or type(error).__name__

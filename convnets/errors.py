@@ -1,0 +1,13 @@
+"""The two ways in which a script ends early."""
+
+
+class UserError(Exception):
+    """Something the reader can mend. Its text is one line: what is wrong, and what to do. Exit code 2."""
+
+
+class Stopped(Exception):
+    """The reader, or the system, asked a training to stop. `exit_code` is 130 (Ctrl-C) or 143 (SIGTERM)."""
+
+    def __init__(self, message, exit_code):
+        super().__init__(message)
+        self.exit_code = exit_code

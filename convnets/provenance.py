@@ -1,0 +1,37 @@
+"""On what a training ran: kept with each run, so that a number can be traced to where it came from."""
+
+import datetime
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+
+import keras
+
+
+def describe(**more):
+    """Returns a dict of the date, software versions and hardware of this process, for JSON, with `more` in front."""
+    packages = ["keras", keras.backend.backend(), "numpy"]
+    return {
+        **more,
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "device": device(),
+        "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        "versions": {name: metadata.version(name) for name in packages},
+    }
+
+
+def device():
+    """Names the device that Keras computes on: the first GPU it sees, else the processor and its number of cores."""
+    gpus = keras.distribution.list_devices("gpu")
+    if gpus:
+        return f"GPU {gpus[0]} ({keras.backend.backend()})"
+    return f"CPU, {os.cpu_count()} cores: {_processor()}"
+
+
+def _processor():
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):  # not Linux, or a processor that doesn't name itself there
+        return platform.processor() or platform.machine()

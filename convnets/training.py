@@ -1,0 +1,323 @@
+"""`model.fit` that can be stopped at any moment and goes on later as if nothing had happened."""
+
+import contextlib
+import importlib.util
+import json
+import math
+import signal
+import threading
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+from filelock import FileLock, Timeout
+
+from convnets import checkpoints, figures, provenance
+from convnets.errors import Stopped, UserError
+
+
+class TrainingBatches(keras.utils.PyDataset):
+    """The batches of all epochs from `first_epoch` on, one endless stream.
+
+    Batch number i depends on (seed, first_epoch, i) alone, never on what was drawn before: this is
+    what makes a resumed training see the same images as one that was never interrupted.
+
+    images: (n, height, width, channels) uint8. labels: (n, classes) float32, one-hot.
+    Each item is (float32 pixels in [0, 1], labels), shuffled, then augmented where `augment` is given.
+    """
+
+    num_batches = None
+
+    def __init__(self, images, labels, *, batch_size, seed, first_epoch, augment=None):
+        super().__init__()
+        self.images, self.labels = images, labels
+        self.batch_size, self.seed, self.first_epoch, self.augment = batch_size, seed, first_epoch, augment
+        self.batches_per_epoch = math.ceil(len(images) / batch_size)
+        self._epoch_in_order = None
+
+    def __getitem__(self, index):
+        epoch, batch = divmod(index, self.batches_per_epoch)
+        epoch += self.first_epoch
+        if epoch != self._epoch_in_order:
+            self._order = np.random.default_rng((self.seed, epoch)).permutation(len(self.images))
+            self._epoch_in_order = epoch
+        chosen = self._order[batch * self.batch_size : (batch + 1) * self.batch_size]
+        pixels = scale_pixels(self.images[chosen])
+        if self.augment is not None:
+            pixels = self.augment(pixels, np.random.default_rng((self.seed, epoch, batch)))
+        return pixels, self.labels[chosen]
+
+
+class TestBatches(keras.utils.PyDataset):
+    """The images in their order, float32 only a batch at a time; arguments as for TrainingBatches."""
+
+    def __init__(self, images, labels, *, batch_size=500):
+        super().__init__()
+        self.images, self.labels, self.batch_size = images, labels, batch_size
+
+    @property
+    def num_batches(self):
+        return math.ceil(len(self.images) / self.batch_size)
+
+    def __getitem__(self, index):
+        batch = slice(index * self.batch_size, (index + 1) * self.batch_size)
+        return scale_pixels(self.images[batch]), self.labels[batch]
+
+
+def duration(seconds):
+    """Seconds in words: "40 seconds", "13 minutes"."""
+    return f"{seconds:.0f} seconds" if seconds < 90 else f"{seconds / 60:.0f} minutes"
+
+
+def scale_pixels(images):
+    """uint8 pixels, 0 to 255, as float32 in [0, 1]."""
+    return np.divide(images, 255, dtype="float32")
+
+
+def describe(dataset):
+    """Prints what a training will run on: the data and the device."""
+    sizes = f"{len(dataset.x_train)} training and {len(dataset.x_test)} test images"
+    print(f"Data: {dataset.name} from {dataset.source}, {sizes}")
+    print(f"Device: {provenance.device()}, Keras {keras.__version__} on {keras.backend.backend()}")
+
+
+def report(history, run_dir):
+    """Prints what came out of a training, and where it is."""
+    last = history.iloc[-1]
+    print(
+        f"Test accuracy {last['val_accuracy']:.2%}, test loss {last['val_loss']:.4f} "
+        f"after {len(history)} epochs, {duration(history['seconds'].sum())} of training."
+    )
+    print(f"Weights, history and curves are in {run_dir}")
+
+
+def train(
+    model,
+    dataset,
+    run_dir,
+    *,
+    epochs,
+    batch_size=128,
+    seed=1337,
+    augment=None,
+    initial_weights=None,
+    fresh=False,
+    tensorboard=False,
+    verbose=2,
+):
+    """Trains a compiled `model` until it has seen `epochs` epochs in all, going on from what `run_dir` holds.
+
+    model: takes (n, height, width, channels) float32 pixels in [0, 1], returns class probabilities.
+    dataset: a datasets.Dataset.
+    augment: a function (images, numpy.random.Generator) -> images; its repr goes on record.
+    initial_weights: a weights file to start from.
+    fresh: set the run that is in run_dir aside and start anew.
+    verbose: 0 silent, 1 a progress bar, 2 a line an epoch.
+
+    Returns the history, a pandas.DataFrame, one row an epoch: epoch (from 1), loss and accuracy (of the
+    training images, while they were trained on), val_loss and val_accuracy (of the test images), seconds.
+    Afterwards the model has the run's newest weights.
+
+    Raises UserError when the run was made with other options, is in use or damaged, can't be written,
+    or when its loss stops being a number; Stopped after Ctrl-C or SIGTERM. Whatever ends it, at most
+    the epoch in progress is lost.
+    """
+    run_dir = Path(run_dir)
+    say = print if verbose else lambda *_: None
+    run = {
+        "dataset": dataset.name,
+        "class_names": list(dataset.class_names),
+        "options": {
+            "dataset": dataset.name,
+            "seed": seed,
+            "batch_size": batch_size,
+            "optimizer": _settings(model.optimizer),
+            "augmentation": repr(augment) if augment else None,
+            "initial_weights": checkpoints.fingerprint(initial_weights) if initial_weights else None,
+        },
+        "sessions": [],
+    }
+    with _locked(run_dir):
+        if fresh and run_dir.exists():
+            say(f"The old run is kept in {checkpoints.set_aside(run_dir)}.")
+        run_dir.mkdir(exist_ok=True)
+        checkpoint = _newest_checkpoint(run_dir, say)
+        history = checkpoint.history if checkpoint else []
+        if checkpoint:
+            _refuse_contradictions(run_dir, checkpoint.run, run, model)
+            run = checkpoint.run
+            checkpoints.restore(model, checkpoint)
+            say(f"Going on after epoch {checkpoint.epoch} from {checkpoint.weights_path}.")
+        elif initial_weights:
+            checkpoints.load_weights(model, initial_weights)
+        if len(history) >= epochs:
+            say(
+                f"This run is finished, it has {len(history)} epochs. "
+                f"To train longer: --epochs {len(history) + epochs}. To start anew: --fresh."
+            )
+            return pd.DataFrame(history)
+        run = {**run, "sessions": [*run["sessions"], provenance.describe(first_epoch=len(history) + 1)]}
+        checkpoints.write_text(run_dir / "architecture.json", model.to_json(indent=1))
+        checkpoints.write_json(run_dir / "run.json", run)
+
+        y_train, y_test = (
+            keras.utils.to_categorical(y, dataset.num_classes) for y in (dataset.y_train, dataset.y_test)
+        )
+        batches = TrainingBatches(
+            dataset.x_train, y_train, batch_size=batch_size, seed=seed, first_epoch=len(history), augment=augment
+        )
+        keeper = _CheckpointEveryEpoch(run_dir, run, history, epochs, say)
+        with keeper.stop_signals():
+            model.fit(
+                batches,
+                steps_per_epoch=batches.batches_per_epoch,
+                shuffle=False,  # the batches come shuffled
+                initial_epoch=len(history),
+                epochs=epochs,
+                validation_data=TestBatches(dataset.x_test, y_test),
+                callbacks=_callbacks(keeper, run_dir, verbose, tensorboard),
+                verbose=verbose,
+            )
+        return pd.DataFrame(history)
+
+
+def _callbacks(keeper, run_dir, verbose, tensorboard):
+    # Keras's progress bar would come last; put first, its line for the epoch is complete before the keeper's.
+    callbacks = [keras.callbacks.ProgbarLogger()] if verbose else []
+    if tensorboard:
+        if importlib.util.find_spec("tensorboard") is None:
+            raise UserError("--tensorboard needs a package that is not installed: pip install tensorboard")
+        callbacks.append(keras.callbacks.TensorBoard(run_dir / "tensorboard"))
+    return [*callbacks, keeper]
+
+
+@contextlib.contextmanager
+def _locked(run_dir):
+    """Keeps other processes out of a run. The system frees the lock of a process that dies."""
+    # Beside the run's folder, not in it: --fresh renames the folder.
+    lock = FileLock(run_dir.with_name(f".{run_dir.name}.lock"), blocking=False)
+    try:
+        run_dir.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise UserError(
+            f"another process is training in {run_dir}: wait for it, stop it, or name another run with --run"
+        ) from None
+    except OSError as error:
+        raise UserError(
+            f"can't write to {run_dir.parent} ({error.strerror}): name another folder with --run"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _newest_checkpoint(run_dir, say):
+    checkpoints.remove_leftovers(run_dir)
+    checkpoint, damaged = checkpoints.newest(run_dir)
+    if checkpoint is None and damaged:
+        raise UserError(
+            f"no sound checkpoint is left in {run_dir} ({'; '.join(damaged)}): "
+            "--fresh starts anew and keeps these files"
+        )
+    for description in damaged:
+        say(f"Passed over: {description}.")
+    return checkpoint
+
+
+def _refuse_contradictions(run_dir, old, new, model):
+    before, now = _flat(old["options"]), _flat(new["options"])
+    differences = [
+        f"{name} was {before.get(name)}, now {now.get(name)}"
+        for name in {**before, **now}
+        if before.get(name) != now.get(name)
+    ]
+    differences += checkpoints.architecture_differences(run_dir, model)
+    if differences:
+        raise UserError(
+            f"{run_dir} was trained otherwise ({'; '.join(differences)}): "
+            "use the same options, name another run with --run, or start anew with --fresh"
+        )
+
+
+def _flat(options):
+    """{"seed": 1, "optimizer": {"name": "adam"}} becomes {"seed": 1, "optimizer name": "adam"}."""
+    flat = {}
+    for name, value in options.items():
+        if isinstance(value, dict):
+            flat |= {f"{name} {key}".replace("_", " "): v for key, v in value.items()}
+        else:
+            flat[name.replace("_", " ")] = value
+    return flat
+
+
+def _settings(optimizer):
+    """An optimizer's name and hyperparameters, as they come back from JSON, so that they can be compared."""
+    return json.loads(json.dumps(keras.optimizers.serialize(optimizer)["config"], default=float))
+
+
+class _CheckpointEveryEpoch(keras.callbacks.Callback):
+    """Saves the run after each epoch, and ends it when asked to or when the loss is no longer a number."""
+
+    def __init__(self, run_dir, run, history, epochs, say):
+        super().__init__()
+        self.run_dir, self.run, self.history, self.epochs, self.say = run_dir, run, history, epochs, say
+        self.caught_signal = None
+
+    @contextlib.contextmanager
+    def stop_signals(self):
+        """Within this block Ctrl-C and SIGTERM end the training after the batch in progress, never amid a write."""
+
+        def remember(number, frame):
+            if self.caught_signal is not None:  # asked twice: at once
+                raise KeyboardInterrupt
+            self.caught_signal = number
+
+        if threading.current_thread() is not threading.main_thread():  # only the main thread may catch signals
+            yield
+            return
+        before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._started = time.perf_counter()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._stop_if_asked()
+        self._refuse_nan(logs)
+
+    def on_test_batch_end(self, batch, logs=None):
+        self._stop_if_asked()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._refuse_nan(logs)
+        seconds = time.perf_counter() - self._started
+        self.history.append({"epoch": epoch + 1, **logs, "seconds": round(seconds, 3)})
+        checkpoints.save(self.run_dir, self.model, run=self.run, history=self.history)
+        history = pd.DataFrame(self.history)
+        checkpoints.write_text(self.run_dir / "history.csv", history.to_csv(index=False))
+        with checkpoints.written_whole(self.run_dir / "training_curves.png") as partial:
+            figures.training_curves(history, partial, title=self.run_dir.name)
+        seconds_left = history["seconds"].tail(5).median() * (self.epochs - epoch - 1)
+        if seconds_left:
+            self.say(f"Saved; about {duration(seconds_left)} left.")
+        self._stop_if_asked()
+
+    def _saved(self):
+        done = self.history[-1]["epoch"] if self.history else 0
+        return f"epoch {done} is saved in {self.run_dir}" if done else "no epoch was finished yet, so nothing is saved"
+
+    def _stop_if_asked(self):
+        if self.caught_signal is not None:
+            raise Stopped(f"Stopped; {self._saved()}.", 128 + self.caught_signal)
+
+    def _refuse_nan(self, logs):
+        if not all(math.isfinite(value) for value in logs.values()):
+            raise UserError(f"the loss is no longer a number; {self._saved()}. Start anew with a smaller learning rate")

@@ -1,0 +1,72 @@
+"""Datasets and networks for the tests: tiny ones that are made here, and the real ones where they are."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from convnets import datasets
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch, request):
+    """A test never depends on the internet: a download is an error unless the test brings its own server."""
+    for name in ("CIFAR10_ARCHIVE", "MNIST_FILE"):
+        nowhere = getattr(datasets, name).__class__(getattr(datasets, name).filename, "0" * 64, ())
+        monkeypatch.setattr(datasets, name, nowhere)
+
+
+@pytest.fixture
+def real_dataset():
+    """A function that loads the real "cifar10" or "mnist", or skips the test where it is not on this machine."""
+
+    def load(name):
+        try:
+            return datasets.load(name)
+        except datasets.downloads.Unreachable:
+            return pytest.skip(f"{name} is not in {datasets._folders(None)[0]}")
+
+    return load
+
+
+@pytest.fixture
+def tiny_dataset():
+    """40 training and 20 test images, 8x8 grey, of two classes: bright at the top, or at the bottom."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 2
+    images = rng.integers(0, 100, (60, 8, 8, 1), dtype="uint8")
+    images[labels == 0, :4] += 100
+    images[labels == 1, 4:] += 100
+    return datasets.Dataset("tiny", ("top", "bottom"), images[:40], labels[:40], images[40:], labels[40:], "the tests")
+
+
+@pytest.fixture
+def build_tiny_model():
+    """A function that makes a compiled network for tiny_dataset, with dropout, the same each time."""
+    import keras
+    from keras import layers
+
+    def build(*, filters=4, learning_rate=0.01):
+        keras.utils.set_random_seed(1)
+        model = keras.Sequential(
+            [
+                keras.Input((8, 8, 1)),
+                layers.Conv2D(filters, 3, activation="relu", name="conv1"),
+                layers.Dropout(0.25),
+                layers.Flatten(),
+                layers.Dense(32, activation="relu", name="fc1"),
+                layers.Dropout(0.5),
+                layers.Dense(2, activation="softmax", name="fc2"),
+            ]
+        )
+        model.compile(
+            loss="categorical_crossentropy", optimizer=keras.optimizers.Adam(learning_rate), metrics=["accuracy"]
+        )
+        return model
+
+    return build
