@@ -106,6 +106,9 @@ class _PatientProgress(tqdm):
         super().__init__(unit="B", unit_scale=True, ncols=79)
         self._is_last = is_last
 
+    def __bool__(self):
+        return True  # pooch asks before there is a total, where tqdm raises an error
+
     def update(self, n=1):
         elapsed = self.format_dict["elapsed"]
         if not self._is_last and elapsed > PATIENCE_SECONDS and self.n < SLOWEST_BYTES_A_SECOND * elapsed:

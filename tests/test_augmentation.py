@@ -3,7 +3,7 @@ import pytest
 
 from convnets.augmentation import Augmentation, preview
 
-NOTHING = dict(zoom=0, shift=0, horizontal_flip=False)
+NOTHING = {"zoom": 0, "shift": 0, "horizontal_flip": False}
 
 
 @pytest.fixture

@@ -1,0 +1,163 @@
+import contextlib
+import hashlib
+import http.server
+import socket
+import threading
+import time
+
+import pytest
+
+from convnets import downloads
+from convnets.errors import UserError
+
+CONTENT = bytes(range(256)) * 2000
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """A host whose behaviour is in the path that is asked for."""
+
+    def do_GET(self):
+        self.server.requests.append(self.path)
+        getattr(self, self.path.strip("/").replace("-", "_"))()
+
+    def reply(self, content, *, status=200, promised=None, location=None):
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content) if promised is None else promised))
+        if location:
+            self.send_header("Location", location)
+        self.end_headers()
+        with contextlib.suppress(ConnectionError):  # whoever only knocks hangs up early
+            self.wfile.write(content)
+
+    def sound(self):
+        self.reply(CONTENT)
+
+    def missing(self):
+        self.reply(b"not here", status=404)
+
+    def out_of_order(self):
+        self.reply(b"try later", status=503)
+
+    def wrong(self):
+        self.reply(b"<html>log in to this network first</html>")
+
+    def cut_off(self):
+        self.reply(CONTENT[:1000], promised=len(CONTENT))
+        self.close_connection = True
+
+    def cut_off_once(self):
+        if self.server.requests.count("/cut-off-once") <= 2:  # the knock, then the first download
+            self.cut_off()
+        else:
+            self.sound()
+
+    def moved(self):
+        self.reply(b"", status=302, location="/sound")
+
+    def moved_in_a_circle(self):
+        self.reply(b"", status=302, location="/moved-in-a-circle")
+
+    def silent(self):
+        self.server.closing.wait(20)
+
+    def stalled(self):
+        self.reply(CONTENT[:1000], promised=len(CONTENT))
+        self.server.closing.wait(20)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def host(monkeypatch):
+    monkeypatch.setattr(downloads, "CONNECT_SECONDS", 1)
+    monkeypatch.setattr(downloads, "STALLED_SECONDS", 1)
+    monkeypatch.setattr(time, "sleep", lambda _: None)  # pooch's pause before a second try
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    server.requests, server.closing = [], threading.Event()
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield server
+    server.closing.set()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def offer(host, *paths):
+    address = f"http://127.0.0.1:{host.server_port}"
+    return downloads.Download("data.bin", hashlib.sha256(CONTENT).hexdigest(), tuple(f"{address}/{p}" for p in paths))
+
+
+@pytest.mark.parametrize(
+    ("paths", "answered"),
+    [
+        (["sound", "missing"], "/sound"),
+        (["moved"], "/sound"),
+        (["missing", "sound"], "/sound"),
+        (["out-of-order", "sound"], "/sound"),
+        (["wrong", "sound"], "/sound"),
+        (["cut-off", "sound"], "/sound"),
+        (["moved-in-a-circle", "sound"], "/sound"),
+        (["silent", "sound"], "/sound"),
+        (["stalled", "sound"], "/sound"),
+        (["cut-off-once"], "/cut-off-once"),
+    ],
+)
+def test_the_first_host_that_really_delivers_is_taken(paths, answered, host, tmp_path):
+    downloads.fetch(offer(host, *paths), tmp_path / "new" / "folder")
+    assert (tmp_path / "new" / "folder" / "data.bin").read_bytes() == CONTENT
+    assert [path.name for path in (tmp_path / "new" / "folder").iterdir()] == ["data.bin"]
+    assert host.requests[-1] == answered
+
+
+def test_the_official_host_is_asked_first_and_the_mirror_not_at_all(host, tmp_path):
+    downloads.fetch(offer(host, "sound", "missing"), tmp_path)
+    assert set(host.requests) == {"/sound"}
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("missing", "answers 404"),
+        ("out-of-order", "answers 503"),
+        ("wrong", "wrong checksum"),
+        ("cut-off", "broke off"),
+        ("silent", "does not answer"),
+    ],
+)
+def test_no_host_delivers(path, reason, host, tmp_path):
+    with pytest.raises(downloads.Unreachable, match=rf"can't download data.bin \(127.0.0.1: .*{reason}"):
+        downloads.fetch(offer(host, path), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nobody_listens(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}/sound"
+        with pytest.raises(downloads.Unreachable, match="can't be reached"):
+            downloads.fetch(downloads.Download("data.bin", "0" * 64, (url,)), tmp_path)
+
+
+def test_a_far_too_slow_host_is_given_up_for_the_next_but_the_last_is_not(host, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(downloads, "PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(downloads, "SLOWEST_BYTES_A_SECOND", float("inf"))
+    downloads.fetch(offer(host, "moved", "sound"), tmp_path)
+    assert (tmp_path / "data.bin").read_bytes() == CONTENT
+    assert host.requests[-2:] == ["/sound", "/sound"]  # knock and download at the second host
+    assert capsys.readouterr().out.count("Downloading data.bin") == 2
+
+
+def test_dead_hosts_cost_at_most_15_seconds():
+    """Three hosts that never answer: each may take only as long as the knock at its door."""
+    from convnets import datasets
+
+    assert len(datasets.CIFAR10_ARCHIVE.urls) * downloads.CONNECT_SECONDS <= 15
+
+
+def test_a_folder_that_can_not_be_written_to(host, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"can't write to .*file.*--data-dir"):
+        downloads.fetch(offer(host, "sound"), tmp_path / "file")
