@@ -14,10 +14,12 @@ A checkpoint exists once its record does, and is sound when its weights have the
 import contextlib
 import dataclasses
 import hashlib
+import io
 import json
 import os
 import shutil
 import tempfile
+import warnings
 from pathlib import Path
 
 import h5py
@@ -59,28 +61,27 @@ class Checkpoint:
 # ---------------------------------------------------------------- writing
 
 
-@contextlib.contextmanager
-def written_whole(path):
-    """Gives a temporary path beside `path` to write to; afterwards `path` is complete, or as it was before.
+def write(path, content):
+    """Writes text or bytes to a file that afterwards holds all of it, or, if anything goes wrong, what it held before.
 
-    That holds for a killed process, a full disk and a power cut alike. Raises UserError when the
+    That is so for a killed process, a full disk and a power cut alike. Raises UserError when the
     system refuses to write.
     """
     path = Path(path)
-    # Keras insists on the ending .weights.h5, so the mark of an unfinished file stands in front.
     partial = path.with_name(f".partial-{path.name}")
     try:
-        yield partial
-        with open(partial, "rb+") as file:
+        with open(partial, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
-        if os.name == "posix":
+        if os.name == "posix":  # there the new name is safe only once its folder is
             folder = os.open(path.parent, os.O_RDONLY)
             os.fsync(folder)
             os.close(folder)
     except OSError as error:
         raise UserError(
-            f"can't write {path} ({one_line(error.strerror or error)}); what was saved before is kept: "
+            f"can't write {path} ({error.strerror}); what was saved before is kept: "
             "free some space, or see to the permissions, and run the same command again"
         ) from error
     finally:
@@ -88,13 +89,22 @@ def written_whole(path):
             partial.unlink(missing_ok=True)
 
 
-def write_text(path, text):
-    with written_whole(path) as partial:
-        partial.write_text(text, encoding="utf-8")
-
-
 def write_json(path, value):
-    write_text(path, json.dumps(value, indent=1) + "\n")
+    write(path, json.dumps(value, indent=1) + "\n")
+
+
+class _WeightsInMemory(io.BytesIO):
+    """Where Keras writes its weights file, since the HDF5 library can crash on a full disk; Keras looks at the name."""
+
+    def __str__(self):
+        return "memory.weights.h5"
+
+
+def architecture(model):
+    """The network as Keras's JSON describes it, without how it was compiled."""
+    description = json.loads(model.to_json())
+    description.pop("compile_config", None)
+    return description
 
 
 def save(folder, model, *, run, history):
@@ -104,24 +114,31 @@ def save(folder, model, *, run, history):
     untouched then. Afterwards the folder keeps the newest two checkpoints and the best one.
     """
     if not all(np.isfinite(weight).all() for weight in model.get_weights()):
-        raise UserError("the network's weights are no longer finite numbers; they are not saved")
-    epoch = history[-1]["epoch"]
-    checkpoint = Checkpoint(Path(folder), epoch, "", run, history, [seed.tolist() for seed in _seeds(model)])
-    with written_whole(checkpoint.weights_path) as partial:
-        try:
-            model.save_weights(partial)
-        except (RuntimeError, ValueError) as error:  # some of h5py's words for a full disk
-            raise OSError(one_line(error)) from error
-    checkpoint = dataclasses.replace(checkpoint, weights_sha256=fingerprint(checkpoint.weights_path))
-    _write_record(checkpoint)
-    _prune(checkpoint)
-    return checkpoint
+        raise UserError(
+            f"the network's weights are no longer finite numbers and are not saved; {folder} keeps "
+            "what it had: start anew with a smaller learning rate"
+        )
+    checkpoint = Checkpoint(
+        folder=Path(folder),
+        epoch=history[-1]["epoch"],
+        weights_sha256="",
+        run=run,
+        history=history,
+        seed_generators=[variable.numpy().tolist() for variable in _seed_variables(model)],
+    )
+    return _write(checkpoint, model)
 
 
-def _write_record(checkpoint):
+def _write(checkpoint, model):
+    content = _WeightsInMemory()
+    model.save_weights(content)
+    checkpoint = dataclasses.replace(checkpoint, weights_sha256=hashlib.sha256(content.getbuffer()).hexdigest())
+    write(checkpoint.weights_path, content.getbuffer())
     record = dataclasses.asdict(checkpoint)
     del record["folder"]
     write_json(checkpoint.record_path, record)
+    _prune(checkpoint)
+    return checkpoint
 
 
 def _prune(newest):
@@ -148,9 +165,7 @@ def stash(folder, target):
     target.mkdir(parents=True)
     for name in ("architecture.json", "run.json", "history.csv"):
         shutil.copy(Path(folder) / name, target)
-    checkpoint = dataclasses.replace(checkpoint, folder=target)
-    model.save_weights(checkpoint.weights_path)
-    _write_record(dataclasses.replace(checkpoint, weights_sha256=fingerprint(checkpoint.weights_path)))
+    _write(dataclasses.replace(checkpoint, folder=target), model)
 
 
 def set_aside(folder):
@@ -190,16 +205,18 @@ def load_model(path):
     import keras
 
     folder = Path(path)
-    architecture = folder / "architecture.json"
-    if not architecture.is_file():
+    path = folder / "architecture.json"
+    if not path.is_file():
         raise UserError(f"{folder} holds no trained network (no architecture.json in it): train one, or name another")
     checkpoint, damaged = newest(folder)
     if checkpoint is None:
         raise UserError("; ".join(damaged) or f"{folder} holds no checkpoint yet: its first epoch was not finished")
     try:
-        model = keras.models.model_from_json(architecture.read_text(encoding="utf-8"))
-    except (ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{architecture} is damaged ({one_line(error)}): train anew with --fresh") from error
+        description = json.loads(path.read_text(encoding="utf-8"))
+        description.pop("compile_config", None)
+        model = keras.models.model_from_json(json.dumps(description))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"{path} is damaged ({one_line(error)}): train anew with --fresh") from error
     model.load_weights(checkpoint.weights_path)
     return model
 
@@ -222,9 +239,11 @@ def load_weights(model, path):
         # Keras chooses its reader by the name alone, so the file gets the name that it should have.
         named = shutil.copy(path, Path(folder) / ("keras_2.h5" if is_keras_2 else "keras_3.weights.h5"))
         try:
-            model.load_weights(named)
+            with warnings.catch_warnings(action="ignore"):  # that the optimizer's state is passed over: it shall be
+                model.load_weights(named)
         except (ValueError, KeyError) as error:
-            reason = one_line(error).split(" Target variable:")[0].split(" List of objects")[0]
+            reason = str(error).split("Example error message for object")[-1].split("List of objects")[0]
+            reason = one_line(reason.split("Target variable:")[0])
             raise UserError(f"{path} does not fit this network: {reason}") from error
 
 
@@ -262,7 +281,7 @@ def architecture_differences(folder, model):
         saved = json.loads(path.read_text(encoding="utf-8"))["config"]["layers"]
     except (OSError, ValueError, TypeError, KeyError):
         return []  # it is written anew, and the weights can only be loaded into a network of the same shape
-    layers = json.loads(model.to_json())["config"]["layers"]
+    layers = architecture(model)["config"]["layers"]
     if len(saved) != len(layers):
         return [f"the network had {len(saved)} layers, now {len(layers)}"]
     return [
@@ -296,12 +315,6 @@ def _seed_variables(model):
     return [variable for variable in model.variables if id(variable) not in weights]
 
 
-def _seeds(model):
-    import keras
-
-    return [keras.ops.convert_to_numpy(variable) for variable in _seed_variables(model)]
-
-
 def fingerprint(path):
     """The SHA-256 of a file."""
     try:
@@ -313,4 +326,4 @@ def fingerprint(path):
 
 def one_line(error):
     """An error's text without its line breaks, and not too long."""
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -1,5 +1,7 @@
 """Arrays as pictures: PNG files, drawn without a display."""
 
+import io
+
 from matplotlib.figure import Figure
 
 from convnets.errors import UserError
@@ -43,8 +45,8 @@ def augmentation_page(originals, augmented):
     return figure
 
 
-def training_curves(history, path, *, title):
-    """Draws accuracy and loss over the epochs to a PNG file.
+def training_curves(history, title):
+    """Draws accuracy and loss over the epochs, and returns the bytes of a PNG file.
 
     history: pandas.DataFrame with the columns epoch, accuracy, val_accuracy, loss and val_loss.
     """
@@ -61,4 +63,6 @@ def training_curves(history, path, *, title):
         axes.grid(alpha=0.3)
         axes.legend()
         axes.xaxis.get_major_locator().set_params(integer=True)
-    figure.savefig(path, format="png", dpi=100)
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=100)
+    return png.getvalue()

@@ -159,7 +159,7 @@ def train(
             )
             return pd.DataFrame(history)
         run = {**run, "sessions": [*run["sessions"], provenance.describe(first_epoch=len(history) + 1)]}
-        checkpoints.write_text(run_dir / "architecture.json", model.to_json(indent=1))
+        checkpoints.write_json(run_dir / "architecture.json", checkpoints.architecture(model))
         checkpoints.write_json(run_dir / "run.json", run)
 
         y_train, y_test = (
@@ -255,8 +255,9 @@ def _flat(options):
 
 
 def _settings(optimizer):
-    """An optimizer's name and hyperparameters, as they come back from JSON, so that they can be compared."""
-    return json.loads(json.dumps(keras.optimizers.serialize(optimizer)["config"], default=float))
+    """An optimizer's class and hyperparameters, as they come back from JSON, so that they can be compared."""
+    settings = json.loads(json.dumps(keras.optimizers.serialize(optimizer)["config"], default=float))
+    return {**settings, "name": type(optimizer).__name__.lower()}  # Keras numbers the names: adam, adam_1 ...
 
 
 class _CheckpointEveryEpoch(keras.callbacks.Callback):
@@ -302,9 +303,8 @@ class _CheckpointEveryEpoch(keras.callbacks.Callback):
         self.history.append({"epoch": epoch + 1, **logs, "seconds": round(seconds, 3)})
         checkpoints.save(self.run_dir, self.model, run=self.run, history=self.history)
         history = pd.DataFrame(self.history)
-        checkpoints.write_text(self.run_dir / "history.csv", history.to_csv(index=False))
-        with checkpoints.written_whole(self.run_dir / "training_curves.png") as partial:
-            figures.training_curves(history, partial, title=self.run_dir.name)
+        checkpoints.write(self.run_dir / "history.csv", history.to_csv(index=False))
+        checkpoints.write(self.run_dir / "training_curves.png", figures.training_curves(history, self.run_dir.name))
         seconds_left = history["seconds"].tail(5).median() * (self.epochs - epoch - 1)
         if seconds_left:
             self.say(f"Saved; about {duration(seconds_left)} left.")

@@ -1,0 +1,39 @@
+"""Real processes, really killed. The longer version, 100 kills, is benchmarks/kill_and_resume.py."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from benchmarks.kill_and_resume import PROJECT, kill_and_resume
+from convnets import checkpoints
+
+
+@pytest.mark.parametrize(("script", "seed"), [("basic_model", 1), ("improved_model", 2)])
+def test_a_training_killed_again_and_again_ends_with_the_same_bits(script, seed, tmp_path):
+    found, tally = kill_and_resume(script, tmp_path, kills=4, epochs=5, seed=seed)
+    assert found == []
+    assert sum(tally.values()) - tally["after the end"] >= 3, f"too few kills met a living process: {tally}"
+    assert tally["amid a write"] >= 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends POSIX signals")
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_polite_stop_says_what_is_saved_and_how_to_go_on(number, exit_code, tmp_path):
+    run = tmp_path / "my run"
+    command = [sys.executable, "basic_model.py", "--fresh", "--dataset", "digits", "--run", str(run), "--epochs", "500"]
+    process = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for line in process.stdout:
+        if line.startswith("Saved"):
+            break
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+
+    assert process.returncode == exit_code
+    checkpoint, damaged = checkpoints.newest(run)
+    assert damaged == []
+    assert f"Stopped; epoch {checkpoint.epoch} is saved in {run}." in errors
+    assert f"To go on: python basic_model.py --dataset digits --run '{run}' --epochs 500" in errors
+    assert "Traceback" not in errors

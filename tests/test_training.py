@@ -1,0 +1,516 @@
+import json
+import subprocess
+import sys
+import threading
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from filelock import FileLock
+
+from benchmarks.kill_and_resume import differences
+from convnets import checkpoints, training
+from convnets.augmentation import Augmentation
+from convnets.errors import UserError
+
+AUGMENT = Augmentation(zoom=0.1, shift=0.1)
+
+
+def train(model, dataset, run, epochs, **options):
+    return training.train(model, dataset, run, epochs=epochs, **{"batch_size": 16, "verbose": 0, "seed": 7, **options})
+
+
+def snapshot(folder):
+    """The contents of each file in a folder."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+# ---------------------------------------------------------------- the batches
+
+
+def batches_of(dataset, **options):
+    labels = np.eye(2, dtype="float32")[dataset.y_train]
+    return training.TrainingBatches(
+        dataset.x_train, labels, **{"batch_size": 16, "seed": 7, "first_epoch": 0, "augment": None, **options}
+    )
+
+
+def test_an_epoch_shows_each_image_once_with_its_label(tiny_dataset):
+    batches = batches_of(tiny_dataset)
+    assert batches.batches_per_epoch == 3  # 16, 16 and 8 of the 40 images
+    seen = [batches[index] for index in range(3)]
+    pixels = np.concatenate([pixels for pixels, _ in seen])
+    labels = np.concatenate([labels for _, labels in seen])
+    assert [len(pixels) for pixels, _ in seen] == [16, 16, 8]
+    assert pixels.dtype == labels.dtype == np.float32
+    expected = {
+        (image / np.float32(255)).tobytes(): y
+        for image, y in zip(tiny_dataset.x_train, tiny_dataset.y_train, strict=True)
+    }
+    assert {image.tobytes(): label.argmax() for image, label in zip(pixels, labels, strict=True)} == expected
+
+
+def test_each_epoch_and_each_seed_has_its_own_order(tiny_dataset):
+    batches = batches_of(tiny_dataset)
+    first, second = batches[0][0], batches[3][0]
+    assert np.abs(first - second).max() > 0
+    assert np.abs(first - batches_of(tiny_dataset, seed=8)[0][0]).max() > 0
+
+
+@pytest.mark.parametrize("augment", [None, AUGMENT])
+def test_a_later_start_sees_the_same_batches(augment, tiny_dataset):
+    whole, resumed = (batches_of(tiny_dataset, augment=augment, first_epoch=epoch) for epoch in (0, 2))
+    for index in range(6):
+        np.testing.assert_array_equal(whole[6 + index][0], resumed[index][0])
+        np.testing.assert_array_equal(whole[6 + index][1], resumed[index][1])
+
+
+def test_test_batches_keep_the_order(tiny_dataset):
+    batches = training.TestBatches(tiny_dataset.x_test, tiny_dataset.y_test, batch_size=8)
+    assert batches.num_batches == 3
+    np.testing.assert_array_equal(np.concatenate([batches[i][1] for i in range(3)]), tiny_dataset.y_test)
+    np.testing.assert_array_equal(
+        np.concatenate([batches[i][0] for i in range(3)]), tiny_dataset.x_test / np.float32(255)
+    )
+
+
+# ---------------------------------------------------------------- a run, and going on with it
+
+
+@pytest.mark.parametrize("augment", [None, AUGMENT])
+def test_a_resumed_training_ends_with_the_same_bits(augment, tiny_dataset, build_tiny_model, tmp_path):
+    whole = train(build_tiny_model(), tiny_dataset, tmp_path / "whole", 4, augment=augment)
+    for epochs in (1, 3, 4):
+        model = build_tiny_model()
+        parts = train(model, tiny_dataset, tmp_path / "parts", epochs, augment=augment)
+    assert differences(tmp_path / "whole", tmp_path / "parts", 4) == []
+    pd.testing.assert_frame_equal(whole.drop(columns="seconds"), parts.drop(columns="seconds"))
+
+
+def test_without_the_random_generators_state_the_bits_would_differ(tiny_dataset, build_tiny_model, tmp_path):
+    """Shows that the test above can fail: dropout's state matters, and Keras's own weights file leaves it out."""
+    train(build_tiny_model(), tiny_dataset, tmp_path / "whole", 3)
+    train(build_tiny_model(), tiny_dataset, tmp_path / "parts", 2)
+    record = tmp_path / "parts" / "epoch-0002.json"
+    content = json.loads(record.read_text())
+    assert len(content["seed_generators"]) == 2  # the two dropout layers
+    content["seed_generators"] = [[1, 0], [2, 0]]
+    record.write_text(json.dumps(content))
+    train(build_tiny_model(), tiny_dataset, tmp_path / "parts", 3)
+    assert "history" in differences(tmp_path / "whole", tmp_path / "parts", 3)
+
+
+def test_the_network_learns_and_the_recorded_accuracy_is_true(tiny_dataset, build_tiny_model, tmp_path):
+    history = train(build_tiny_model(), tiny_dataset, tmp_path / "run", 10)
+    model = checkpoints.load_model(tmp_path / "run")
+    predicted = model.predict(training.scale_pixels(tiny_dataset.x_test), verbose=0).argmax(axis=1)
+    assert history["val_accuracy"].iloc[-1] == pytest.approx((predicted == tiny_dataset.y_test).mean())
+    assert history["val_accuracy"].iloc[-1] == 1
+
+
+def test_what_a_run_leaves_behind(tiny_dataset, build_tiny_model, tmp_path):
+    run = tmp_path / "run"
+    history = train(build_tiny_model(), tiny_dataset, run, 5)
+    best = int(history["val_accuracy"].idxmax()) + 1
+    kept = {4, 5, best}
+    assert {path.name for path in run.iterdir()} == {
+        "architecture.json", "run.json", "history.csv", "training_curves.png",
+        *(f"epoch-{epoch:04d}.json" for epoch in kept), *(f"epoch-{epoch:04d}.weights.h5" for epoch in kept),
+    }  # fmt: skip
+    saved = pd.read_csv(run / "history.csv")
+    assert saved.columns.tolist() == ["epoch", "accuracy", "loss", "val_accuracy", "val_loss", "seconds"]
+    assert saved["epoch"].tolist() == [1, 2, 3, 4, 5]
+    pd.testing.assert_frame_equal(saved, history)
+    provenance = json.loads((run / "run.json").read_text())
+    assert provenance["dataset"] == "tiny"
+    assert provenance["class_names"] == ["top", "bottom"]
+    assert provenance["options"]["seed"] == 7
+    assert [session["first_epoch"] for session in provenance["sessions"]] == [1]
+    # Plain Keras can read it, without this project.
+    model = build_tiny_model()
+    model.load_weights(run / "epoch-0005.weights.h5")
+    np.testing.assert_array_equal(model.get_weights()[0], checkpoints.load_model(run).get_weights()[0])
+
+
+def test_a_finished_run_is_left_alone_and_the_reader_told_how_to_go_on(
+    tiny_dataset, build_tiny_model, tmp_path, capsys
+):
+    run = tmp_path / "run"
+    train(build_tiny_model(), tiny_dataset, run, 2)
+    before = snapshot(run)
+    model = build_tiny_model()
+    history = train(model, tiny_dataset, run, 2, verbose=2)
+    assert snapshot(run) == before
+    assert len(history) == 2
+    assert "finished, it has 2 epochs. To train longer: --epochs 4. To start anew: --fresh." in capsys.readouterr().out
+    np.testing.assert_array_equal(model.get_weights()[0], checkpoints.load_model(run).get_weights()[0])
+
+
+def test_fresh_sets_the_old_run_aside(tiny_dataset, build_tiny_model, tmp_path):
+    run = tmp_path / "run"
+    train(build_tiny_model(), tiny_dataset, run, 2)
+    old = snapshot(run)
+    for aside in ("run-old-1", "run-old-2"):
+        history = train(build_tiny_model(), tiny_dataset, run, 1, fresh=True)
+        assert len(history) == 1
+        assert (tmp_path / aside).is_dir()
+    assert snapshot(tmp_path / "run-old-1") == old
+
+
+# ---------------------------------------------------------------- contradictions
+
+
+@pytest.mark.parametrize(
+    ("change", "difference"),
+    [
+        ({"seed": 8}, "seed was 7, now 8"),
+        ({"batch_size": 8}, "batch size was 16, now 8"),
+        ({"augment": AUGMENT}, r"augmentation was None, now Augmentation\(zoom=0.1"),
+    ],
+)
+def test_other_options_are_refused_with_the_difference_named(
+    change, difference, tiny_dataset, build_tiny_model, tmp_path
+):
+    run = tmp_path / "run"
+    train(build_tiny_model(), tiny_dataset, run, 1)
+    before = snapshot(run)
+    with pytest.raises(UserError, match=f"trained otherwise .*{difference}.*--fresh"):
+        train(build_tiny_model(), tiny_dataset, run, 2, **change)
+    assert snapshot(run) == before
+
+
+def test_another_network_is_refused(tiny_dataset, build_tiny_model, tmp_path):
+    train(build_tiny_model(), tiny_dataset, tmp_path / "run", 1)
+    with pytest.raises(UserError, match=r"layer 1 \(Conv2D\): filters was 4, now 5"):
+        train(build_tiny_model(filters=5), tiny_dataset, tmp_path / "run", 2)
+
+
+def test_another_learning_rate_is_refused(tiny_dataset, build_tiny_model, tmp_path):
+    train(build_tiny_model(), tiny_dataset, tmp_path / "run", 1)
+    with pytest.raises(UserError, match=r"optimizer learning rate was 0\.0\d+, now 0\.5"):
+        train(build_tiny_model(learning_rate=0.5), tiny_dataset, tmp_path / "run", 2)
+
+
+def test_another_dataset_is_refused(tiny_dataset, build_tiny_model, tmp_path):
+    import dataclasses
+
+    train(build_tiny_model(), tiny_dataset, tmp_path / "run", 1)
+    with pytest.raises(UserError, match="dataset was tiny, now other"):
+        train(build_tiny_model(), dataclasses.replace(tiny_dataset, name="other"), tmp_path / "run", 2)
+
+
+# ---------------------------------------------------------------- damage
+
+
+def half(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("epoch-0003.weights.h5", half),
+        ("epoch-0003.weights.h5", flip_a_bit),
+        ("epoch-0003.weights.h5", lambda path: path.unlink()),
+        ("epoch-0003.json", half),
+        ("epoch-0003.json", lambda path: path.write_text("")),
+        ("epoch-0003.json", lambda path: path.write_text('{"epoch": 3}')),
+        ("epoch-0003.json", lambda path: path.write_text("[]")),
+    ],
+)
+def test_a_damaged_checkpoint_is_named_and_the_one_before_used(
+    name, damage, tiny_dataset, build_tiny_model, tmp_path, capsys
+):
+    train(build_tiny_model(), tiny_dataset, tmp_path / "whole", 4)
+    train(build_tiny_model(), tiny_dataset, tmp_path / "run", 3)
+    damage(tmp_path / "run" / name)
+    train(build_tiny_model(), tiny_dataset, tmp_path / "run", 4, verbose=2)
+    said = capsys.readouterr().out
+    assert f"Passed over: {tmp_path / 'run' / name}" in said
+    assert "Going on after epoch 2" in said
+    assert differences(tmp_path / "whole", tmp_path / "run", 4) == []
+
+
+def test_no_sound_checkpoint_left(tiny_dataset, build_tiny_model, tmp_path):
+    run = tmp_path / "run"
+    train(build_tiny_model(), tiny_dataset, run, 2)
+    for path in run.glob("*.weights.h5"):
+        half(path)
+    with pytest.raises(UserError, match=r"no sound checkpoint is left.*epoch-0002.weights.h5 is damaged.*--fresh"):
+        train(build_tiny_model(), tiny_dataset, run, 3)
+    with pytest.raises(UserError, match=r"epoch-0002.weights.h5 is damaged"):
+        checkpoints.load_model(run)
+    assert len(train(build_tiny_model(), tiny_dataset, run, 1, fresh=True)) == 1
+
+
+@pytest.mark.parametrize("name", ["run.json", "architecture.json", "history.csv", "training_curves.png"])
+def test_the_other_files_can_be_lost_without_harm(name, tiny_dataset, build_tiny_model, tmp_path):
+    train(build_tiny_model(), tiny_dataset, tmp_path / "whole", 3)
+    train(build_tiny_model(), tiny_dataset, tmp_path / "run", 2)
+    (tmp_path / "run" / name).write_text("{")
+    train(build_tiny_model(), tiny_dataset, tmp_path / "run", 3)
+    assert differences(tmp_path / "whole", tmp_path / "run", 3) == []
+    assert (tmp_path / "run" / name).stat().st_size > 100
+
+
+def test_load_model_of_a_folder_without_a_run(tmp_path):
+    with pytest.raises(UserError, match="holds no trained network"):
+        checkpoints.load_model(tmp_path)
+
+
+def test_load_model_with_a_damaged_architecture(tiny_dataset, build_tiny_model, tmp_path):
+    train(build_tiny_model(), tiny_dataset, tmp_path / "run", 1)
+    half(tmp_path / "run" / "architecture.json")
+    with pytest.raises(UserError, match=r"architecture.json is damaged"):
+        checkpoints.load_model(tmp_path / "run")
+
+
+# ---------------------------------------------------------------- when things go wrong on the way
+
+
+class NotANumber:
+    """An augmentation that spoils all images from a certain batch on."""
+
+    def __init__(self, sound_batches):
+        self.sound_batches = sound_batches
+
+    def __repr__(self):
+        return "NotANumber"
+
+    def __call__(self, images, rng):
+        self.sound_batches -= 1
+        return images if self.sound_batches >= 0 else images * np.nan
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        ("mean_squared_error", "the loss is no longer a number; epoch 1 is saved"),
+        # Keras clips the probabilities before it takes their logarithm, so this loss looks sound to the end.
+        ("categorical_crossentropy", "the network's weights are no longer finite numbers"),
+    ],
+)
+def test_a_training_that_breaks_down_keeps_its_last_sound_weights(
+    loss, message, tiny_dataset, build_tiny_model, tmp_path
+):
+    run = tmp_path / "run"
+    model = build_tiny_model()
+    model.compile(loss=loss, optimizer="adam", metrics=["accuracy"])
+    train(model, tiny_dataset, run, 1, augment=NotANumber(1000))
+    with pytest.raises(UserError, match=message):
+        train(model, tiny_dataset, run, 3, augment=NotANumber(0))
+    checkpoint, damaged = checkpoints.newest(run)
+    assert checkpoint.epoch == 1
+    assert damaged == []
+    assert all(np.isfinite(weight).all() for weight in checkpoints.load_model(run).get_weights())
+
+
+def test_weights_that_are_no_numbers_are_not_saved(build_tiny_model, tmp_path):
+    model = build_tiny_model()
+    model.set_weights([weight * np.inf for weight in model.get_weights()])
+    with pytest.raises(UserError, match="no longer finite"):
+        checkpoints.save(tmp_path, model, run={}, history=[{"epoch": 1, "val_accuracy": 0.5}])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_harms_nothing_that_was_saved(tiny_dataset, build_tiny_model, tmp_path):
+    """The system refuses to let any file grow beyond a limit, somewhere within each of the files of an epoch."""
+    resource = pytest.importorskip("resource", reason="file-size limits are a Unix thing")
+    train(build_tiny_model(), tiny_dataset, tmp_path / "whole", 2)
+    run = tmp_path / "run"
+    train(build_tiny_model(), tiny_dataset, run, 1)
+    before = {name: content for name, content in snapshot(run).items() if name.startswith("epoch")}
+    sizes = [path.stat().st_size for path in run.iterdir()]
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for limit in sorted({1, 100, *(size // 2 for size in sizes), max(sizes) - 1000}):
+        if limit < 4096:
+            continue  # pytest's own files must still be written
+        model = build_tiny_model()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+        try:
+            with pytest.raises(UserError, match=r"can't write .*what was saved before is kept"):
+                train(model, tiny_dataset, run, 2)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        after = snapshot(run)
+        assert {name: after[name] for name in before} == before
+        assert not any(name.startswith(".partial") for name in after)
+    train(build_tiny_model(), tiny_dataset, run, 2)
+    assert differences(tmp_path / "whole", run, 2) == []
+
+
+def test_a_folder_that_can_not_be_made(tiny_dataset, build_tiny_model, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"can't write to .*--run"):
+        train(build_tiny_model(), tiny_dataset, tmp_path / "file" / "run", 1)
+
+
+def test_a_second_process_on_the_same_run_is_refused(tiny_dataset, build_tiny_model, tmp_path):
+    run = tmp_path / "run"
+    lock = str(tmp_path / ".run.lock")
+    code = f"import filelock; lock = filelock.FileLock({lock!r}); lock.acquire(); print('locked', flush=True); input()"
+    holder = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert holder.stdout.readline() == "locked\n"
+    with pytest.raises(UserError, match="another process is training in"):
+        train(build_tiny_model(), tiny_dataset, run, 1)
+    holder.kill()  # its lock file stays behind, and is no obstacle
+    holder.wait()
+    assert (tmp_path / ".run.lock").exists()
+    assert len(train(build_tiny_model(), tiny_dataset, run, 1)) == 1
+
+
+def test_a_training_holds_the_lock(tiny_dataset, build_tiny_model, tmp_path):
+    class Peek:
+        seen = ()
+
+        def __repr__(self):
+            return "Peek"
+
+        def __call__(self, images, rng):
+            lock = FileLock(tmp_path / ".run.lock", blocking=False)
+            try:
+                lock.acquire()
+                Peek.seen += ("free",)
+            except TimeoutError:
+                Peek.seen += ("locked",)
+            return images
+
+    train(build_tiny_model(), tiny_dataset, tmp_path / "run", 1, augment=Peek())
+    assert set(Peek.seen) == {"locked"}
+
+
+def test_training_outside_the_main_thread(tiny_dataset, build_tiny_model, tmp_path):
+    """A notebook may do so; signals can't be caught there."""
+    results = []
+    thread = threading.Thread(
+        target=lambda: results.append(train(build_tiny_model(), tiny_dataset, tmp_path / "run", 1))
+    )
+    thread.start()
+    thread.join()
+    assert len(results[0]) == 1
+
+
+def test_tensorboard_without_its_package(tiny_dataset, build_tiny_model, tmp_path, monkeypatch):
+    monkeypatch.setattr(training.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="pip install tensorboard"):
+        train(build_tiny_model(), tiny_dataset, tmp_path / "run", 1, tensorboard=True)
+
+
+# ---------------------------------------------------------------- weights from elsewhere
+
+
+def test_weights_of_keras_3(tiny_dataset, build_tiny_model, tmp_path):
+    source = build_tiny_model()
+    train(source, tiny_dataset, tmp_path / "source", 1)
+    for name in ("mine.weights.h5", "misnamed.h5"):
+        source.save_weights(tmp_path / "mine.weights.h5")
+        (tmp_path / "misnamed.h5").write_bytes((tmp_path / "mine.weights.h5").read_bytes())
+        model = build_tiny_model()
+        checkpoints.load_weights(model, tmp_path / name)
+        for loaded, original in zip(model.get_weights(), source.get_weights(), strict=True):
+            np.testing.assert_array_equal(loaded, original)
+
+
+@pytest.fixture(scope="session")
+def keras_2_files(tmp_path_factory):
+    """The basic network's weights as the article's script saved them with Keras 2, and the arrays in them."""
+    folder = tmp_path_factory.mktemp("keras_2")
+    code = f"""
+import numpy, tf_keras
+L = tf_keras.layers
+tf_keras.utils.set_random_seed(3)
+model = tf_keras.Sequential([
+    L.Conv2D(32, (3, 3), input_shape=(32, 32, 3)), L.Activation("relu"), L.Conv2D(32, (3, 3)), L.Activation("relu"),
+    L.MaxPooling2D(pool_size=(2, 2)), L.Dropout(0.25), L.Conv2D(64, (3, 3)), L.Activation("relu"),
+    L.Conv2D(64, (3, 3)), L.Activation("relu"), L.MaxPooling2D(pool_size=(2, 2)), L.Dropout(0.25), L.Flatten(),
+    L.Dense(256), L.Activation("relu"), L.Dropout(0.5), L.Dense(10), L.Activation("softmax")])
+model.compile(loss="categorical_crossentropy", optimizer="adam")
+model.save_weights({str(folder / "convnet_weights.h5")!r})
+model.save({str(folder / "whole_model.h5")!r})
+images = numpy.random.default_rng(0).random((5, 32, 32, 3), dtype="float32")
+numpy.savez({str(folder / "expected.npz")!r}, images=images, outputs=model.predict(images, verbose=0))
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    (folder / "misnamed.weights.h5").write_bytes((folder / "convnet_weights.h5").read_bytes())
+    return folder
+
+
+@pytest.mark.parametrize("name", ["convnet_weights.h5", "misnamed.weights.h5", "whole_model.h5"])
+def test_weights_of_keras_2_give_the_same_predictions(name, keras_2_files):
+    import basic_model
+
+    model = basic_model.build_model((32, 32, 3), 10)
+    checkpoints.load_weights(model, keras_2_files / name)
+    expected = np.load(keras_2_files / "expected.npz")
+    np.testing.assert_allclose(model.predict(expected["images"], verbose=0), expected["outputs"], atol=1e-6)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_weights_of_another_shape_are_refused_and_the_layer_named(version, keras_2_files, tmp_path):
+    import basic_model
+
+    path = keras_2_files / "convnet_weights.h5"
+    if version == 3:
+        path = tmp_path / "colour.weights.h5"
+        basic_model.build_model((32, 32, 3), 10).save_weights(path)
+    with pytest.raises(
+        UserError, match=r"does not fit this network: .*conv1.*\(3, 3, 1, 32\).*\(3, 3, 3, 32\)"
+    ) as error:
+        checkpoints.load_weights(basic_model.build_model((28, 28, 1), 10), path)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_weights_files_that_are_none(build_tiny_model, tmp_path):
+    (tmp_path / "text.h5").write_text("not a weights file")
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["numbers"] = [1, 2, 3]
+    with pytest.raises(UserError, match="there is no such file"):
+        checkpoints.load_weights(build_tiny_model(), tmp_path / "missing.h5")
+    with pytest.raises(UserError, match="damaged or no HDF5 file"):
+        checkpoints.load_weights(build_tiny_model(), tmp_path / "text.h5")
+    with pytest.raises(UserError, match="does not fit this network"):
+        checkpoints.load_weights(build_tiny_model(), tmp_path / "other.h5")
+
+
+def test_weights_files_that_point_elsewhere_are_refused(build_tiny_model, tmp_path):
+    with h5py.File(tmp_path / "secret.h5", "w") as file:
+        file["secret"] = np.arange(4.0)
+    with h5py.File(tmp_path / "link.h5", "w") as file:
+        file.create_group("layers")["stolen"] = h5py.ExternalLink(str(tmp_path / "secret.h5"), "/secret")
+    with h5py.File(tmp_path / "external.h5", "w") as file:
+        file.create_dataset("stolen", (4,), "f8", external=[(str(tmp_path / "secret.h5"), 0, 32)])
+    for name, reason in (("link.h5", "stolen is a link"), ("external.h5", "are in another file")):
+        with pytest.raises(UserError, match=reason):
+            checkpoints.load_weights(build_tiny_model(), tmp_path / name)
+
+
+def test_a_training_starts_from_given_weights(tiny_dataset, build_tiny_model, tmp_path):
+    source = build_tiny_model()
+    train(source, tiny_dataset, tmp_path / "source", 10)
+    weights = tmp_path / "source" / "epoch-0010.weights.h5"
+    history = train(build_tiny_model(), tiny_dataset, tmp_path / "run", 1, initial_weights=weights)
+    assert history["val_accuracy"].iloc[0] == 1
+    with pytest.raises(UserError, match=r"initial weights was [0-9a-f]{64}, now None"):
+        train(build_tiny_model(), tiny_dataset, tmp_path / "run", 2)
+    assert len(train(build_tiny_model(), tiny_dataset, tmp_path / "run", 2, initial_weights=weights)) == 2
+
+
+def test_a_stashed_run_predicts_the_same_and_can_not_be_trained(tiny_dataset, build_tiny_model, tmp_path):
+    train(build_tiny_model(), tiny_dataset, tmp_path / "run", 2)
+    checkpoints.stash(tmp_path / "run", tmp_path / "stashed")
+    (run, _), (stashed, _) = checkpoints.newest(tmp_path / "run"), checkpoints.newest(tmp_path / "stashed")
+    assert stashed.weights_path.stat().st_size < run.weights_path.stat().st_size / 2
+    assert stashed.history == run.history
+    for one, other in zip(
+        *(checkpoints.load_model(tmp_path / name).get_weights() for name in ("run", "stashed")), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(UserError, match="can be looked at but not trained further"):
+        train(build_tiny_model(), tiny_dataset, tmp_path / "stashed", 3)
