@@ -163,7 +163,7 @@ def stash(folder, target):
     checkpoint, _ = newest(folder)
     target = Path(target)
     target.mkdir(parents=True)
-    for name in ("architecture.json", "run.json", "history.csv"):
+    for name in ("architecture.json", "run.json", "history.csv", "training_curves.png"):
         shutil.copy(Path(folder) / name, target)
     _write(dataclasses.replace(checkpoint, folder=target), model)
 

@@ -1,0 +1,101 @@
+"""Is training with checkpoints, history and exact resume slower than a bare `model.fit`? What does augmentation cost?
+
+    python -m benchmarks.training_speed            about 10 minutes on two cores; needs CIFAR-10
+
+Both sides of each comparison train in turn, an epoch each, in the same process on the same images, so
+that whatever else disturbs the machine disturbs both. The first epoch of each, which compiles, is not
+counted; what counts is the ratio of the medians.
+"""
+
+import argparse
+import csv
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import keras
+
+import basic_model
+import improved_model
+from convnets import datasets, provenance, training
+from convnets.augmentation import Augmentation
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+def compiled(script, dataset):
+    keras.utils.set_random_seed(1337)
+    model = script.build_model(dataset.input_shape, dataset.num_classes)
+    model.compile(loss="categorical_crossentropy", optimizer=keras.optimizers.Adam(), metrics=["accuracy"])
+    return model
+
+
+def bare_fit(script, dataset):
+    """An epoch of model.fit as the article has it: float32 arrays in memory, tested after the epoch, nothing saved."""
+    model = compiled(script, dataset)
+    x_train, x_test = training.scale_pixels(dataset.x_train), training.scale_pixels(dataset.x_test)
+    y_train, y_test = (keras.utils.to_categorical(y, 10) for y in (dataset.y_train, dataset.y_test))
+    return lambda epoch: model.fit(x_train, y_train, batch_size=128, validation_data=(x_test, y_test), verbose=0)
+
+
+def our_training(script, dataset, folder, augment=None):
+    """An epoch of training.train, the saving and the reading of the checkpoint before included."""
+    model = compiled(script, dataset)
+    return lambda epoch: training.train(model, dataset, folder, epochs=epoch + 1, augment=augment, verbose=0)
+
+
+def seconds_an_epoch(one, other, epochs):
+    """Runs both in turn, `epochs` times after a first one; returns two lists of seconds."""
+    seconds = ([], [])
+    for epoch in range(epochs + 1):
+        for train, record in zip((one, other), seconds, strict=True):
+            started = time.perf_counter()
+            train(epoch)
+            record.append(time.perf_counter() - started)
+    return seconds[0][1:], seconds[1][1:]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--epochs", type=int, default=5, help="counted epochs of each side")
+    parser.add_argument("--output", type=Path, default=PROJECT / "results" / "training_speed.csv")
+    options = parser.parse_args()
+
+    dataset = datasets.load("cifar10")
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        comparisons = {
+            ("basic_model", "training.train", "bare model.fit"): (
+                our_training(basic_model, dataset, folder / "basic"),
+                bare_fit(basic_model, dataset),
+            ),
+            ("improved_model", "with augmentation", "without augmentation"): (
+                our_training(improved_model, dataset, folder / "augmented", augment=Augmentation()),
+                our_training(improved_model, dataset, folder / "plain"),
+            ),
+        }
+        rows = []
+        for (network, name, peer), (one, other) in comparisons.items():
+            seconds, peer_seconds = seconds_an_epoch(one, other, options.epochs)
+            rows.append(
+                {
+                    "network": network,
+                    "measured": name,
+                    "peer": peer,
+                    "epochs": options.epochs,
+                    "seconds_an_epoch": round(statistics.median(seconds), 2),
+                    "peer_seconds_an_epoch": round(statistics.median(peer_seconds), 2),
+                    "ratio": round(statistics.median(seconds) / statistics.median(peer_seconds), 3),
+                    "device": provenance.device(),
+                }
+            )
+            print(rows[-1])
+    with open(options.output, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()

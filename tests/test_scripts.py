@@ -1,0 +1,204 @@
+"""The scripts as a reader meets them: from a terminal."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import basic_model
+import improved_model
+from benchmarks.kill_and_resume import PROJECT
+from convnets import checkpoints, cli
+from convnets.errors import Stopped, UserError
+
+SCRIPTS = ["basic_model", "improved_model"]
+
+
+def shapes(model):
+    return [
+        (layer.name, layer.output.shape[1:]) for layer in model.layers if layer.name.startswith(("conv", "pool", "fc"))
+    ]
+
+
+def test_the_basic_network_is_the_article_s():
+    model = basic_model.build_model((32, 32, 3), 10)
+    assert shapes(model) == [
+        ("conv1", (30, 30, 32)), ("conv2", (28, 28, 32)), ("pool1", (14, 14, 32)),
+        ("conv3", (12, 12, 64)), ("conv4", (10, 10, 64)), ("pool2", (5, 5, 64)),
+        ("fc1", (256,)), ("fc2", (10,)),
+    ]  # fmt: skip
+    assert [layer.rate for layer in model.layers if hasattr(layer, "rate")] == [0.25, 0.25, 0.5]
+    # Weights and biases: 3x3 kernels, then the two dense layers.
+    convolutions = (3 * 9 + 1) * 32 + (32 * 9 + 1) * 32 + (32 * 9 + 1) * 64 + (64 * 9 + 1) * 64
+    assert model.count_params() == convolutions + (1600 + 1) * 256 + (256 + 1) * 10
+
+
+def test_the_basic_network_on_mnist():
+    model = basic_model.build_model((28, 28, 1), 10)
+    assert dict(shapes(model))["pool2"] == (4, 4, 64)
+    assert model.output_shape == (None, 10)
+
+
+def test_the_improved_network_is_the_published_one():
+    model = improved_model.build_model((32, 32, 3), 10)
+    assert shapes(model) == [
+        ("conv1", (32, 32, 32)), ("conv2", (32, 32, 32)), ("pool1", (16, 16, 32)),
+        ("conv3", (16, 16, 64)), ("conv4", (16, 16, 64)), ("pool2", (8, 8, 64)),
+        ("conv5", (8, 8, 128)), ("conv6", (8, 8, 128)), ("pool3", (4, 4, 128)),
+        ("fc1", (512,)), ("fc2", (256,)), ("fc3", (10,)),
+    ]  # fmt: skip
+    assert [layer.rate for layer in model.layers if hasattr(layer, "rate")] == [0.25, 0.25, 0.25, 0.5, 0.5]
+
+
+@pytest.mark.parametrize("script", [basic_model, improved_model])
+def test_the_outputs_are_probabilities(script):
+    outputs = script.build_model((32, 32, 3), 10).predict(np.zeros((2, 32, 32, 3), "float32"), verbose=0)
+    np.testing.assert_allclose(outputs.sum(axis=1), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help_comes_without_loading_keras(script):
+    code = f"""
+import sys, {script}
+try:
+    {script}.main(["--help"])
+except SystemExit as end:
+    assert end.code == 0
+loaded = {{"keras", "tensorflow", "numpy", "matplotlib", "sklearn"}} & set(sys.modules)
+assert not loaded, loaded
+"""
+    result = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    for option in ("--dataset", "--data-dir", "--run", "--epochs", "--batch-size", "--seed", "--fresh", "--weights"):
+        assert option in result.stdout
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_script_can_be_read_at_one_sitting(script):
+    assert len((PROJECT / f"{script}.py").read_text().splitlines()) <= 150
+
+
+def run_script(*words, **environment):
+    import os
+
+    command = [sys.executable, *words]
+    return subprocess.run(
+        command, cwd=PROJECT, capture_output=True, text=True, env={**os.environ, **environment}, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--epochs", "0"], "'0' is not a whole number from 1 on"),
+        (["--batch-size", "-3"], "'-3' is not a whole number from 1 on"),
+        (["--seed", "x"], "'x' is not a whole number from 0 on"),
+        (["--dataset", "imagenet"], "invalid choice: 'imagenet'"),
+        (["--dataset", "digits", "--weights", "nowhere.h5"], "can't read nowhere.h5: No such file"),
+    ],
+)
+def test_bad_options_end_in_one_line_and_exit_code_2(options, complaint, tmp_path):
+    result = run_script("basic_model.py", *options, "--run", str(tmp_path / "run"))
+    assert result.returncode == 2
+    assert complaint in result.stderr.splitlines()[-1]
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_reader_without_a_network_or_data_still_gets_a_trained_network(tmp_path):
+    """The first command of the README on a machine where every connection fails at once."""
+    result = run_script(
+        "basic_model.py", "--epochs", "1", "--run", str(tmp_path / "run"), "--data-dir", str(tmp_path / "data"),
+        KERAS_HOME=str(tmp_path / "home"), HTTPS_PROXY="http://127.0.0.1:9", https_proxy="http://127.0.0.1:9",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""  # nothing that looks like an error
+    assert "CIFAR-10 is not on this machine and could not be downloaded" in result.stdout
+    assert "Data: digits from scikit-learn, 1437 training and 360 test images" in result.stdout
+    assert "Test accuracy" in result.stdout
+    assert len(pd.read_csv(tmp_path / "run" / "history.csv")) == 1
+
+
+def test_preview(tmp_path):
+    result = run_script("improved_model.py", "--dataset", "digits", "--preview", "--output-dir", str(tmp_path / "here"))
+    assert result.returncode == 0, result.stderr
+    picture = tmp_path / "here" / "augmentation-digits.png"
+    assert f"Picture: {picture}" in result.stdout
+    assert picture.read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_run_is_a_name_or_a_path(tmp_path):
+    assert cli.run_folder("mine") == PROJECT / "models" / "mine"
+    assert cli.run_folder(str(tmp_path)) == tmp_path
+    assert str(cli.run_folder("./mine")) in ("./mine", "mine")
+
+
+@pytest.mark.parametrize(
+    ("error", "exit_code", "text"),
+    [
+        (UserError("this is wrong: do that"), 2, "error: this is wrong: do that.\n"),
+        (KeyboardInterrupt(), 130, "\nStopped.\n"),
+        (Stopped("Stopped; saved.", 143), 143, "\nStopped; saved. To go on: python x.py --epochs 3\n"),
+    ],
+)
+def test_how_a_script_ends(error, exit_code, text, monkeypatch, capsys):
+    def main():
+        raise error
+
+    monkeypatch.setattr(sys, "argv", ["x.py", "--fresh", "--epochs", "3"])
+    with pytest.raises(SystemExit) as end:
+        cli.run(main)
+    assert end.value.code == exit_code
+    assert capsys.readouterr().err == text
+
+
+# ---------------------------------------------------------------- what comes with the project
+
+
+@pytest.mark.parametrize(
+    "name", ["basic_model-cifar10", "improved_model-cifar10", "basic_model-mnist", "basic_model-digits"]
+)
+def test_a_stashed_network_has_the_recorded_accuracy(name, real_dataset):
+    from convnets import datasets, training
+
+    folder = PROJECT / "models" / "stashed" / name
+    checkpoint, damaged = checkpoints.newest(folder)
+    assert damaged == []
+    dataset_name = checkpoint.run["dataset"]
+    dataset = datasets.load("digits") if dataset_name == "digits" else real_dataset(dataset_name)
+    assert tuple(checkpoint.run["class_names"]) == dataset.class_names
+    model = checkpoints.load_model(folder)
+    predicted = model.predict(training.TestBatches(dataset.x_test, dataset.y_test), verbose=0).argmax(axis=1)
+    accuracy = (predicted == dataset.y_test).mean()
+    assert accuracy == pytest.approx(checkpoint.history[-1]["val_accuracy"], abs=5e-4)  # other CPUs round otherwise
+
+    runs = pd.read_csv(PROJECT / "results" / "training_runs.csv").set_index(["run", "seed"])
+    assert accuracy == pytest.approx(runs.loc[(name, 1337), "test_accuracy"], abs=5e-4)
+
+
+def test_the_stash_is_small_and_has_no_dataset_in_it():
+    files = [path for path in (PROJECT / "models" / "stashed").rglob("*") if path.is_file()]
+    assert len(files) == 4 * 6
+    assert sum(path.stat().st_size for path in files) < 20e6
+
+
+# ---------------------------------------------------------------- what is published
+
+
+def test_the_readme_s_tables_are_those_of_the_results():
+    from benchmarks.publish import with_tables
+
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    assert with_tables(readme) == readme
+
+
+def test_the_promised_accuracies_were_measured():
+    accuracy = (
+        pd.read_csv(PROJECT / "results" / "training_runs.csv").groupby("run")["test_accuracy"].agg(["mean", "size"])
+    )
+    assert accuracy.loc["basic_model-cifar10", "size"] >= 3
+    assert accuracy.loc["basic_model-cifar10", "mean"] >= 0.795
+    assert accuracy.loc["improved_model-cifar10", "size"] >= 2
+    assert accuracy.loc["improved_model-cifar10", "mean"] >= 0.85
