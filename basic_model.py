@@ -15,7 +15,8 @@ import sys
 
 from convnets import cli
 
-EPOCHS = 50  # the article runs 200; the test accuracy reaches its "about 80 %" here
+EPOCHS = 30  # the article runs 200
+BATCH_SIZE = 128
 
 
 def build_model(input_shape, num_classes):
@@ -49,7 +50,9 @@ def build_model(input_shape, num_classes):
 
 
 def main(argv=None):
-    options = cli.training_options("basic_model", description=__doc__, epochs=EPOCHS).parse_args(argv)
+    options = cli.training_options("basic_model", description=__doc__, epochs=EPOCHS, batch_size=BATCH_SIZE).parse_args(
+        argv
+    )
 
     with cli.quiet_start():  # after the options, since importing Keras takes seconds
         import keras
@@ -63,7 +66,9 @@ def main(argv=None):
     # Model
     keras.utils.set_random_seed(options.seed)
     model = build_model(dataset.input_shape, dataset.num_classes)
-    model.compile(loss="categorical_crossentropy", optimizer=keras.optimizers.Adam(), metrics=["accuracy"])
+    # The article keeps Adam's learning rate of 0.001. Letting it fall to nearly 0 saves most of its epochs.
+    learning_rate = training.falling_learning_rate(0.001, dataset=dataset, batch_size=options.batch_size, epochs=EPOCHS)
+    model.compile(loss="categorical_crossentropy", optimizer=keras.optimizers.Adam(learning_rate), metrics=["accuracy"])
     model.summary()
 
     # Training

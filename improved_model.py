@@ -16,6 +16,7 @@ import sys
 from convnets import cli
 
 EPOCHS = 50  # the article's number
+BATCH_SIZE = 64  # the article's 128 takes fewer steps an epoch, too few for its 85 % in 50 epochs
 
 
 def build_model(input_shape, num_classes):
@@ -58,7 +59,7 @@ def build_model(input_shape, num_classes):
 
 
 def main(argv=None):
-    parser = cli.training_options("improved_model", description=__doc__, epochs=EPOCHS)
+    parser = cli.training_options("improved_model", description=__doc__, epochs=EPOCHS, batch_size=BATCH_SIZE)
     parser.add_argument("--preview", action="store_true", help="only draw some augmented images beside their originals")
     cli.picture_options(parser)
     options = parser.parse_args(argv)
@@ -82,7 +83,10 @@ def main(argv=None):
     # Model
     keras.utils.set_random_seed(options.seed)
     model = build_model(dataset.input_shape, dataset.num_classes)
-    model.compile(loss="categorical_crossentropy", optimizer=keras.optimizers.Adam(), metrics=["accuracy"])
+    learning_rate = training.falling_learning_rate(
+        0.0005, dataset=dataset, batch_size=options.batch_size, epochs=EPOCHS
+    )
+    model.compile(loss="categorical_crossentropy", optimizer=keras.optimizers.Adam(learning_rate), metrics=["accuracy"])
     model.summary()
 
     # Training

@@ -61,6 +61,14 @@ class Checkpoint:
 # ---------------------------------------------------------------- writing
 
 
+def make_folder(path):
+    """Makes a folder where there is none yet. Raises UserError when that can't be done."""
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"can't make the folder {path} ({error.strerror}): name another one with --run") from error
+
+
 def write(path, content):
     """Writes text or bytes to a file that afterwards holds all of it, or, if anything goes wrong, what it held before.
 

@@ -12,10 +12,10 @@ from convnets.errors import Stopped, UserError
 PROJECT = Path(__file__).resolve().parent.parent
 
 
-def training_options(script, *, description, epochs):
+def training_options(script, *, description, epochs, batch_size):
     """Makes the parser for a training script's options.
 
-    script: its name without .py. description: its docstring. epochs: its default.
+    script: its name without .py. description: its docstring. epochs, batch_size: its defaults.
     """
     parser = argparse.ArgumentParser(
         prog=f"python {script}.py", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -40,7 +40,11 @@ def training_options(script, *, description, epochs):
         help="train until N epochs in all (default: %(default)s)",
     )
     parser.add_argument(
-        "--batch-size", type=_from(1), default=128, metavar="N", help="images in a gradient step (default: %(default)s)"
+        "--batch-size",
+        type=_from(1),
+        default=batch_size,
+        metavar="N",
+        help="images in a gradient step (default: %(default)s)",
     )
     parser.add_argument(
         "--seed", type=_from(0), default=1337, metavar="N", help="of all random numbers (default: %(default)s)"

@@ -76,6 +76,15 @@ def scale_pixels(images):
     return np.divide(images, 255, dtype="float32")
 
 
+def falling_learning_rate(start, *, dataset, batch_size, epochs):
+    """A learning rate that falls from `start` along half a cosine to 1 % of it in `epochs` epochs, and stays there.
+
+    Source: Loshchilov and Hutter, "SGDR", 2017, without the restarts.
+    """
+    steps = epochs * math.ceil(len(dataset.x_train) / batch_size)
+    return keras.optimizers.schedules.CosineDecay(start, decay_steps=steps, alpha=0.01)
+
+
 def describe(dataset):
     """Prints what a training will run on: the data and the device."""
     sizes = f"{len(dataset.x_train)} training and {len(dataset.x_test)} test images"
@@ -142,7 +151,7 @@ def train(
     with _locked(run_dir):
         if fresh and run_dir.exists():
             say(f"The old run is kept in {checkpoints.set_aside(run_dir)}.")
-        run_dir.mkdir(exist_ok=True)
+        checkpoints.make_folder(run_dir)
         checkpoint = _newest_checkpoint(run_dir, say)
         history = checkpoint.history if checkpoint else []
         if checkpoint:
@@ -197,9 +206,9 @@ def _callbacks(keeper, run_dir, verbose, tensorboard):
 def _locked(run_dir):
     """Keeps other processes out of a run. The system frees the lock of a process that dies."""
     # Beside the run's folder, not in it: --fresh renames the folder.
+    checkpoints.make_folder(run_dir.parent)
     lock = FileLock(run_dir.with_name(f".{run_dir.name}.lock"), blocking=False)
     try:
-        run_dir.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
         raise UserError(
@@ -248,7 +257,7 @@ def _flat(options):
     flat = {}
     for name, value in options.items():
         if isinstance(value, dict):
-            flat |= {f"{name} {key}".replace("_", " "): v for key, v in value.items()}
+            flat |= {f"{name} {key}": inner for key, inner in _flat(value).items()}
         else:
             flat[name.replace("_", " ")] = value
     return flat
