@@ -15,7 +15,7 @@ import sys
 
 from convnets import cli
 
-EPOCHS = 30  # the article runs 200
+EPOCHS = 70  # the article runs 200; its "about 80 %" is reached here
 BATCH_SIZE = 128
 
 
@@ -66,9 +66,7 @@ def main(argv=None):
     # Model
     keras.utils.set_random_seed(options.seed)
     model = build_model(dataset.input_shape, dataset.num_classes)
-    # The article keeps Adam's learning rate of 0.001. Letting it fall to nearly 0 saves most of its epochs.
-    learning_rate = training.falling_learning_rate(0.001, dataset=dataset, batch_size=options.batch_size, epochs=EPOCHS)
-    model.compile(loss="categorical_crossentropy", optimizer=keras.optimizers.Adam(learning_rate), metrics=["accuracy"])
+    model.compile(loss="categorical_crossentropy", optimizer=keras.optimizers.Adam(), metrics=["accuracy"])
     model.summary()
 
     # Training

@@ -30,12 +30,12 @@ def kill_and_resume(script, folder, *, kills, epochs, seed):
     """
     rng = random.Random(seed)
     undisturbed, killed = Path(folder) / "undisturbed", Path(folder) / "killed"
-    _start(script, undisturbed, epochs).wait()
-    tally = {"at start": 0, "while training": 0, "amid a write": 0, "after the end": 0}
+    _start(script, undisturbed, epochs).communicate()
+    tally = {"at start": 0, "while training": 0, "amid a write": 0, "just after a write": 0, "after the end": 0}
     for number in range(kills):
         process = _start(script, killed, epochs)
         tally[_kill_amid_a_write(process, killed) if number % 2 else _kill_at_random(process, rng)] += 1
-    _start(script, killed, epochs).wait()
+    _start(script, killed, epochs).communicate()
     return differences(undisturbed, killed, epochs), tally
 
 
@@ -79,11 +79,13 @@ def _kill_at_random(process, rng):
 
 
 def _kill_amid_a_write(process, run):
-    """Kills as soon as a half-written file appears."""
+    """Kills as soon as a half-written file appears; what it leaves tells whether that was soon enough."""
     while process.poll() is None:
         if any(run.glob(".partial-*")):
-            return _kill(process, "amid a write")
-    return "after the end"
+            moment = _kill(process, "amid a write")
+            return moment if any(run.glob(".partial-*")) else "just after a write"
+        time.sleep(0.0005)
+    return _kill(process, "after the end")
 
 
 def _kill(process, moment):

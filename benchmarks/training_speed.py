@@ -36,13 +36,15 @@ def bare_fit(script, dataset):
     model = compiled(script, dataset)
     x_train, x_test = training.scale_pixels(dataset.x_train), training.scale_pixels(dataset.x_test)
     y_train, y_test = (keras.utils.to_categorical(y, 10) for y in (dataset.y_train, dataset.y_test))
-    return lambda epoch: model.fit(x_train, y_train, batch_size=128, validation_data=(x_test, y_test), verbose=0)
+    batch_size = script.BATCH_SIZE
+    return lambda epoch: model.fit(x_train, y_train, batch_size, validation_data=(x_test, y_test), verbose=0)
 
 
 def our_training(script, dataset, folder, augment=None):
     """An epoch of training.train, the saving and the reading of the checkpoint before included."""
     model = compiled(script, dataset)
-    return lambda epoch: training.train(model, dataset, folder, epochs=epoch + 1, augment=augment, verbose=0)
+    options = {"batch_size": script.BATCH_SIZE, "augment": augment, "verbose": 0}
+    return lambda epoch: training.train(model, dataset, folder, epochs=epoch + 1, **options)
 
 
 def seconds_an_epoch(one, other, epochs):

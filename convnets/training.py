@@ -76,15 +76,6 @@ def scale_pixels(images):
     return np.divide(images, 255, dtype="float32")
 
 
-def falling_learning_rate(start, *, dataset, batch_size, epochs):
-    """A learning rate that falls from `start` along half a cosine to 1 % of it in `epochs` epochs, and stays there.
-
-    Source: Loshchilov and Hutter, "SGDR", 2017, without the restarts.
-    """
-    steps = epochs * math.ceil(len(dataset.x_train) / batch_size)
-    return keras.optimizers.schedules.CosineDecay(start, decay_steps=steps, alpha=0.01)
-
-
 def describe(dataset):
     """Prints what a training will run on: the data and the device."""
     sizes = f"{len(dataset.x_train)} training and {len(dataset.x_test)} test images"

@@ -16,7 +16,7 @@ def test_a_training_killed_again_and_again_ends_with_the_same_bits(script, seed,
     found, tally = kill_and_resume(script, tmp_path, kills=4, epochs=5, seed=seed)
     assert found == []
     assert sum(tally.values()) - tally["after the end"] >= 3, f"too few kills met a living process: {tally}"
-    assert tally["amid a write"] >= 1
+    assert tally["amid a write"] + tally["just after a write"] >= 1
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends POSIX signals")

@@ -75,12 +75,6 @@ def test_test_batches_keep_the_order(tiny_dataset):
     )
 
 
-def test_the_learning_rate_falls_along_half_a_cosine_and_stays_at_its_end(tiny_dataset):
-    rate = training.falling_learning_rate(0.2, dataset=tiny_dataset, batch_size=16, epochs=4)  # 3 steps an epoch
-    assert [float(rate(step)) for step in (0, 6, 12, 100)] == pytest.approx([0.2, 0.101, 0.002, 0.002])
-    assert float(rate(3)) == pytest.approx(0.002 + 0.198 * (1 + np.cos(np.pi / 4)) / 2)
-
-
 # ---------------------------------------------------------------- a run, and going on with it
 
 
