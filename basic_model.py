@@ -20,7 +20,11 @@ BATCH_SIZE = 128
 
 
 def build_model(input_shape, num_classes):
-    """The article's twelve layers; the shapes are those of a 32x32 colour image."""
+    """The article's twelve layers: it does not count dropout, flatten and softmax.
+
+    The shapes are those of a 32x32 colour image, as `model.summary()` prints them. (Where the comments in the
+    article's code say otherwise, at CONV4, POOL2 and FC1, they are slips.)
+    """
     from keras import Input, Sequential
     from keras.layers import Activation, Conv2D, Dense, Dropout, Flatten, MaxPooling2D
 
@@ -50,11 +54,10 @@ def build_model(input_shape, num_classes):
 
 
 def main(argv=None):
-    options = cli.training_options("basic_model", description=__doc__, epochs=EPOCHS, batch_size=BATCH_SIZE).parse_args(
-        argv
-    )
+    parser = cli.training_options("basic_model", description=__doc__, epochs=EPOCHS, batch_size=BATCH_SIZE)
+    options = parser.parse_args(argv)
 
-    with cli.quiet_start():  # after the options, since importing Keras takes seconds
+    with cli.starting_keras():  # after the options, since importing Keras takes seconds
         import keras
 
         from convnets import datasets, training

@@ -1,48 +1,66 @@
 """Kill real training processes again and again, and see whether anything is lost.
 
-    python -m benchmarks.kill_and_resume                     100 kills of basic_model.py, about 15 minutes
+    python -m benchmarks.kill_and_resume                     100 kills of basic_model.py, about 20 minutes
     python -m benchmarks.kill_and_resume improved_model      with augmentation
 
-One training runs undisturbed. Another one, with the same seed, is killed with SIGKILL at random
-moments, every other time amid a write, and started again until it is through. In the end both must
-hold the same bits: weights, optimizer, random generators, history. Data: scikit-learn's digits.
+One training runs undisturbed. Another one, with the same seed, is killed with SIGKILL, half of the times
+at a random moment, the other half as soon as a file of its checkpoint appears half-written, and started
+again until it is through. In the end both must hold the same bits: weights, optimizer, random
+generators, history. Data: scikit-learn's digits.
 """
 
 import argparse
-import csv
+import itertools
 import platform
 import random
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 import h5py
+import pandas as pd
 
-PROJECT = Path(__file__).resolve().parent.parent
+from convnets import checkpoints
+from convnets.cli import PROJECT
+
+# The files of a checkpoint in the order in which they are written, as they are called until they are whole.
+HALF_WRITTEN = {
+    "amid the weights": ".partial-epoch-*.weights.h5",
+    "amid the record": ".partial-epoch-*.json",
+    "amid the history": ".partial-history.csv",
+}
 
 
 def kill_and_resume(script, folder, *, kills, epochs, seed):
     """Trains twice, once undisturbed and once killed `kills` times, and compares.
 
-    Returns (differences, a list that should be empty; a dict of how often which kind of kill came when).
+    Returns (differences, a list that should be empty; a Counter of the moments at which the kills came).
     """
     rng = random.Random(seed)
     undisturbed, killed = Path(folder) / "undisturbed", Path(folder) / "killed"
     _start(script, undisturbed, epochs).communicate()
-    tally = {"at start": 0, "while training": 0, "amid a write": 0, "just after a write": 0, "after the end": 0}
-    for number in range(kills):
+    tally = Counter()
+    targets = itertools.cycle(HALF_WRITTEN.values())
+    while tally.total() < kills:
+        checkpoints.remove_leftovers(killed)  # to tell afterwards what this kill has left
         process = _start(script, killed, epochs)
-        tally[_kill_amid_a_write(process, killed) if number % 2 else _kill_at_random(process, rng)] += 1
+        at_random = tally.total() % 2 == 0
+        moment = _at_a_random_moment(process, rng) if at_random else _amid_a_write(process, killed, next(targets))
+        ended = process.poll() is not None
+        process.kill()
+        process.communicate()
+        if ended:
+            raise RuntimeError(f"the training was through after {tally.total()} kills: it needs more epochs")
+        tally[_what_was_cut_short(killed) or moment] += 1
     _start(script, killed, epochs).communicate()
     return differences(undisturbed, killed, epochs), tally
 
 
 def differences(run, other, epochs):
     """Lists in what the checkpoints after `epochs` epochs of two runs differ, bit for bit."""
-    from convnets import checkpoints
-
     (one, _), (two, _) = checkpoints.newest(run), checkpoints.newest(other)
     if one is None or two is None:
         return ["a run has no checkpoint"]
@@ -66,34 +84,33 @@ def _start(script, run, epochs):
     return subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
 
-def _kill_at_random(process, rng):
-    """Kills within the first seconds of training, or, one time in ten, while the process is still starting."""
+def _at_a_random_moment(process, rng):
+    """Waits until some moment in the first seconds of training, or, one time in ten, while the process still starts."""
     if rng.random() < 0.1:
         time.sleep(rng.uniform(0, 2))
-        return _kill(process, "at start")
+        return "at start"
     for line in process.stdout:
         if line.startswith("Epoch "):
             break
-    time.sleep(rng.uniform(0, 5))
-    return _kill(process, "while training")
+    time.sleep(rng.uniform(0, 2))
+    return "while training"
 
 
-def _kill_amid_a_write(process, run):
-    """Kills as soon as a half-written file appears; what it leaves tells whether that was soon enough."""
-    while process.poll() is None:
-        if any(run.glob(".partial-*")):
-            moment = _kill(process, "amid a write")
-            return moment if any(run.glob(".partial-*")) else "just after a write"
-        time.sleep(0.0005)
-    return _kill(process, "after the end")
+def _amid_a_write(process, run, half_written):
+    """Waits until a file like `half_written` appears. The kill may still come too late for it."""
+    while process.poll() is None and not any(run.glob(half_written)):
+        time.sleep(0.0002)
+    return "just after a write"
 
 
-def _kill(process, moment):
-    ended = process.poll() is not None
-    process.kill()
-    process.wait()
-    process.stdout.close()
-    return "after the end" if ended else moment
+def _what_was_cut_short(run):
+    """Tells from what a killed process left behind amid which step of saving it was."""
+    for moment, half_written in HALF_WRITTEN.items():
+        if any(run.glob(half_written)):
+            return moment
+    recorded = {path.name.split(".")[0] for path in run.glob("epoch-*.json")}
+    weights = {path.name.split(".")[0] for path in run.glob("epoch-*.weights.h5")}
+    return "between weights and record" if weights - recorded else None
 
 
 def _arrays(path):
@@ -117,25 +134,24 @@ def main():
     parser.add_argument("--output", type=Path, default=PROJECT / "results" / "kill_and_resume.csv")
     options = parser.parse_args()
 
-    epochs = options.kills  # about one epoch is lost or won with each kill
     with tempfile.TemporaryDirectory() as folder:
+        epochs = 3 * options.kills  # more than a killed process can train
         found, tally = kill_and_resume(options.script, folder, kills=options.kills, epochs=epochs, seed=options.seed)
     row = {
         "script": options.script,
         "kills": options.kills,
-        "seed": options.seed,
         "epochs": epochs,
-        **{moment.replace(" ", "_"): count for moment, count in tally.items()},
+        "seed": options.seed,
+        **{moment.replace(" ", "_"): tally[moment] for moment in [*HALF_WRITTEN, "between weights and record"]},
         "differences": len(found),
         "machine": f"{platform.system()} {platform.machine()}",
     }
-    print(row, *found, sep="\n")
-    is_new = not options.output.exists()
-    with open(options.output, "a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, row)
-        if is_new:
-            writer.writeheader()
-        writer.writerow(row)
+    print(row, dict(tally), *found, sep="\n")
+    rows = pd.DataFrame([row])
+    if options.output.exists():
+        others = pd.read_csv(options.output)
+        rows = pd.concat([others[others["script"] != options.script], rows])
+    rows.to_csv(options.output, index=False)
     sys.exit(bool(found))
 
 

@@ -6,14 +6,15 @@ Each script trains one epoch in a process of its own; the operating system tells
 """
 
 import argparse
-import csv
 import multiprocessing
 import resource
 import sys
 import tempfile
 from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parent.parent
+import pandas as pd
+
+from convnets.cli import PROJECT
 
 
 def peak_megabytes():
@@ -41,7 +42,7 @@ def measured(function, *arguments):
     results = context.Queue()
     process = context.Process(target=function, args=(*arguments, results))
     process.start()
-    megabytes = results.get()
+    megabytes = results.get(timeout=900)
     process.join()
     return megabytes
 
@@ -57,10 +58,7 @@ def main():
         peak = measured(train_one_epoch, script)
         rows.append({"script": script, "peak_mb": round(peak), "beyond_importing_keras_mb": round(peak - keras_alone)})
     print(*rows, sep="\n")
-    with open(options.output, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
+    pd.DataFrame(rows).to_csv(options.output, index=False)
 
 
 if __name__ == "__main__":

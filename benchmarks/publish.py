@@ -1,28 +1,28 @@
 """Turn what was measured into what is published.
 
-    python -m benchmarks.publish
+    python -m benchmarks.publish basic_model-cifar10 basic_model-cifar10-seed2
 
-Reads the runs in models/ into results/training_runs.csv (a row a run; rows of runs that are elsewhere
-stay), copies the ones with the default seed to models/stashed/, and draws up the README's tables anew
-from the files in results/.
+Puts these finished runs of models/ into results/training_runs.csv (a row a run), copies those with the
+scripts' own names to models/stashed/, and draws up the README's tables anew from the files in results/.
+Without a name it only does the last.
 """
 
+import argparse
 import re
 import shutil
-from pathlib import Path
 
 import pandas as pd
 
 from convnets import checkpoints
+from convnets.cli import PROJECT
 
-PROJECT = Path(__file__).resolve().parent.parent
 RESULTS = PROJECT / "results"
 STASHED = ["basic_model-cifar10", "improved_model-cifar10", "basic_model-mnist", "basic_model-digits"]
 ARTICLE = {"basic_model-cifar10": "about 80 %", "improved_model-cifar10": "about 85 %"}
 
 
 def training_run(folder):
-    """One row of results/training_runs.csv: what a run was, and what came out of it."""
+    """One row of results/training_runs.csv: what a finished run was, and what came out of it."""
     checkpoint, _ = checkpoints.newest(folder)
     history, run = pd.DataFrame(checkpoint.history), checkpoint.run
     last, best = history.iloc[-1], history.loc[history["val_accuracy"].idxmax()]
@@ -47,17 +47,18 @@ def training_run(folder):
 def trained_table(runs):
     """The README's table of trained networks, in Markdown."""
     lines = [
-        "| run | epochs | seeds | test accuracy, last epoch | the article says | minutes on two cores |",
+        "| run | epochs | seeds | test accuracy, last epoch | the article says | minutes |",
         "|---|---|---|---|---|---|",
     ]
-    for name, group in runs.groupby("run", sort=False):
+    for (name, epochs), group in runs.groupby(["run", "epochs"], sort=False):
         accuracy = 100 * group["test_accuracy"]
         spread = f" ({accuracy.min():.2f} to {accuracy.max():.2f})" if len(group) > 1 else ""
         lines.append(
-            f"| `{name}` | {group['epochs'].iloc[0]} | {len(group)} | {accuracy.mean():.2f} %{spread} "
+            f"| `{name}` | {epochs} | {len(group)} | {accuracy.mean():.2f} %{spread} "
             f"| {ARTICLE.get(name, '')} | {group['minutes'].mean():.0f} |"
         )
-    return "\n".join(lines)
+    devices = "; ".join(runs["device"].unique())
+    return "\n".join([*lines, "", f"Measured on: {devices}."])
 
 
 def speed_table(speeds):
@@ -70,9 +71,10 @@ def speed_table(speeds):
 
 def kill_table(kills):
     """The README's table of killed trainings, in Markdown."""
-    lines = ["| script | kills | of them amid a write | differing bits in the end |", "|---|---|---|---|"]
+    lines = ["| script | kills | of them amid the saving | arrays that differ in the end |", "|---|---|---|---|"]
     for row in kills.itertuples():
-        lines.append(f"| {row.script}.py | {row.kills} | {row.amid_a_write} | {row.differences or 'none'} |")
+        saving = row.amid_the_weights + row.amid_the_record + row.amid_the_history + row.between_weights_and_record
+        lines.append(f"| `{row.script}.py` | {row.kills} | {saving} | {row.differences or 'none'} |")
     return "\n".join(lines)
 
 
@@ -91,19 +93,23 @@ def with_tables(text):
 
 
 def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="*", metavar="RUN", help="the name of a finished run in models/")
+    folders = [PROJECT / "models" / name for name in parser.parse_args().runs]
+
     published = RESULTS / "training_runs.csv"
-    folders = [path.parent for path in (PROJECT / "models").glob("*/run.json")]
     runs = pd.DataFrame([training_run(folder) for folder in folders])
     if published.exists():
         runs = pd.concat([runs, pd.read_csv(published)]).drop_duplicates(["run", "seed"])  # the first one stays
     runs["run"] = pd.Categorical(runs["run"], STASHED, ordered=True)
-    runs.dropna(subset="run").sort_values(["run", "seed"]).to_csv(published, index=False)
+    runs.sort_values(["run", "seed"]).to_csv(published, index=False)
 
     stash = PROJECT / "models" / "stashed"
-    for name in STASHED:
-        if (PROJECT / "models" / name / "run.json").exists():
-            shutil.rmtree(stash / name, ignore_errors=True)
-            checkpoints.stash(PROJECT / "models" / name, stash / name)
+    for folder in folders:
+        if folder.name in STASHED:
+            checkpoints.stash(folder, stash / f".{folder.name}")  # whole before the old one goes
+            shutil.rmtree(stash / folder.name, ignore_errors=True)
+            (stash / f".{folder.name}").rename(stash / folder.name)
 
     readme = PROJECT / "README.md"
     readme.write_text(with_tables(readme.read_text(encoding="utf-8")), encoding="utf-8")

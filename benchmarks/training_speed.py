@@ -8,20 +8,19 @@ counted; what counts is the ratio of the medians.
 """
 
 import argparse
-import csv
 import statistics
 import tempfile
 import time
 from pathlib import Path
 
 import keras
+import pandas as pd
 
 import basic_model
 import improved_model
 from convnets import datasets, provenance, training
 from convnets.augmentation import Augmentation
-
-PROJECT = Path(__file__).resolve().parent.parent
+from convnets.cli import PROJECT
 
 
 def compiled(script, dataset):
@@ -93,10 +92,7 @@ def main():
                 }
             )
             print(rows[-1])
-    with open(options.output, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
+    pd.DataFrame(rows).to_csv(options.output, index=False)
 
 
 if __name__ == "__main__":

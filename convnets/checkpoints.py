@@ -8,7 +8,8 @@
     models/NAME/epoch-0050.json          the record that makes these weights a checkpoint: their SHA-256,
                                          the state that Keras leaves out, and the history so far
 
-A checkpoint exists once its record does, and is sound when its weights have the recorded checksum.
+A checkpoint exists once its record does, and is sound when record and weights have the recorded checksums.
+All else in the folder can be made again from it.
 """
 
 import contextlib
@@ -17,6 +18,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import tempfile
 import warnings
@@ -72,8 +74,8 @@ def make_folder(path):
 def write(path, content):
     """Writes text or bytes to a file that afterwards holds all of it, or, if anything goes wrong, what it held before.
 
-    That is so for a killed process, a full disk and a power cut alike. Raises UserError when the
-    system refuses to write.
+    That is so for a killed process and a full disk, and for a power cut as far as the system keeps
+    its promises. Raises UserError when the system refuses to write.
     """
     path = Path(path)
     partial = path.with_name(f".partial-{path.name}")
@@ -83,10 +85,6 @@ def write(path, content):
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
-        if os.name == "posix":  # there the new name is safe only once its folder is
-            folder = os.open(path.parent, os.O_RDONLY)
-            os.fsync(folder)
-            os.close(folder)
     except OSError as error:
         raise UserError(
             f"can't write {path} ({error.strerror}); what was saved before is kept: "
@@ -95,10 +93,15 @@ def write(path, content):
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+    if os.name == "posix":  # there the new name survives a power cut only once its folder is written, too
+        folder = os.open(path.parent, os.O_RDONLY)
+        with contextlib.suppress(OSError):  # some network file systems can't
+            os.fsync(folder)
+        os.close(folder)
 
 
-def write_json(path, value):
-    write(path, json.dumps(value, indent=1) + "\n")
+def to_json(value):
+    return json.dumps(value, indent=1) + "\n"
 
 
 class _WeightsInMemory(io.BytesIO):
@@ -124,7 +127,7 @@ def save(folder, model, *, run, history):
     if not all(np.isfinite(weight).all() for weight in model.get_weights()):
         raise UserError(
             f"the network's weights are no longer finite numbers and are not saved; {folder} keeps "
-            "what it had: start anew with a smaller learning rate"
+            "what it had: start anew with --fresh and, in the script, a smaller learning rate"
         )
     checkpoint = Checkpoint(
         folder=Path(folder),
@@ -144,19 +147,25 @@ def _write(checkpoint, model):
     write(checkpoint.weights_path, content.getbuffer())
     record = dataclasses.asdict(checkpoint)
     del record["folder"]
-    write_json(checkpoint.record_path, record)
+    write(checkpoint.record_path, to_json({**record, "record_sha256": _record_sha256(record)}))
     _prune(checkpoint)
     return checkpoint
 
 
+def _record_sha256(record):
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+
+
 def _prune(newest):
+    """Keeps this checkpoint, the one before it and the best. Later ones are damaged, or it would not be the newest."""
     epochs = sorted(_epochs(newest.folder))
-    keep = {*epochs[-2:], newest.best_epoch}
-    for epoch in set(epochs) - keep:
+    up_to_now = [epoch for epoch in epochs if epoch <= newest.epoch]
+    for epoch in set(epochs) - {*up_to_now[-2:], newest.best_epoch}:
         # The record goes first: weights without a record are no checkpoint, so no moment shows a broken one.
         old = dataclasses.replace(newest, epoch=epoch)
-        old.record_path.unlink(missing_ok=True)
-        old.weights_path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # in use by another program: the next epoch tries again
+            old.record_path.unlink(missing_ok=True)
+            old.weights_path.unlink(missing_ok=True)
 
 
 def remove_leftovers(folder):
@@ -182,8 +191,19 @@ def set_aside(folder):
     number = 1
     while (aside := folder.with_name(f"{folder.name}-old-{number}")).exists():
         number += 1
-    folder.rename(aside)
+    try:
+        folder.rename(aside)
+    except OSError as error:
+        raise UserError(f"can't rename {folder} ({error.strerror}): close the programs that use it") from error
     return aside
+
+
+def refuse_other_files(folder):
+    """Raises UserError when a folder is in use for something that is not a training run."""
+    folder = Path(folder)
+    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")} if folder.is_dir() else set()
+    if names and "run.json" not in names and not _epochs(folder):
+        raise UserError(f"{folder} holds other files and no training run: name another folder with --run")
 
 
 # ---------------------------------------------------------------- reading
@@ -236,20 +256,23 @@ def load_weights(model, path):
     neither, or doesn't fit the network.
     """
     path = Path(path)
+    if not path.is_file():
+        raise UserError(f"can't read weights from {path}: there is no such file")
     try:
         with h5py.File(path, "r") as file:
             _refuse_links(file, path)
             is_keras_2 = "layer_names" in file.attrs or "model_weights" in file
-    except OSError as error:
-        reason = "there is no such file" if not path.exists() else "it is damaged or no HDF5 file"
-        raise UserError(f"can't read weights from {path}: {reason}") from error
+    except UserError:
+        raise
+    except Exception as error:  # h5py may stumble over a damaged file in any way
+        raise UserError(f"can't read weights from {path}: it is damaged or no HDF5 file") from error
     with tempfile.TemporaryDirectory() as folder:
         # Keras chooses its reader by the name alone, so the file gets the name that it should have.
         named = shutil.copy(path, Path(folder) / ("keras_2.h5" if is_keras_2 else "keras_3.weights.h5"))
         try:
             with warnings.catch_warnings(action="ignore"):  # that the optimizer's state is passed over: it shall be
                 model.load_weights(named)
-        except (ValueError, KeyError) as error:
+        except Exception as error:  # Keras, too
             reason = str(error).split("Example error message for object")[-1].split("List of objects")[0]
             reason = one_line(reason.split("Target variable:")[0])
             raise UserError(f"{path} does not fit this network: {reason}") from error
@@ -263,7 +286,7 @@ def _refuse_links(group, path):
         entry = group[name]
         if isinstance(entry, h5py.Group):
             _refuse_links(entry, path)
-        elif entry.external or entry.is_virtual:
+        elif isinstance(entry, h5py.Dataset) and (entry.external or entry.is_virtual):
             raise UserError(f"{path} is refused: the numbers of its entry {name} are in another file")
 
 
@@ -277,7 +300,10 @@ def restore(model, checkpoint):
             f"{checkpoint.weights_path} holds {saved} optimizer variables, not {len(model.optimizer.variables)}: "
             "it can be looked at but not trained further; --fresh starts anew"
         )
-    model.load_weights(checkpoint.weights_path)
+    try:
+        model.load_weights(checkpoint.weights_path)
+    except ValueError as error:
+        raise UserError(f"{checkpoint.weights_path} does not fit this network: {one_line(error)}") from error
     for variable, value in zip(_seed_variables(model), checkpoint.seed_generators, strict=True):
         variable.assign(np.asarray(value, dtype=variable.dtype))
 
@@ -287,25 +313,32 @@ def architecture_differences(folder, model):
     path = Path(folder) / "architecture.json"
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))["config"]["layers"]
+        saved = [{"class_name": layer["class_name"], **layer["config"]} for layer in saved]
     except (OSError, ValueError, TypeError, KeyError):
         return []  # it is written anew, and the weights can only be loaded into a network of the same shape
-    layers = architecture(model)["config"]["layers"]
+    layers = [
+        {"class_name": layer["class_name"], **layer["config"]} for layer in architecture(model)["config"]["layers"]
+    ]
     if len(saved) != len(layers):
         return [f"the network had {len(saved)} layers, now {len(layers)}"]
     return [
-        f"layer {number} ({new['class_name']}): {name} was {old['config'].get(name)}, now {value}"
+        f"layer {number} ({new['class_name']}): {name} was {old.get(name)}, now {value}"
         for number, (old, new) in enumerate(zip(saved, layers, strict=True))
-        for name, value in {"class_name": new["class_name"], **new["config"]}.items()
-        if name != "name" and {"class_name": old["class_name"], **old["config"]}.get(name) != value
+        for name, value in new.items()
+        if name != "name" and old.get(name) != value
     ]
 
 
 def _read(folder, epoch):
     path = folder / f"epoch-{epoch:04d}.json"
     try:
-        checkpoint = Checkpoint(folder=folder, **json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        checksum = record.pop("record_sha256")
+        checkpoint = Checkpoint(folder=folder, **record)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{path} is damaged ({one_line(error)})") from error
+    if checksum != _record_sha256(record) or checkpoint.epoch != epoch:
+        raise UserError(f"{path} is damaged (its checksum is not the recorded one)")
     if not checkpoint.weights_path.is_file():
         raise UserError(f"{checkpoint.weights_path} is missing")
     if fingerprint(checkpoint.weights_path) != checkpoint.weights_sha256:
@@ -314,7 +347,8 @@ def _read(folder, epoch):
 
 
 def _epochs(folder):
-    return [int(path.stem.removeprefix("epoch-")) for path in Path(folder).glob("epoch-[0-9][0-9][0-9][0-9]*.json")]
+    matches = (re.fullmatch(r"epoch-(\d{4,})\.json", path.name) for path in Path(folder).glob("epoch-*.json"))
+    return [int(match[1]) for match in matches if match]
 
 
 def _seed_variables(model):

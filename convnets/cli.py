@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import os
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -18,7 +19,10 @@ def training_options(script, *, description, epochs, batch_size):
     script: its name without .py. description: its docstring. epochs, batch_size: its defaults.
     """
     parser = argparse.ArgumentParser(
-        prog=f"python {script}.py", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=f"python {script}.py",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument(
         "--dataset",
@@ -34,20 +38,24 @@ def training_options(script, *, description, epochs, batch_size):
     )
     parser.add_argument(
         "--epochs",
-        type=_from(1),
+        type=_whole_number(1),
         default=epochs,
         metavar="N",
         help="train until N epochs in all (default: %(default)s)",
     )
     parser.add_argument(
         "--batch-size",
-        type=_from(1),
+        type=_whole_number(1),
         default=batch_size,
         metavar="N",
         help="images in a gradient step (default: %(default)s)",
     )
     parser.add_argument(
-        "--seed", type=_from(0), default=1337, metavar="N", help="of all random numbers (default: %(default)s)"
+        "--seed",
+        type=_whole_number(0, 2**32 - 1),
+        default=1337,
+        metavar="N",
+        help="of all random numbers (default: %(default)s)",
     )
     parser.add_argument("--fresh", action="store_true", help="start anew; the old run is set aside, not deleted")
     parser.add_argument(
@@ -68,24 +76,26 @@ def picture_options(parser):
 def run_folder(name):
     """A bare name is a folder in models/; with a slash it is a path as it stands."""
     path = Path(name)
+    if path.name in ("", "..", "stashed"):
+        raise argparse.ArgumentTypeError(f"{name!r} can't be the folder of a run")
     return PROJECT / "models" / path if path.name == name else path
 
 
-def _from(least):
+def _whole_number(least, most=10**9):
     def whole_number(text):
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} on")
+        if not text.isdecimal() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} to {most}")
         return int(text)
 
     return whole_number
 
 
 @contextlib.contextmanager
-def quiet_start():
-    """Keeps TensorFlow's start-up messages (no CUDA found, oneDNN in use) off the screen: they look like errors.
+def starting_keras():
+    """For the block that imports Keras: no messages that look like errors, and a clear one where there is an error.
 
-    The first ones are written by C++ code before it reads any setting, so the process's stderr itself is
-    turned away while Keras is imported. Python's own errors are raised as ever.
+    TensorFlow tells what it did not find (CUDA) before it reads any setting, so the process's stderr itself
+    is turned away meanwhile. And an old tutorial may have left its settings in ~/.keras/keras.json.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
@@ -94,6 +104,11 @@ def quiet_start():
     os.dup2(nowhere, 2)
     try:
         yield
+        sys.modules["keras"].config.set_image_data_format("channels_last")
+    except ModuleNotFoundError as error:
+        raise UserError(f"the package {error.name} is not installed: pip install -r requirements.txt") from error
+    except ValueError as error:  # Keras's word for a backend that it does not know
+        raise UserError(f"Keras can't start ({error}): see to KERAS_BACKEND and to ~/.keras/keras.json") from error
     finally:
         os.dup2(stderr, 2)
         os.close(stderr)
@@ -107,7 +122,8 @@ def run(main):
     except UserError as error:
         sys.exit(_say(f"error: {error}.", 2))
     except Stopped as stopped:
-        command = shlex.join(["python", *(word for word in sys.argv if word != "--fresh")])
+        words = ["python", *(word for word in sys.argv if word != "--fresh")]
+        command = subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
         sys.exit(_say(f"\n{stopped} To go on: {command}", stopped.exit_code))
     except KeyboardInterrupt:
         sys.exit(_say("\nStopped.", 130))

@@ -12,8 +12,6 @@ import io
 import os
 import pickle
 import tarfile
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +47,14 @@ class Dataset:
 
 
 CIFAR10_BATCH_SIZE = 10_000
+CIFAR10_ARCHIVE_NAMES = (
+    "cifar-10-python.tar.gz",
+    "cifar-10-binary.tar.gz",
+    "cifar-10-python.tar",  # what browsers make of it that unpack on their own
+    "cifar-10-binary.tar",
+    "cifar-10-batches-py.tar.gz",  # Keras 2
+    "cifar-10-batches-py-target_archive",  # Keras 3
+)
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 DIGIT_CLASSES = tuple("0123456789")
 
@@ -108,7 +114,7 @@ def load(name, data_dir=None):
     if name == "auto":
         try:
             return load("cifar10", data_dir)
-        except downloads.Unreachable as error:
+        except downloads.Unavailable as error:
             print(f"CIFAR-10 is not on this machine and could not be downloaded ({error.reason}).")
             print("Using scikit-learn's 1,797 handwritten digits instead: expect other pictures and numbers.")
             print(f"To get CIFAR-10: go online, or put {CIFAR10_ARCHIVE.filename} into {_folders(data_dir)[0]}.")
@@ -148,8 +154,8 @@ def _read(path, read):
         if error.errno is not None:
             raise UserError(f"can't read {path}: {error.strerror}") from error
         reason = str(error)
-    except (EOFError, ValueError, TypeError, KeyError, tarfile.TarError, zipfile.BadZipFile, zlib.error) as error:
-        reason = str(error)
+    except Exception as error:  # the readers of damaged files can fail in any way
+        reason = str(error) or type(error).__name__
     raise UserError(
         f"{path} is damaged or not the official file ({' '.join(reason.split())}): "
         "delete or move it, and the next run downloads a sound one"
@@ -175,9 +181,9 @@ def _find_cifar10(folder):
                 if missing:
                     raise UserError(f"{batches} is incomplete, it lacks {', '.join(missing)}: add or delete the rest")
                 return _cifar10({name: _read(path, _batch_from_file) for name, path in paths.items()}, batches)
-    for archive in sorted(folder.glob("cifar-10*")):
-        if archive.is_file():
-            return _cifar10(_read(archive, _batches_from_archive), archive)
+    for name in CIFAR10_ARCHIVE_NAMES:
+        if (folder / name).is_file():
+            return _cifar10(_read(folder / name, _batches_from_archive), folder / name)
     return None
 
 

@@ -27,8 +27,8 @@ class Download:
     urls: tuple[str, ...]
 
 
-class Unreachable(UserError):
-    """No host delivered the file. `reason` says why in a few words."""
+class Unavailable(UserError):
+    """The file can't be had: no host delivered it, or it can't be stored. `reason` says why in a few words."""
 
     def __init__(self, message, reason):
         super().__init__(message)
@@ -36,9 +36,9 @@ class Unreachable(UserError):
 
 
 def fetch(download, folder):
-    """Downloads a file into `folder` and returns its path; the folder never holds a part of it, or a wrong one.
+    """Downloads a file into `folder` and returns its path. Under its name there is all of it, or nothing.
 
-    Raises Unreachable when no host delivers it, UserError when the folder can't be written to.
+    Raises Unavailable when no host delivers it, or when the folder can't be written to.
     """
     problems = []
     for url in download.urls:
@@ -67,11 +67,10 @@ def fetch(download, folder):
         except ValueError:  # pooch's word for a wrong checksum
             problems.append(f"{host}: sent a file with a wrong checksum")
         except OSError as error:
-            raise UserError(
-                f"can't write to {folder}: {error.strerror or error}; name another folder with --data-dir"
-            ) from error
+            reason = f"can't write to {folder}: {error.strerror or error}"
+            raise Unavailable(f"{reason}; name another folder with --data-dir", reason) from error
     reason = "; ".join(problems)
-    raise Unreachable(
+    raise Unavailable(
         f"can't download {download.filename} ({reason}): go online, or put the file into {folder}", reason
     )
 
@@ -123,4 +122,10 @@ def _in_a_few_words(error):
         return "does not answer"
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
         return "broke off"
+    if isinstance(error, requests.exceptions.SSLError):
+        return "has no certificate that this machine trusts"
+    if isinstance(error, requests.exceptions.ProxyError):
+        return "can't be reached through the proxy"
+    if "timed out" in str(error):
+        return "stalled"
     return "can't be reached"

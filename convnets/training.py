@@ -109,7 +109,8 @@ def train(
 ):
     """Trains a compiled `model` until it has seen `epochs` epochs in all, going on from what `run_dir` holds.
 
-    model: takes (n, height, width, channels) float32 pixels in [0, 1], returns class probabilities.
+    model: takes (n, height, width, channels) float32 pixels in [0, 1], returns class probabilities;
+    compiled with metrics=["accuracy"].
     dataset: a datasets.Dataset.
     augment: a function (images, numpy.random.Generator) -> images; its repr goes on record.
     initial_weights: a weights file to start from.
@@ -133,13 +134,18 @@ def train(
             "dataset": dataset.name,
             "seed": seed,
             "batch_size": batch_size,
+            "loss": model.loss,
             "optimizer": _settings(model.optimizer),
             "augmentation": repr(augment) if augment else None,
-            "initial_weights": checkpoints.fingerprint(initial_weights) if initial_weights else None,
+            "initial_weights": _file_and_checksum(initial_weights) if initial_weights else None,
         },
         "sessions": [],
     }
+    callbacks = _callbacks(run_dir, verbose, tensorboard)
+    if initial_weights:
+        checkpoints.load_weights(model, initial_weights)
     with _locked(run_dir):
+        checkpoints.refuse_other_files(run_dir)
         if fresh and run_dir.exists():
             say(f"The old run is kept in {checkpoints.set_aside(run_dir)}.")
         checkpoints.make_folder(run_dir)
@@ -150,25 +156,23 @@ def train(
             run = checkpoint.run
             checkpoints.restore(model, checkpoint)
             say(f"Going on after epoch {checkpoint.epoch} from {checkpoint.weights_path}.")
-        elif initial_weights:
-            checkpoints.load_weights(model, initial_weights)
-        if len(history) >= epochs:
+        keeper = _CheckpointEveryEpoch(run_dir, run, history, epochs, say)
+        finished = len(history) >= epochs
+        if not finished:
+            run["sessions"].append(provenance.describe(first_epoch=len(history) + 1))
+        keeper.draw_up(model)
+        if finished:
             say(
                 f"This run is finished, it has {len(history)} epochs. "
                 f"To train longer: --epochs {len(history) + epochs}. To start anew: --fresh."
             )
             return pd.DataFrame(history)
-        run = {**run, "sessions": [*run["sessions"], provenance.describe(first_epoch=len(history) + 1)]}
-        checkpoints.write_json(run_dir / "architecture.json", checkpoints.architecture(model))
-        checkpoints.write_json(run_dir / "run.json", run)
-
         y_train, y_test = (
             keras.utils.to_categorical(y, dataset.num_classes) for y in (dataset.y_train, dataset.y_test)
         )
         batches = TrainingBatches(
             dataset.x_train, y_train, batch_size=batch_size, seed=seed, first_epoch=len(history), augment=augment
         )
-        keeper = _CheckpointEveryEpoch(run_dir, run, history, epochs, say)
         with keeper.stop_signals():
             model.fit(
                 batches,
@@ -177,20 +181,20 @@ def train(
                 initial_epoch=len(history),
                 epochs=epochs,
                 validation_data=TestBatches(dataset.x_test, y_test),
-                callbacks=_callbacks(keeper, run_dir, verbose, tensorboard),
+                callbacks=[*callbacks, keeper],
                 verbose=verbose,
             )
         return pd.DataFrame(history)
 
 
-def _callbacks(keeper, run_dir, verbose, tensorboard):
+def _callbacks(run_dir, verbose, tensorboard):
     # Keras's progress bar would come last; put first, its line for the epoch is complete before the keeper's.
     callbacks = [keras.callbacks.ProgbarLogger()] if verbose else []
     if tensorboard:
         if importlib.util.find_spec("tensorboard") is None:
             raise UserError("--tensorboard needs a package that is not installed: pip install tensorboard")
         callbacks.append(keras.callbacks.TensorBoard(run_dir / "tensorboard"))
-    return [*callbacks, keeper]
+    return callbacks
 
 
 @contextlib.contextmanager
@@ -254,6 +258,10 @@ def _flat(options):
     return flat
 
 
+def _file_and_checksum(path):
+    return f"{Path(path).name} (SHA-256 {checkpoints.fingerprint(path)[:16]})"
+
+
 def _settings(optimizer):
     """An optimizer's class and hyperparameters, as they come back from JSON, so that they can be compared."""
     settings = json.loads(json.dumps(keras.optimizers.serialize(optimizer)["config"], default=float))
@@ -287,6 +295,22 @@ class _CheckpointEveryEpoch(keras.callbacks.Callback):
             for number, handler in before.items():
                 signal.signal(number, handler)
 
+    def draw_up(self, model):
+        """Writes what a reader looks at. All of it can be made again, so a failure is no reason to stop."""
+        contents = {
+            "architecture.json": checkpoints.to_json(checkpoints.architecture(model)),
+            "run.json": checkpoints.to_json(self.run),
+        }
+        if self.history:
+            history = pd.DataFrame(self.history)
+            contents["history.csv"] = history.to_csv(index=False)
+            contents["training_curves.png"] = figures.training_curves(history, self.run_dir.name)
+        for name, content in contents.items():
+            try:
+                checkpoints.write(self.run_dir / name, content)
+            except UserError as error:
+                self.say(f"Warning: {error}.")
+
     def on_epoch_begin(self, epoch, logs=None):
         self._started = time.perf_counter()
 
@@ -302,10 +326,8 @@ class _CheckpointEveryEpoch(keras.callbacks.Callback):
         seconds = time.perf_counter() - self._started
         self.history.append({"epoch": epoch + 1, **logs, "seconds": round(seconds, 3)})
         checkpoints.save(self.run_dir, self.model, run=self.run, history=self.history)
-        history = pd.DataFrame(self.history)
-        checkpoints.write(self.run_dir / "history.csv", history.to_csv(index=False))
-        checkpoints.write(self.run_dir / "training_curves.png", figures.training_curves(history, self.run_dir.name))
-        seconds_left = history["seconds"].tail(5).median() * (self.epochs - epoch - 1)
+        self.draw_up(self.model)
+        seconds_left = np.median([row["seconds"] for row in self.history[-5:]]) * (self.epochs - epoch - 1)
         if seconds_left:
             self.say(f"Saved; about {duration(seconds_left)} left.")
         self._stop_if_asked()
@@ -320,4 +342,7 @@ class _CheckpointEveryEpoch(keras.callbacks.Callback):
 
     def _refuse_nan(self, logs):
         if not all(math.isfinite(value) for value in logs.values()):
-            raise UserError(f"the loss is no longer a number; {self._saved()}. Start anew with a smaller learning rate")
+            raise UserError(
+                f"the loss is no longer a number; {self._saved()}: start anew with --fresh and, in the script, "
+                "a smaller learning rate"
+            )

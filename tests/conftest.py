@@ -1,7 +1,6 @@
 """Datasets and networks for the tests: tiny ones that are made here, and the real ones where they are."""
 
 import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,11 +9,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from convnets import datasets
 
-PROJECT = Path(__file__).resolve().parent.parent
-
 
 @pytest.fixture(autouse=True)
-def no_network(monkeypatch, request):
+def no_network(monkeypatch):
     """A test never depends on the internet: a download is an error unless the test brings its own server."""
     for name in ("CIFAR10_ARCHIVE", "MNIST_FILE"):
         nowhere = getattr(datasets, name).__class__(getattr(datasets, name).filename, "0" * 64, ())
@@ -28,7 +25,7 @@ def real_dataset():
     def load(name):
         try:
             return datasets.load(name)
-        except datasets.downloads.Unreachable:
+        except datasets.downloads.Unavailable:
             return pytest.skip(f"{name} is not in {datasets._folders(None)[0]}")
 
     return load

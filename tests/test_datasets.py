@@ -1,9 +1,12 @@
+import functools
 import gzip
 import hashlib
+import http.server
 import io
 import os
 import pickle
 import tarfile
+import threading
 
 import numpy as np
 import pytest
@@ -210,6 +213,14 @@ def test_an_archive_can_not_write_outside_its_folder(batches, tmp_path):
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_neighbours_with_similar_names_do_not_matter(tmp_path):
+    folder = tmp_path / "keras_home" / "datasets"
+    folder.mkdir(parents=True)
+    for name in ("cifar-100-python.tar.gz", "cifar-10-python.tar.gz.part", "cifar-10.md5"):
+        (folder / name).write_text("something else")
+    assert datasets.load("auto").name == "digits"
+
+
 def test_data_dir_must_not_be_a_file(batches, tmp_path):
     (tmp_path / "cifar-10-python.tar.gz").touch()
     with pytest.raises(UserError, match="is a file: name the folder"):
@@ -346,6 +357,7 @@ def test_an_npz_file_with_pickled_objects_is_refused(arrays, tmp_path):
         ("11 1:3", "whole numbers"),
         ("3 1:0.5", "whole numbers"),
         ("3 900:7", ""),
+        ("3 99999999999999:7", ""),
         ("x", ""),
     ],
 )
@@ -400,6 +412,32 @@ def test_auto_falls_back_to_digits_and_says_what_to_do(capsys, tmp_path):
     assert len(notice.splitlines()) == 3
     assert "cifar-10-python.tar.gz" in notice
     assert str(tmp_path / "keras_home" / "datasets") in notice
+
+
+def test_auto_falls_back_when_the_download_can_not_be_stored(capsys, monkeypatch, tmp_path):
+    (tmp_path / "keras_home").touch()  # a file where a folder should be
+    download = datasets.downloads.Download("cifar-10-python.tar.gz", "0" * 64, ("http://127.0.0.1:9/",))
+    monkeypatch.setattr(datasets, "CIFAR10_ARCHIVE", download)
+    monkeypatch.setattr(datasets.downloads, "_knock", lambda url: None)
+    assert datasets.load("auto").name == "digits"
+    assert "can't write to" in capsys.readouterr().out
+
+
+def test_a_downloaded_dataset_is_read(batches, tmp_path, monkeypatch):
+    """The whole way: not on this machine, fetched from a host, checked, read."""
+    write_archive(tmp_path / "host" / "cifar-10-python.tar.gz", batches)
+    content = (tmp_path / "host" / "cifar-10-python.tar.gz").read_bytes()
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path / "host")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as host:
+        threading.Thread(target=host.serve_forever, args=(0.01,), daemon=True).start()
+        url = f"http://127.0.0.1:{host.server_port}/cifar-10-python.tar.gz"
+        download = datasets.downloads.Download("cifar-10-python.tar.gz", hashlib.sha256(content).hexdigest(), (url,))
+        monkeypatch.setattr(datasets, "CIFAR10_ARCHIVE", download)
+        dataset = datasets.load("auto", tmp_path / "mine")
+        host.shutdown()
+    assert dataset.source == str(tmp_path / "mine" / "cifar-10-python.tar.gz")
+    np.testing.assert_array_equal(dataset.y_test, batches["test_batch"][:, 0])
+    assert datasets.load("cifar10", tmp_path / "mine").source == dataset.source  # from now on without the host
 
 
 def test_explicit_cifar10_never_falls_back():

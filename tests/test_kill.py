@@ -7,16 +7,19 @@ import sys
 
 import pytest
 
-from benchmarks.kill_and_resume import PROJECT, kill_and_resume
+from benchmarks.kill_and_resume import kill_and_resume
 from convnets import checkpoints
+from convnets.cli import PROJECT
 
 
 @pytest.mark.parametrize(("script", "seed"), [("basic_model", 1), ("improved_model", 2)])
 def test_a_training_killed_again_and_again_ends_with_the_same_bits(script, seed, tmp_path):
-    found, tally = kill_and_resume(script, tmp_path, kills=4, epochs=5, seed=seed)
+    found, tally = kill_and_resume(script, tmp_path, kills=4, epochs=12, seed=seed)
     assert found == []
-    assert sum(tally.values()) - tally["after the end"] >= 3, f"too few kills met a living process: {tally}"
-    assert tally["amid a write"] + tally["just after a write"] >= 1
+    assert tally.total() == 4
+    # Two kills wait for a half-written file, which only a training has that finished an epoch.
+    sessions = checkpoints.newest(tmp_path / "killed")[0].run["sessions"]
+    assert len({session["first_epoch"] for session in sessions}) >= 2
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends POSIX signals")

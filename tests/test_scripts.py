@@ -1,7 +1,11 @@
 """The scripts as a reader meets them: from a terminal."""
 
+import argparse
+import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,8 +13,8 @@ import pytest
 
 import basic_model
 import improved_model
-from benchmarks.kill_and_resume import PROJECT
 from convnets import checkpoints, cli
+from convnets.cli import PROJECT
 from convnets.errors import Stopped, UserError
 
 SCRIPTS = ["basic_model", "improved_model"]
@@ -81,8 +85,6 @@ def test_a_script_can_be_read_at_one_sitting(script):
 
 
 def run_script(*words, **environment):
-    import os
-
     command = [sys.executable, *words]
     return subprocess.run(
         command, cwd=PROJECT, capture_output=True, text=True, env={**os.environ, **environment}, check=False
@@ -92,9 +94,11 @@ def run_script(*words, **environment):
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (["--epochs", "0"], "'0' is not a whole number from 1 on"),
-        (["--batch-size", "-3"], "'-3' is not a whole number from 1 on"),
-        (["--seed", "x"], "'x' is not a whole number from 0 on"),
+        (["--epochs", "0"], "'0' is not a whole number from 1 to"),
+        (["--batch-size", "-3"], "'-3' is not a whole number from 1 to"),
+        (["--seed", "x"], "'x' is not a whole number from 0 to"),
+        (["--seed", "4294967296"], "'4294967296' is not a whole number from 0 to 4294967295"),
+        (["--fre"], "unrecognized arguments: --fre"),
         (["--dataset", "imagenet"], "invalid choice: 'imagenet'"),
         (["--dataset", "digits", "--weights", "nowhere.h5"], "can't read nowhere.h5: No such file"),
     ],
@@ -132,7 +136,34 @@ def test_preview(tmp_path):
 def test_a_run_is_a_name_or_a_path(tmp_path):
     assert cli.run_folder("mine") == PROJECT / "models" / "mine"
     assert cli.run_folder(str(tmp_path)) == tmp_path
-    assert str(cli.run_folder("./mine")) in ("./mine", "mine")
+    assert cli.run_folder("./mine") == Path("mine")
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../..", "stashed", "models/stashed"])
+def test_some_folders_can_not_be_a_run(name):
+    with pytest.raises(argparse.ArgumentTypeError):
+        cli.run_folder(name)
+
+
+def test_a_forgotten_installation_is_named():
+    missing = ModuleNotFoundError("No module named 'keras'", name="keras")
+    with pytest.raises(UserError, match=r"package keras is not installed: pip install -r"), cli.starting_keras():
+        raise missing
+
+
+def test_an_old_tutorial_s_settings(tmp_path):
+    """~/.keras/keras.json as Keras 1 left it: a backend that is gone is named, another order of axes doesn't matter."""
+    settings = {"floatx": "float32", "epsilon": 1e-07, "backend": "theano", "image_data_format": "channels_first"}
+    options = ["--dataset", "digits", "--epochs", "1", "--run", str(tmp_path / "run")]
+    (tmp_path / "keras.json").write_text(json.dumps(settings))
+    result = run_script("basic_model.py", *options, KERAS_HOME=str(tmp_path))
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: Keras can't start")
+    assert len(result.stderr.splitlines()) == 1
+
+    (tmp_path / "keras.json").write_text(json.dumps({**settings, "backend": "tensorflow"}))
+    result = run_script("basic_model.py", *options, KERAS_HOME=str(tmp_path))
+    assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.parametrize(
@@ -179,7 +210,7 @@ def test_a_stashed_network_has_the_recorded_accuracy(name, real_dataset):
 
 
 def test_the_stash_is_small_and_has_no_dataset_in_it():
-    files = [path for path in (PROJECT / "models" / "stashed").rglob("*") if path.is_file()]
+    files = list((PROJECT / "models" / "stashed").glob("[!.]*/*"))
     assert len(files) == 4 * 6
     assert sum(path.stat().st_size for path in files) < 20e6
 
@@ -202,3 +233,19 @@ def test_the_promised_accuracies_were_measured():
     assert accuracy.loc["basic_model-cifar10", "mean"] >= 0.795
     assert accuracy.loc["improved_model-cifar10", "size"] >= 2
     assert accuracy.loc["improved_model-cifar10", "mean"] >= 0.85
+
+
+def test_the_promised_speed_and_memory_were_measured():
+    speed = pd.read_csv(PROJECT / "results" / "training_speed.csv").set_index(["network", "peer"])["ratio"]
+    assert speed["basic_model", "bare model.fit"] <= 1
+    assert speed["improved_model", "without augmentation"] <= 1.1
+    memory = pd.read_csv(PROJECT / "results" / "peak_memory.csv")
+    assert set(memory["script"]) == set(SCRIPTS)
+    assert (memory["beyond_importing_keras_mb"] <= 1500).all()
+
+
+def test_a_hundred_kills_changed_nothing():
+    kills = pd.read_csv(PROJECT / "results" / "kill_and_resume.csv")
+    assert set(kills["script"]) == set(SCRIPTS)
+    assert (kills["kills"] >= 100).all()
+    assert (kills["differences"] == 0).all()

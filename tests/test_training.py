@@ -88,15 +88,14 @@ def test_a_resumed_training_ends_with_the_same_bits(augment, tiny_dataset, build
     pd.testing.assert_frame_equal(whole.drop(columns="seconds"), parts.drop(columns="seconds"))
 
 
-def test_without_the_random_generators_state_the_bits_would_differ(tiny_dataset, build_tiny_model, tmp_path):
+def test_without_the_random_generators_state_the_bits_would_differ(
+    tiny_dataset, build_tiny_model, tmp_path, monkeypatch
+):
     """Shows that the test above can fail: dropout's state matters, and Keras's own weights file leaves it out."""
     train(build_tiny_model(), tiny_dataset, tmp_path / "whole", 3)
     train(build_tiny_model(), tiny_dataset, tmp_path / "parts", 2)
-    record = tmp_path / "parts" / "epoch-0002.json"
-    content = json.loads(record.read_text())
-    assert len(content["seed_generators"]) == 2  # the two dropout layers
-    content["seed_generators"] = [[1, 0], [2, 0]]
-    record.write_text(json.dumps(content))
+    assert len(checkpoints.newest(tmp_path / "parts")[0].seed_generators) == 2  # the two dropout layers
+    monkeypatch.setattr(checkpoints, "_seed_variables", lambda model: [])
     train(build_tiny_model(), tiny_dataset, tmp_path / "parts", 3)
     assert "history" in differences(tmp_path / "whole", tmp_path / "parts", 3)
 
@@ -158,6 +157,25 @@ def test_fresh_sets_the_old_run_aside(tiny_dataset, build_tiny_model, tmp_path):
     assert snapshot(tmp_path / "run-old-1") == old
 
 
+@pytest.mark.parametrize("fresh", [True, False])
+def test_a_folder_of_other_files_is_left_alone(fresh, tiny_dataset, build_tiny_model, tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.jpg").touch()
+    with pytest.raises(UserError, match="holds other files and no training run"):
+        train(build_tiny_model(), tiny_dataset, tmp_path / "photos", 1, fresh=fresh)
+    assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == ["photos"]
+
+
+def test_fresh_with_unfit_weights_leaves_the_old_run_in_place(tiny_dataset, build_tiny_model, tmp_path):
+    run = tmp_path / "run"
+    train(build_tiny_model(), tiny_dataset, run, 1)
+    before = snapshot(run)
+    build_tiny_model(filters=5).save_weights(tmp_path / "unfit.weights.h5")
+    with pytest.raises(UserError, match="does not fit this network"):
+        train(build_tiny_model(), tiny_dataset, run, 1, fresh=True, initial_weights=tmp_path / "unfit.weights.h5")
+    assert snapshot(run) == before
+
+
 # ---------------------------------------------------------------- contradictions
 
 
@@ -192,6 +210,14 @@ def test_another_learning_rate_is_refused(tiny_dataset, build_tiny_model, tmp_pa
         train(build_tiny_model(learning_rate=0.5), tiny_dataset, tmp_path / "run", 2)
 
 
+def test_another_loss_is_refused(tiny_dataset, build_tiny_model, tmp_path):
+    train(build_tiny_model(), tiny_dataset, tmp_path / "run", 1)
+    model = build_tiny_model()
+    model.compile(loss="mean_squared_error", optimizer=model.optimizer, metrics=["accuracy"])
+    with pytest.raises(UserError, match="loss was categorical_crossentropy, now mean_squared_error"):
+        train(model, tiny_dataset, tmp_path / "run", 2)
+
+
 def test_another_dataset_is_refused(tiny_dataset, build_tiny_model, tmp_path):
     import dataclasses
 
@@ -223,6 +249,8 @@ def flip_a_bit(path):
         ("epoch-0003.json", lambda path: path.write_text("")),
         ("epoch-0003.json", lambda path: path.write_text('{"epoch": 3}')),
         ("epoch-0003.json", lambda path: path.write_text("[]")),
+        ("epoch-0003.json", lambda path: path.write_text(path.read_text().replace('"seed": 7', '"seed": 8'))),
+        ("epoch-0003.json", lambda path: path.write_text(path.with_name("epoch-0002.json").read_text())),
     ],
 )
 def test_a_damaged_checkpoint_is_named_and_the_one_before_used(
@@ -238,6 +266,27 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_used(
     assert differences(tmp_path / "whole", tmp_path / "run", 4) == []
 
 
+def test_an_epoch_trained_after_damage_is_not_lost_again(tiny_dataset, build_tiny_model, tmp_path):
+    run = tmp_path / "run"
+    train(build_tiny_model(), tiny_dataset, run, 3)
+    older = snapshot(run)
+    train(build_tiny_model(), tiny_dataset, run, 5)
+    for name, content in older.items():
+        (run / name).write_bytes(content)
+    for path in run.glob("epoch-000[45].weights.h5"):
+        half(path)
+    train(build_tiny_model(), tiny_dataset, run, 4)
+    checkpoint, damaged = checkpoints.newest(run)
+    assert (checkpoint.epoch, damaged) == (4, [])
+
+
+def test_a_copy_that_another_program_made_is_passed_over(tiny_dataset, build_tiny_model, tmp_path):
+    run = tmp_path / "run"
+    train(build_tiny_model(), tiny_dataset, run, 1)
+    (run / "epoch-0001 - Copy.json").write_bytes((run / "epoch-0001.json").read_bytes())
+    assert len(train(build_tiny_model(), tiny_dataset, run, 2)) == 2
+
+
 def test_no_sound_checkpoint_left(tiny_dataset, build_tiny_model, tmp_path):
     run = tmp_path / "run"
     train(build_tiny_model(), tiny_dataset, run, 2)
@@ -250,14 +299,27 @@ def test_no_sound_checkpoint_left(tiny_dataset, build_tiny_model, tmp_path):
     assert len(train(build_tiny_model(), tiny_dataset, run, 1, fresh=True)) == 1
 
 
+@pytest.mark.parametrize("epochs", [2, 3])
 @pytest.mark.parametrize("name", ["run.json", "architecture.json", "history.csv", "training_curves.png"])
-def test_the_other_files_can_be_lost_without_harm(name, tiny_dataset, build_tiny_model, tmp_path):
-    train(build_tiny_model(), tiny_dataset, tmp_path / "whole", 3)
-    train(build_tiny_model(), tiny_dataset, tmp_path / "run", 2)
-    (tmp_path / "run" / name).write_text("{")
-    train(build_tiny_model(), tiny_dataset, tmp_path / "run", 3)
-    assert differences(tmp_path / "whole", tmp_path / "run", 3) == []
-    assert (tmp_path / "run" / name).stat().st_size > 100
+def test_the_other_files_are_made_again(name, epochs, tiny_dataset, build_tiny_model, tmp_path):
+    """By the next start, also if there is nothing left to train."""
+    run = tmp_path / "run"
+    train(build_tiny_model(), tiny_dataset, run, 2)
+    content = (run / name).read_bytes()
+    (run / name).write_text("{")
+    train(build_tiny_model(), tiny_dataset, run, epochs)
+    assert ((run / name).read_bytes() == content) == (epochs == 2 or name == "architecture.json")
+    assert (run / name).stat().st_size > 100
+
+
+def test_a_table_that_another_program_keeps_open_does_not_stop_the_training(
+    tiny_dataset, build_tiny_model, tmp_path, capsys
+):
+    (tmp_path / "run" / "history.csv" / "in_use").mkdir(parents=True)  # can't be replaced by a file
+    (tmp_path / "run" / "run.json").touch()
+    assert len(train(build_tiny_model(), tiny_dataset, tmp_path / "run", 2, verbose=2)) == 2
+    assert f"Warning: can't write {tmp_path / 'run' / 'history.csv'}" in capsys.readouterr().out
+    assert checkpoints.newest(tmp_path / "run")[0].epoch == 2
 
 
 def test_load_model_of_a_folder_without_a_run(tmp_path):
@@ -404,6 +466,11 @@ def test_tensorboard_without_its_package(tiny_dataset, build_tiny_model, tmp_pat
         train(build_tiny_model(), tiny_dataset, tmp_path / "run", 1, tensorboard=True)
 
 
+def test_tensorboard(tiny_dataset, build_tiny_model, tmp_path):
+    train(build_tiny_model(), tiny_dataset, tmp_path / "run", 1, tensorboard=True)
+    assert any((tmp_path / "run" / "tensorboard").rglob("events.out.tfevents.*"))
+
+
 # ---------------------------------------------------------------- weights from elsewhere
 
 
@@ -498,7 +565,9 @@ def test_a_training_starts_from_given_weights(tiny_dataset, build_tiny_model, tm
     weights = tmp_path / "source" / "epoch-0010.weights.h5"
     history = train(build_tiny_model(), tiny_dataset, tmp_path / "run", 1, initial_weights=weights)
     assert history["val_accuracy"].iloc[0] == 1
-    with pytest.raises(UserError, match=r"initial weights was [0-9a-f]{64}, now None"):
+    with pytest.raises(
+        UserError, match=r"initial weights was epoch-0010.weights.h5 \(SHA-256 [0-9a-f]{16}\), now None"
+    ):
         train(build_tiny_model(), tiny_dataset, tmp_path / "run", 2)
     assert len(train(build_tiny_model(), tiny_dataset, tmp_path / "run", 2, initial_weights=weights)) == 2
 
