@@ -49,6 +49,7 @@ def build_tiny_model():
     from keras import layers
 
     def build(*, filters=4, learning_rate=0.01):
+        keras.utils.clear_session()  # so that names do not depend on the tests before
         keras.utils.set_random_seed(1)
         model = keras.Sequential(
             [
