@@ -135,7 +135,7 @@ def main():
     options = parser.parse_args()
 
     with tempfile.TemporaryDirectory() as folder:
-        epochs = 3 * options.kills  # more than a killed process can train
+        epochs = 2 * options.kills  # more than the killed processes get done
         found, tally = kill_and_resume(options.script, folder, kills=options.kills, epochs=epochs, seed=options.seed)
     row = {
         "script": options.script,

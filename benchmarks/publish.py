@@ -78,18 +78,17 @@ def kill_table(kills):
     return "\n".join(lines)
 
 
+TABLES = {"training_runs": trained_table, "training_speed": speed_table, "kill_and_resume": kill_table}
+
+
 def with_tables(text):
-    """The README's text with its tables drawn up from the files in results/."""
-    tables = {
-        "training_runs": trained_table,
-        "training_speed": speed_table,
-        "kill_and_resume": kill_table,
-    }
-    for name, table in tables.items():
-        new = f"<!-- {name}.csv -->\n{table(pd.read_csv(RESULTS / f'{name}.csv'))}\n<!-- end -->"
-        text, found = re.subn(rf"<!-- {name}\.csv -->.*?<!-- end -->", lambda _, new=new: new, text, flags=re.DOTALL)
-        assert found == 1, f"the README has {found} places for {name}"
-    return text
+    """A Markdown text with each of its tables drawn up from the file that the comment before it names."""
+
+    def drawn_up(match):
+        name = match[1]
+        return f"<!-- {name}.csv -->\n{TABLES[name](pd.read_csv(RESULTS / f'{name}.csv'))}\n<!-- end -->"
+
+    return re.sub(r"<!-- (\w+)\.csv -->.*?<!-- end -->", drawn_up, text, flags=re.DOTALL)
 
 
 def main():

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -225,14 +226,26 @@ def test_the_readme_s_tables_are_those_of_the_results():
     assert with_tables(readme) == readme
 
 
-def test_the_promised_accuracies_were_measured():
-    accuracy = (
-        pd.read_csv(PROJECT / "results" / "training_runs.csv").groupby("run")["test_accuracy"].agg(["mean", "size"])
+@pytest.mark.parametrize("script", [basic_model, improved_model])
+def test_what_a_script_promises_was_measured(script):
+    promise = re.search(
+        r"(\d+) epochs on CIFAR-10 take about (\d+) minutes on two CPU cores"
+        r"\s+and reach a test accuracy of about ([\d.]+) %",
+        script.__doc__,
     )
-    assert accuracy.loc["basic_model-cifar10", "size"] >= 3
-    assert accuracy.loc["basic_model-cifar10", "mean"] >= 0.795
-    assert accuracy.loc["improved_model-cifar10", "size"] >= 2
-    assert accuracy.loc["improved_model-cifar10", "mean"] >= 0.85
+    epochs, minutes, accuracy = map(float, promise.groups())
+    runs = pd.read_csv(PROJECT / "results" / "training_runs.csv")
+    runs = runs[runs["run"] == f"{script.__name__}-cifar10"]
+    assert (runs["epochs"] == epochs).all()
+    assert epochs == script.EPOCHS
+    assert accuracy == pytest.approx(100 * runs["test_accuracy"].mean(), abs=0.25)
+    assert minutes == pytest.approx(runs["minutes"].mean(), rel=0.15)
+
+
+def test_the_article_s_accuracies_are_reached():
+    accuracy = pd.read_csv(PROJECT / "results" / "training_runs.csv").groupby("run")["test_accuracy"].mean()
+    assert accuracy["basic_model-cifar10"] >= 0.795
+    assert accuracy["improved_model-cifar10"] >= 0.85
 
 
 def test_the_promised_speed_and_memory_were_measured():
@@ -244,8 +257,7 @@ def test_the_promised_speed_and_memory_were_measured():
     assert (memory["beyond_importing_keras_mb"] <= 1500).all()
 
 
-def test_a_hundred_kills_changed_nothing():
+def test_no_kill_changed_anything():
     kills = pd.read_csv(PROJECT / "results" / "kill_and_resume.csv")
-    assert set(kills["script"]) == set(SCRIPTS)
     assert (kills["kills"] >= 100).all()
     assert (kills["differences"] == 0).all()
