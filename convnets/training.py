@@ -41,12 +41,12 @@ class TrainingBatches(keras.utils.PyDataset):
         epoch, batch = divmod(index, self.batches_per_epoch)
         epoch += self.first_epoch
         if epoch != self._epoch_in_order:
-            self._order = np.random.default_rng((self.seed, epoch)).permutation(len(self.images))
+            self._order = np.random.default_rng((self.seed, epoch, 0)).permutation(len(self.images))
             self._epoch_in_order = epoch
         chosen = self._order[batch * self.batch_size : (batch + 1) * self.batch_size]
         pixels = scale_pixels(self.images[chosen])
         if self.augment is not None:
-            pixels = self.augment(pixels, np.random.default_rng((self.seed, epoch, batch)))
+            pixels = self.augment(pixels, np.random.default_rng((self.seed, epoch, 1 + batch)))
         return pixels, self.labels[chosen]
 
 

@@ -58,6 +58,19 @@ def test_each_epoch_and_each_seed_has_its_own_order(tiny_dataset):
     assert np.abs(first - batches_of(tiny_dataset, seed=8)[0][0]).max() > 0
 
 
+def test_no_two_random_streams_are_the_same(tiny_dataset, monkeypatch):
+    """Neither those of an epoch's order and its batches nor those of different epochs (to NumPy, (7, 2) is (7, 2, 0))."""
+    streams = []
+    original = np.random.default_rng
+    monkeypatch.setattr(
+        np.random, "default_rng", lambda seed: streams.append(original(seed).random()) or original(seed)
+    )
+    batches = batches_of(tiny_dataset, augment=AUGMENT)
+    for index in range(9):
+        batches[index]
+    assert len(streams) == len(set(streams)) == 3 * (1 + 3)
+
+
 @pytest.mark.parametrize("augment", [None, AUGMENT])
 def test_a_later_start_sees_the_same_batches(augment, tiny_dataset):
     whole, resumed = (batches_of(tiny_dataset, augment=augment, first_epoch=epoch) for epoch in (0, 2))
