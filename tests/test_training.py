@@ -59,7 +59,7 @@ def test_each_epoch_and_each_seed_has_its_own_order(tiny_dataset):
 
 
 def test_no_two_random_streams_are_the_same(tiny_dataset, monkeypatch):
-    """Neither those of an epoch's order and its batches nor those of different epochs (to NumPy, (7, 2) is (7, 2, 0))."""
+    """Of an epoch's order, its batches, and those of other epochs. (To NumPy, (7, 2) and (7, 2, 0) are the same.)"""
     streams = []
     original = np.random.default_rng
     monkeypatch.setattr(
