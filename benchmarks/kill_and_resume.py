@@ -43,7 +43,7 @@ def kill_and_resume(script, folder, *, kills, epochs, seed):
     undisturbed, killed = Path(folder) / "undisturbed", Path(folder) / "killed"
     _start(script, undisturbed, epochs).communicate()
     tally = Counter()
-    targets = itertools.cycle(HALF_WRITTEN.values())
+    targets = itertools.cycle(reversed(HALF_WRITTEN.values()))  # the history first: by then an epoch is saved
     while tally.total() < kills:
         checkpoints.remove_leftovers(killed)  # to tell afterwards what this kill has left
         process = _start(script, killed, epochs)
