@@ -1,6 +1,6 @@
 """Kill real training processes again and again, and see whether anything is lost.
 
-    python -m benchmarks.kill_and_resume                     100 kills of basic_model.py, about 20 minutes
+    python -m benchmarks.kill_and_resume                     100 kills of basic_model.py
     python -m benchmarks.kill_and_resume improved_model      with augmentation
 
 One training runs undisturbed. Another one, with the same seed, is killed with SIGKILL, half of the times

@@ -1,6 +1,6 @@
 """How much memory does a training on CIFAR-10 need beyond what importing Keras takes?
 
-    python -m benchmarks.peak_memory      about 2 minutes on two cores; needs CIFAR-10
+    python -m benchmarks.peak_memory      needs CIFAR-10
 
 Each script trains one epoch in a process of its own; the operating system tells the peak. (Unix only.)
 """

@@ -1,6 +1,6 @@
 """Is training with checkpoints, history and exact resume slower than a bare `model.fit`? What does augmentation cost?
 
-    python -m benchmarks.training_speed            about 10 minutes on two cores; needs CIFAR-10
+    python -m benchmarks.training_speed            needs CIFAR-10
 
 Both sides of each comparison train in turn, an epoch each, in the same process on the same images, so
 that whatever else disturbs the machine disturbs both. The first epoch of each, which compiles, is not
