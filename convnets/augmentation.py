@@ -13,8 +13,9 @@ class Augmentation:
     shift: the image moves by up to this share of its height and width, in each direction.
     horizontal_flip: every other image, on average, is mirrored.
 
-    Pixels that come from outside the image repeat its nearest edge pixel; between pixels the
-    value is interpolated linearly.
+    Pixels that come from outside the image repeat its nearest edge pixel. Between pixels the value is
+    interpolated cubically (Keys, "Cubic convolution interpolation for digital image processing", 1981): linear
+    interpolation blurs, and a network that is trained on blurred images does less well on sharp ones.
     """
 
     zoom: float = 0.1
@@ -37,7 +38,7 @@ class Augmentation:
         resampled = rows @ images.reshape(n, height, width * channels)
         sideways = resampled.reshape(n, height, width, channels).transpose(0, 2, 1, 3).reshape(n, width, -1)
         resampled = (columns @ sideways).reshape(n, width, height, channels)
-        return np.ascontiguousarray(resampled.transpose(0, 2, 1, 3))
+        return np.ascontiguousarray(resampled.transpose(0, 2, 1, 3)).clip(0, 1)  # cubics can overshoot
 
     def _resampling_matrices(self, n, size, rng):
         """Draws n matrices of (size, size): row i holds the weights with which old pixels make up new pixel i."""
@@ -46,7 +47,18 @@ class Augmentation:
         pixels = np.arange(size, dtype="float32")
         middle = (size - 1) / 2
         source = np.clip(middle + (pixels - middle) * zoom + shift, 0, size - 1)
-        return np.maximum(0, 1 - np.abs(source[:, :, None] - pixels))
+        weights = _cubic(source[:, :, None] - np.arange(-1, size + 1, dtype="float32"))
+        weights[:, :, 1] += weights[:, :, 0]  # one pixel beyond each edge repeats the edge
+        weights[:, :, -2] += weights[:, :, -1]
+        return weights[:, :, 1:-1]
+
+
+def _cubic(distance, sharpness=0.75):
+    """Keys's kernel: the weight of a pixel at a distance from where a value is wanted, in pixels."""
+    x = np.abs(distance)
+    near = ((2 - sharpness) * x - (3 - sharpness)) * x * x + 1
+    far = -sharpness * (((x - 5) * x + 8) * x - 4)
+    return np.where(x < 1, near, np.where(x < 2, far, 0))
 
 
 def preview(dataset, augment, *, seed, images=8, versions=5):

@@ -45,16 +45,36 @@ def test_a_shift_by_whole_pixels_moves_them_and_repeats_the_edge(images):
     np.testing.assert_allclose(augmented, expected, atol=1e-6)
 
 
-def test_a_shift_by_half_a_pixel_takes_the_mean_of_two(images):
-    augmented = Augmentation(zoom=0, shift=0.5, horizontal_flip=False)(images, Draws(1, 0.5 / 8, 1, 0))
-    np.testing.assert_allclose(augmented[:, :-1], (images[:, :-1] + images[:, 1:]) / 2, atol=1e-6)
-    np.testing.assert_allclose(augmented[:, -1], images[:, -1], atol=1e-6)
+def test_a_shift_by_half_a_pixel_weighs_four_pixels():
+    row = np.array([0.4, 0.5, 0.3, 0.6, 0.5, 0.2], dtype="float32")
+    images = np.broadcast_to(row[None, None, :, None], (1, 6, 6, 1))
+    augmented = Augmentation(zoom=0, shift=0.5, horizontal_flip=False)(images, Draws(1, 0, 1, 0.5 / 6))[0, 0, :, 0]
+    # Keys's kernel with a = -0.75 at the distances 1.5, 0.5, 0.5 and 1.5
+    far, near = -0.09375, 0.59375
+    assert augmented[1] == pytest.approx(far * 0.4 + near * 0.5 + near * 0.3 + far * 0.6, abs=1e-6)
+    assert augmented[0] == pytest.approx(far * 0.4 + near * 0.4 + near * 0.5 + far * 0.3, abs=1e-6)  # 0.4 is repeated
+    assert augmented[4] == pytest.approx(far * 0.6 + near * 0.5 + near * 0.2 + far * 0.2, abs=1e-6)
+    assert augmented[5] == pytest.approx(0.2, abs=1e-6)
 
 
-def test_zoom_keeps_the_centre_and_scales_a_ramp():
-    ramp = np.broadcast_to(np.arange(9, dtype="float32")[None, :, None, None], (1, 9, 9, 1))
-    augmented = Augmentation(zoom=0.5, shift=0, horizontal_flip=False)(ramp, Draws(0.5, 0, 1, 0))
-    np.testing.assert_allclose(augmented[0, :, 0, 0], 4 + 0.5 * (np.arange(9) - 4), atol=1e-6)
+def test_zoom_keeps_the_centre_and_takes_every_other_pixel():
+    row = np.random.default_rng(1).random(9, dtype="float32")
+    images = np.broadcast_to(row[None, :, None, None], (1, 9, 9, 1))
+    augmented = Augmentation(zoom=1, shift=0, horizontal_flip=False)(images, Draws(2, 0, 1, 0))
+    np.testing.assert_allclose(augmented[0, :, 0, 0], row[[0, 0, 0, 2, 4, 6, 8, 8, 8]], atol=1e-6)
+
+
+def test_a_plain_image_stays_plain_at_any_zoom_and_shift():
+    images = np.full((50, 7, 7, 1), 0.3, dtype="float32")
+    np.testing.assert_allclose(Augmentation(0.3, 0.3)(images, np.random.default_rng(2)), images, atol=1e-6)
+
+
+def test_hard_edges_stay_within_black_and_white():
+    images = np.zeros((50, 8, 8, 1), dtype="float32")
+    images[:, 2:6, 2:6] = 1
+    augmented = Augmentation()(images, np.random.default_rng(2))
+    assert augmented.min() == 0
+    assert augmented.max() == 1
 
 
 def test_the_generator_alone_decides(images):
