@@ -4,10 +4,11 @@
 
 Puts these finished runs of models/ into results/training_runs.csv (a row a run), copies those with the
 scripts' own names to models/stashed/, and draws up the README's tables anew from the files in results/.
-Without a name it only does the last.
+Without a name it does only the last.
 """
 
 import argparse
+import dataclasses
 import re
 import shutil
 
@@ -28,7 +29,7 @@ def training_run(folder):
     last, best = history.iloc[-1], history.loc[history["val_accuracy"].idxmax()]
     session = run["sessions"][-1]
     return {
-        "run": re.sub(r"-seed\d+$", "", folder.name),
+        "run": _without_seed(folder.name),
         "seed": run["options"]["seed"],
         "epochs": checkpoint.epoch,
         "test_accuracy": round(last["val_accuracy"], 4),
@@ -42,6 +43,20 @@ def training_run(folder):
         **session["versions"],
         "date": session["date"],
     }
+
+
+def _without_seed(name):
+    return re.sub(r"-seed\d+$", "", name)
+
+
+def stash(folder, target):
+    """Copies a run to the new folder `target` without what only further training needs, the optimizer's state."""
+    model = checkpoints.load_model(folder)
+    checkpoint, _ = checkpoints.newest(folder)
+    target.mkdir(parents=True)
+    for name in ("architecture.json", "run.json", "history.csv", "training_curves.png"):
+        shutil.copy(folder / name, target)
+    checkpoints.save_checkpoint(dataclasses.replace(checkpoint, folder=target), model)
 
 
 def trained_table(runs):
@@ -95,20 +110,23 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="*", metavar="RUN", help="the name of a finished run in models/")
     folders = [PROJECT / "models" / name for name in parser.parse_args().runs]
+    for folder in folders:
+        if _without_seed(folder.name) not in STASHED:
+            parser.error(f"{folder.name} is none of {', '.join(STASHED)}, with or without -seedN")
 
     published = RESULTS / "training_runs.csv"
-    runs = pd.DataFrame([training_run(folder) for folder in folders])
-    if published.exists():
+    if folders:
+        runs = pd.DataFrame([training_run(folder) for folder in folders])
         runs = pd.concat([runs, pd.read_csv(published)]).drop_duplicates(["run", "seed"])  # the first one stays
-    runs["run"] = pd.Categorical(runs["run"], STASHED, ordered=True)
-    runs.sort_values(["run", "seed"]).to_csv(published, index=False)
+        runs["run"] = pd.Categorical(runs["run"], STASHED, ordered=True)
+        runs.sort_values(["run", "seed"]).to_csv(published, index=False)
 
-    stash = PROJECT / "models" / "stashed"
+    stashed = PROJECT / "models" / "stashed"
     for folder in folders:
         if folder.name in STASHED:
-            checkpoints.stash(folder, stash / f".{folder.name}")  # whole before the old one goes
-            shutil.rmtree(stash / folder.name, ignore_errors=True)
-            (stash / f".{folder.name}").rename(stash / folder.name)
+            stash(folder, stashed / f".{folder.name}")  # whole before the old one goes
+            shutil.rmtree(stashed / folder.name, ignore_errors=True)
+            (stashed / f".{folder.name}").rename(stashed / folder.name)
 
     readme = PROJECT / "README.md"
     readme.write_text(with_tables(readme.read_text(encoding="utf-8")), encoding="utf-8")

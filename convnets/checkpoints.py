@@ -19,9 +19,6 @@ import io
 import json
 import os
 import re
-import shutil
-import tempfile
-import warnings
 from pathlib import Path
 
 import h5py
@@ -119,7 +116,7 @@ def architecture(model):
 
 
 def save(folder, model, *, run, history):
-    """Saves the state after the last epoch in `history` and returns it as a Checkpoint.
+    """Saves the state after the last epoch in `history`.
 
     Raises UserError when the weights are not finite or can't be written; older checkpoints are
     untouched then. Afterwards the folder keeps the newest two checkpoints and the best one.
@@ -137,10 +134,11 @@ def save(folder, model, *, run, history):
         history=history,
         seed_generators=[variable.numpy().tolist() for variable in _seed_variables(model)],
     )
-    return _write(checkpoint, model)
+    save_checkpoint(checkpoint, model)
 
 
-def _write(checkpoint, model):
+def save_checkpoint(checkpoint, model):
+    """Writes a network's weights, and then the record that makes them this checkpoint."""
     content = _WeightsInMemory()
     model.save_weights(content)
     checkpoint = dataclasses.replace(checkpoint, weights_sha256=hashlib.sha256(content.getbuffer()).hexdigest())
@@ -149,7 +147,6 @@ def _write(checkpoint, model):
     del record["folder"]
     write(checkpoint.record_path, to_json({**record, "record_sha256": _record_sha256(record)}))
     _prune(checkpoint)
-    return checkpoint
 
 
 def _record_sha256(record):
@@ -158,9 +155,8 @@ def _record_sha256(record):
 
 def _prune(newest):
     """Keeps this checkpoint, the one before it and the best. Later ones are damaged, or it would not be the newest."""
-    epochs = sorted(_epochs(newest.folder))
-    up_to_now = [epoch for epoch in epochs if epoch <= newest.epoch]
-    for epoch in set(epochs) - {*up_to_now[-2:], newest.best_epoch}:
+    up_to_now = [epoch for epoch in sorted(_epochs(newest.folder)) if epoch <= newest.epoch]
+    for epoch in _epochs(newest.folder, "*") - {*up_to_now[-2:], newest.best_epoch}:
         # The record goes first: weights without a record are no checkpoint, so no moment shows a broken one.
         old = dataclasses.replace(newest, epoch=epoch)
         with contextlib.suppress(OSError):  # in use by another program: the next epoch tries again
@@ -172,17 +168,6 @@ def remove_leftovers(folder):
     """Removes what a killed process left half-written in a run's folder."""
     for partial in Path(folder).glob(".partial-*"):
         partial.unlink(missing_ok=True)
-
-
-def stash(folder, target):
-    """Copies a run to the new folder `target` without what only further training needs, the optimizer's state."""
-    model = load_model(folder)
-    checkpoint, _ = newest(folder)
-    target = Path(target)
-    target.mkdir(parents=True)
-    for name in ("architecture.json", "run.json", "history.csv", "training_curves.png"):
-        shutil.copy(Path(folder) / name, target)
-    _write(dataclasses.replace(checkpoint, folder=target), model)
 
 
 def set_aside(folder):
@@ -201,7 +186,12 @@ def set_aside(folder):
 def refuse_other_files(folder):
     """Raises UserError when a folder is in use for something that is not a training run."""
     folder = Path(folder)
-    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")} if folder.is_dir() else set()
+    if not folder.exists():
+        return
+    try:
+        names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    except OSError as error:  # no folder at all, or not for our eyes
+        raise UserError(f"can't use {folder} for a run ({error.strerror}): name another folder with --run") from error
     if names and "run.json" not in names and not _epochs(folder):
         raise UserError(f"{folder} holds other files and no training run: name another folder with --run")
 
@@ -213,14 +203,23 @@ def newest(folder):
     """Finds the newest sound checkpoint of a run.
 
     Returns (Checkpoint, or None if there is none; a list of one-line descriptions of newer, damaged ones).
+    Raises UserError when a file is there but the system does not let it be read.
     """
+    folder = Path(folder)
     damaged = []
     for epoch in sorted(_epochs(folder), reverse=True):
         try:
-            return _read(Path(folder), epoch), damaged
-        except UserError as error:
+            return _read(folder, epoch), damaged
+        except _Damaged as error:
             damaged.append(str(error))
+    # The weights of a first epoch can be there without a record, when a process was killed between the two.
+    if not damaged and ((folder / "history.csv").is_file() or _epochs(folder, "weights.h5") - {1}):
+        damaged.append(f"{folder} has lost its records, epoch-*.json")
     return None, damaged
+
+
+class _Damaged(Exception):
+    """What is wrong with a checkpoint, in one line."""
 
 
 def load_model(path):
@@ -245,49 +244,8 @@ def load_model(path):
         model = keras.models.model_from_json(json.dumps(description))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{path} is damaged ({one_line(error)}): train anew with --fresh") from error
-    model.load_weights(checkpoint.weights_path)
+    _load_weights(model, checkpoint)
     return model
-
-
-def load_weights(model, path):
-    """Loads a weights file into `model`: Keras 3's .weights.h5, or the .h5 that Keras 1 and 2 saved.
-
-    The file's contents decide which of the two it is, not its name. Raises UserError when it is
-    neither, or doesn't fit the network.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"can't read weights from {path}: there is no such file")
-    try:
-        with h5py.File(path, "r") as file:
-            _refuse_links(file, path)
-            is_keras_2 = "layer_names" in file.attrs or "model_weights" in file
-    except UserError:
-        raise
-    except Exception as error:  # h5py may stumble over a damaged file in any way
-        raise UserError(f"can't read weights from {path}: it is damaged or no HDF5 file") from error
-    with tempfile.TemporaryDirectory() as folder:
-        # Keras chooses its reader by the name alone, so the file gets the name that it should have.
-        named = shutil.copy(path, Path(folder) / ("keras_2.h5" if is_keras_2 else "keras_3.weights.h5"))
-        try:
-            with warnings.catch_warnings(action="ignore"):  # that the optimizer's state is passed over: it shall be
-                model.load_weights(named)
-        except Exception as error:  # Keras, too
-            reason = str(error).split("Example error message for object")[-1].split("List of objects")[0]
-            reason = one_line(reason.split("Target variable:")[0])
-            raise UserError(f"{path} does not fit this network: {reason}") from error
-
-
-def _refuse_links(group, path):
-    """A weights file holds numbers. One that points to other files would make h5py read those."""
-    for name in group:
-        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-            raise UserError(f"{path} is refused: its entry {name} is a link, which no weights file needs")
-        entry = group[name]
-        if isinstance(entry, h5py.Group):
-            _refuse_links(entry, path)
-        elif isinstance(entry, h5py.Dataset) and (entry.external or entry.is_virtual):
-            raise UserError(f"{path} is refused: the numbers of its entry {name} are in another file")
 
 
 def restore(model, checkpoint):
@@ -300,12 +258,22 @@ def restore(model, checkpoint):
             f"{checkpoint.weights_path} holds {saved} optimizer variables, not {len(model.optimizer.variables)}: "
             "it can be looked at but not trained further; --fresh starts anew"
         )
+    _load_weights(model, checkpoint)
+    variables = _seed_variables(model)
+    if len(variables) != len(checkpoint.seed_generators):
+        raise UserError(
+            f"{checkpoint.record_path} is of a network with {len(checkpoint.seed_generators)} random generators (in "
+            f"its dropout layers), not {len(variables)}: name another run with --run, or start anew with --fresh"
+        )
+    for variable, value in zip(variables, checkpoint.seed_generators, strict=True):
+        variable.assign(np.asarray(value, dtype=variable.dtype))
+
+
+def _load_weights(model, checkpoint):
     try:
         model.load_weights(checkpoint.weights_path)
     except ValueError as error:
         raise UserError(f"{checkpoint.weights_path} does not fit this network: {one_line(error)}") from error
-    for variable, value in zip(_seed_variables(model), checkpoint.seed_generators, strict=True):
-        variable.assign(np.asarray(value, dtype=variable.dtype))
 
 
 def architecture_differences(folder, model):
@@ -335,20 +303,23 @@ def _read(folder, epoch):
         record = json.loads(path.read_text(encoding="utf-8"))
         checksum = record.pop("record_sha256")
         checkpoint = Checkpoint(folder=folder, **record)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(f"{path} is damaged ({one_line(error)})") from error
+    except OSError as error:
+        raise UserError(f"can't read {path}: {error.strerror}") from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise _Damaged(f"{path} is damaged ({one_line(error)})") from error
     if checksum != _record_sha256(record) or checkpoint.epoch != epoch:
-        raise UserError(f"{path} is damaged (its checksum is not the recorded one)")
+        raise _Damaged(f"{path} is damaged (its checksum is not the recorded one)")
     if not checkpoint.weights_path.is_file():
-        raise UserError(f"{checkpoint.weights_path} is missing")
+        raise _Damaged(f"{checkpoint.weights_path} is missing")
     if fingerprint(checkpoint.weights_path) != checkpoint.weights_sha256:
-        raise UserError(f"{checkpoint.weights_path} is damaged (its checksum is not the recorded one)")
+        raise _Damaged(f"{checkpoint.weights_path} is damaged (its checksum is not the recorded one)")
     return checkpoint
 
 
-def _epochs(folder):
-    matches = (re.fullmatch(r"epoch-(\d{4,})\.json", path.name) for path in Path(folder).glob("epoch-*.json"))
-    return [int(match[1]) for match in matches if match]
+def _epochs(folder, ending="json"):
+    """The epochs of which `folder` has a record; or weights, for the ending "weights.h5"; or either, for "*"."""
+    names = (path.name for path in Path(folder).glob(f"epoch-*.{ending}"))
+    return {int(match[1]) for name in names if (match := re.fullmatch(r"epoch-(\d{4,})\.(json|weights\.h5)", name))}
 
 
 def _seed_variables(model):

@@ -34,7 +34,10 @@ def training_options(script, *, description, epochs, batch_size):
         "--data-dir", type=Path, metavar="FOLDER", help="where the dataset lies, or shall be downloaded to"
     )
     parser.add_argument(
-        "--run", type=run_folder, metavar="NAME", help=f"folder in models/ for this run (default: {script}-DATASET)"
+        "--run",
+        type=run_folder,
+        metavar="NAME",
+        help=f"folder in models/ for this run, or a path with a slash (default: {script}-DATASET)",
     )
     parser.add_argument(
         "--epochs",
@@ -68,7 +71,11 @@ def training_options(script, *, description, epochs, batch_size):
 def picture_options(parser):
     """Adds the options of scripts that draw."""
     parser.add_argument(
-        "--output-dir", type=Path, default=PROJECT / "figures", metavar="FOLDER", help="for pictures (default: figures)"
+        "--output-dir",
+        type=Path,
+        default=PROJECT / "figures",
+        metavar="FOLDER",
+        help="for the picture (default: figures)",
     )
     parser.add_argument("--show", action="store_true", help="open the picture in a window, too")
 
@@ -104,19 +111,29 @@ def starting_keras():
     os.dup2(nowhere, 2)
     try:
         yield
-        sys.modules["keras"].config.set_image_data_format("channels_last")
     except ModuleNotFoundError as error:
+        if error.name in ("jax", "torch"):
+            raise UserError(f"KERAS_BACKEND asks for {error.name}, which is not installed: unset it") from error
         raise UserError(f"the package {error.name} is not installed: pip install -r requirements.txt") from error
+    except ImportError as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"a package can't be loaded ({reason}): install it again, in a new environment") from error
     except ValueError as error:  # Keras's word for a backend that it does not know
-        raise UserError(f"Keras can't start ({error}): see to KERAS_BACKEND and to ~/.keras/keras.json") from error
+        reason = f"Keras can't start ({error}): see to KERAS_BACKEND and to ~/.keras/keras.json"
+        raise UserError(reason) if "backend" in str(error) else error from None
     finally:
         os.dup2(stderr, 2)
         os.close(stderr)
         os.close(nowhere)
+    keras = sys.modules["keras"]  # old settings in keras.json may differ
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_floatx("float32")
 
 
 def run(main):
     """Calls main() and ends the process as a reader expects: with one line instead of a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # a name that the terminal can't show is no reason to stop
     try:
         main()
     except UserError as error:
@@ -127,6 +144,9 @@ def run(main):
         sys.exit(_say(f"\n{stopped} To go on: {command}", stopped.exit_code))
     except KeyboardInterrupt:
         sys.exit(_say("\nStopped.", 130))
+    except BrokenPipeError:  # the reader of our output, `head` perhaps, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
 
 
 def _say(text, exit_code):

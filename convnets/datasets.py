@@ -122,19 +122,26 @@ def load(name, data_dir=None):
     if name == "digits":
         return _load_digits()
     find, download = {"cifar10": (_find_cifar10, CIFAR10_ARCHIVE), "mnist": (_find_mnist, MNIST_FILE)}[name]
-    for folder in _folders(data_dir):
-        dataset = find(folder)
-        if dataset is not None:
-            return dataset
-    target = _folders(data_dir)[0]
-    downloads.fetch(download, target)
-    return find(target)
+    try:
+        for folder in _folders(data_dir):
+            dataset = find(folder)
+            if dataset is not None:
+                return dataset
+        target = _folders(data_dir)[0]
+        downloads.fetch(download, target)
+        return find(target)
+    except OSError as error:
+        raise UserError(
+            f"can't read {error.filename} ({error.strerror}): see to its permissions, or name a folder with --data-dir"
+        ) from error
 
 
 def _folders(data_dir):
     """The folders to search, in order; the first one is where a download goes."""
-    keras_home = os.environ.get("KERAS_HOME")
-    keras_home = Path(keras_home) if keras_home else Path.home() / ".keras"
+    try:
+        keras_home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+    except RuntimeError as error:
+        raise UserError("this user has no home folder for datasets: set KERAS_HOME to a folder") from error
     if data_dir and Path(data_dir).is_file():
         raise UserError(f"--data-dir {data_dir} is a file: name the folder that it lies in")
     return [*([Path(data_dir)] if data_dir else []), keras_home / "datasets"]
@@ -144,8 +151,11 @@ class _Damaged(Exception):
     """What is wrong with the file being read."""
 
 
-def _read(path, read):
-    """Returns read(path); whatever it stumbles over becomes an error that names the file."""
+def _read(path, read, one_of=None):
+    """Returns read(path); whatever it stumbles over becomes an error that names the file.
+
+    one_of: what the file is a part of, and can't be downloaded without.
+    """
     try:
         return read(path)
     except _Damaged as error:
@@ -158,7 +168,7 @@ def _read(path, read):
         reason = str(error) or type(error).__name__
     raise UserError(
         f"{path} is damaged or not the official file ({' '.join(reason.split())}): "
-        "delete or move it, and the next run downloads a sound one"
+        f"delete or move {f'all {one_of} in that folder' if one_of else 'it'}, and the next run downloads a sound one"
     )
 
 
@@ -166,6 +176,7 @@ def _read(path, read):
 
 
 def _find_cifar10(folder):
+    incomplete = None
     for batches in (
         folder,
         folder / "cifar-10-batches-py",
@@ -178,12 +189,15 @@ def _find_cifar10(folder):
             found = [path for path in paths.values() if path.is_file()]
             if found:
                 missing = sorted(path.name for path in paths.values() if path not in found)
-                if missing:
-                    raise UserError(f"{batches} is incomplete, it lacks {', '.join(missing)}: add or delete the rest")
-                return _cifar10({name: _read(path, _batch_from_file) for name, path in paths.items()}, batches)
+                if not missing:
+                    read = {name: _read(path, _batch_from_file, "batches") for name, path in paths.items()}
+                    return _cifar10(read, batches)
+                incomplete = f"{batches} is incomplete, it lacks {', '.join(missing)}: add them, or delete the rest"
     for name in CIFAR10_ARCHIVE_NAMES:
         if (folder / name).is_file():
             return _cifar10(_read(folder / name, _batches_from_archive), folder / name)
+    if incomplete:
+        raise UserError(incomplete)
     return None
 
 
@@ -271,8 +285,8 @@ def _find_mnist(folder):
         if any(paths.values()):
             missing = [MNIST_IDX_FILES[part] for part, path in paths.items() if path is None]
             if missing:
-                raise UserError(f"{files} is incomplete, it lacks {', '.join(missing)}: add or delete the rest")
-            return _mnist({part: _read(path, _array_from_idx) for part, path in paths.items()}, files)
+                raise UserError(f"{files} is incomplete, it lacks {', '.join(missing)}: add them, or delete the rest")
+            return _mnist({part: _read(path, _array_from_idx, "IDX files") for part, path in paths.items()}, files)
         if all((files / name).is_file() for name in MNIST_LIBSVM_FILES.values()):
             arrays = {}
             for part, name in MNIST_LIBSVM_FILES.items():

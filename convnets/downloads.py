@@ -86,6 +86,8 @@ def _knock(url):
             outcome[0] = None
         except requests.RequestException as error:
             outcome[0] = error
+        except Exception as error:  # settings of this machine can be wrong in any way
+            outcome[0] = requests.RequestException(error)
 
     thread = threading.Thread(target=knock, daemon=True)
     thread.start()
@@ -128,4 +130,6 @@ def _in_a_few_words(error):
         return "can't be reached through the proxy"
     if "timed out" in str(error):
         return "stalled"
+    if type(error) is requests.RequestException:
+        return f"can't be asked, {error}"
     return "can't be reached"

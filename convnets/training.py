@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from convnets import checkpoints, figures, provenance
+from convnets import checkpoints, figures, provenance, weights
 from convnets.errors import Stopped, UserError
 
 
@@ -125,7 +125,7 @@ def train(
     or when its loss stops being a number; Stopped after Ctrl-C or SIGTERM. Whatever ends it, at most
     the epoch in progress is lost.
     """
-    run_dir = Path(run_dir)
+    run_dir = Path(run_dir).resolve()  # however it is written, one run has one lock
     say = print if verbose else lambda *_: None
     run = {
         "dataset": dataset.name,
@@ -134,23 +134,23 @@ def train(
             "dataset": dataset.name,
             "seed": seed,
             "batch_size": batch_size,
-            "loss": model.loss,
+            "loss": _loss(model),
             "optimizer": _settings(model.optimizer),
             "augmentation": repr(augment) if augment else None,
-            "initial_weights": _file_and_checksum(initial_weights) if initial_weights else None,
         },
         "sessions": [],
     }
     callbacks = _callbacks(run_dir, verbose, tensorboard)
-    if initial_weights:
-        checkpoints.load_weights(model, initial_weights)
     with _locked(run_dir):
         checkpoints.refuse_other_files(run_dir)
+        checkpoint = None if fresh else _newest_checkpoint(run_dir, say)
+        history = checkpoint.history if checkpoint else []
+        run["options"]["initial_weights"] = _on_record(initial_weights, checkpoint)
+        if initial_weights and not checkpoint:
+            weights.load(model, initial_weights)
         if fresh and run_dir.exists():
             say(f"The old run is kept in {checkpoints.set_aside(run_dir)}.")
         checkpoints.make_folder(run_dir)
-        checkpoint = _newest_checkpoint(run_dir, say)
-        history = checkpoint.history if checkpoint else []
         if checkpoint:
             _refuse_contradictions(run_dir, checkpoint.run, run, model)
             run = checkpoint.run
@@ -160,12 +160,15 @@ def train(
         finished = len(history) >= epochs
         if not finished:
             run["sessions"].append(provenance.describe(first_epoch=len(history) + 1))
-        keeper.draw_up(model)
+            checkpoints.write(
+                run_dir / "run.json", checkpoints.to_json(run)
+            )  # fails at once where nothing can be saved
+        keeper.write_summaries(model)
         if finished:
-            say(
-                f"This run is finished, it has {len(history)} epochs. "
-                f"To train longer: --epochs {len(history) + epochs}. To start anew: --fresh."
-            )
+            longer = f"To train longer: --epochs {len(history) + epochs}."
+            if isinstance(run["options"]["optimizer"]["learning_rate"], dict):
+                longer = "Its learning rate has run out as scheduled, so more epochs would change little."
+            say(f"This run is finished, it has {len(history)} epochs. {longer} To start anew: --fresh.")
             return pd.DataFrame(history)
         y_train, y_test = (
             keras.utils.to_categorical(y, dataset.num_classes) for y in (dataset.y_train, dataset.y_test)
@@ -234,13 +237,14 @@ def _newest_checkpoint(run_dir, say):
 
 def _refuse_contradictions(run_dir, old, new, model):
     before, now = _flat(old["options"]), _flat(new["options"])
-    differences = [
+    differences = checkpoints.architecture_differences(run_dir, model) + [
         f"{name} was {before.get(name)}, now {now.get(name)}"
         for name in {**before, **now}
         if before.get(name) != now.get(name)
     ]
-    differences += checkpoints.architecture_differences(run_dir, model)
     if differences:
+        if len(differences) > 3:
+            differences[3:] = [f"and {len(differences) - 3} more differences"]
         raise UserError(
             f"{run_dir} was trained otherwise ({'; '.join(differences)}): "
             "use the same options, name another run with --run, or start anew with --fresh"
@@ -254,12 +258,24 @@ def _flat(options):
         if isinstance(value, dict):
             flat |= {f"{name} {key}": inner for key, inner in _flat(value).items()}
         else:
-            flat[name.replace("_", " ")] = value
+            flat[name.replace("_", " ")] = f"{value:.6g}" if isinstance(value, float) else value
     return flat
 
 
-def _file_and_checksum(path):
-    return f"{Path(path).name} (SHA-256 {checkpoints.fingerprint(path)[:16]})"
+def _on_record(initial_weights, checkpoint):
+    """The name and checksum of the weights that a run starts from. To go on, it needs neither them nor the option."""
+    recorded = checkpoint.run["options"]["initial_weights"] if checkpoint else None
+    if initial_weights is None:
+        return recorded
+    path = Path(initial_weights)
+    if recorded and recorded.startswith(f"{path.name} (") and not path.exists():
+        return recorded
+    return f"{path.name} (SHA-256 {checkpoints.fingerprint(path)[:16]})"
+
+
+def _loss(model):
+    """The loss by its name, or with all its settings where it is an object."""
+    return model.loss if isinstance(model.loss, str) else keras.losses.serialize(keras.losses.get(model.loss))
 
 
 def _settings(optimizer):
@@ -282,7 +298,7 @@ class _CheckpointEveryEpoch(keras.callbacks.Callback):
 
         def remember(number, frame):
             if self.caught_signal is not None:  # asked twice: at once
-                raise KeyboardInterrupt
+                self._stop_if_asked()
             self.caught_signal = number
 
         if threading.current_thread() is not threading.main_thread():  # only the main thread may catch signals
@@ -295,7 +311,7 @@ class _CheckpointEveryEpoch(keras.callbacks.Callback):
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def draw_up(self, model):
+    def write_summaries(self, model):
         """Writes what a reader looks at. All of it can be made again, so a failure is no reason to stop."""
         contents = {
             "architecture.json": checkpoints.to_json(checkpoints.architecture(model)),
@@ -326,7 +342,7 @@ class _CheckpointEveryEpoch(keras.callbacks.Callback):
         seconds = time.perf_counter() - self._started
         self.history.append({"epoch": epoch + 1, **logs, "seconds": round(seconds, 3)})
         checkpoints.save(self.run_dir, self.model, run=self.run, history=self.history)
-        self.draw_up(self.model)
+        self.write_summaries(self.model)
         seconds_left = np.median([row["seconds"] for row in self.history[-5:]]) * (self.epochs - epoch - 1)
         if seconds_left:
             self.say(f"Saved; about {duration(seconds_left)} left.")

@@ -1,3 +1,4 @@
+import errno
 import functools
 import gzip
 import hashlib
@@ -146,6 +147,41 @@ def test_a_truncated_batch_is_named(folder, name):
 def test_a_missing_batch_is_named(folder):
     (folder / "data_batch_2").unlink()
     with pytest.raises(UserError, match="incomplete, it lacks data_batch_2"):
+        datasets.load("cifar10")
+
+
+def test_a_half_unpacked_archive_is_read_itself(folder, batches):
+    (folder / "data_batch_2").unlink()
+    write_archive(folder.parent / "cifar-10-python.tar.gz", batches)
+    assert datasets.load("cifar10").source.endswith("cifar-10-python.tar.gz")
+
+
+def test_deleting_what_the_error_names_is_enough(folder):
+    (folder / "data_batch_2").write_bytes(b"damaged")
+    with pytest.raises(UserError, match="delete or move all batches in that folder"):
+        datasets.load("cifar10")
+    for path in folder.iterdir():
+        path.unlink()
+    with pytest.raises(datasets.downloads.Unavailable):  # it goes on to the download, which tests do not allow
+        datasets.load("cifar10")
+
+
+def test_a_folder_that_the_system_withholds(folder, monkeypatch):
+    def withheld(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(datasets.Path, "is_file", withheld)
+    with pytest.raises(UserError, match=r"can't read .* \(Permission denied\): .*--data-dir"):
+        datasets.load("cifar10")
+
+
+def test_a_user_without_a_home_folder(monkeypatch):
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("KERAS_HOME")
+    monkeypatch.setattr(datasets.Path, "home", no_home)
+    with pytest.raises(UserError, match=r"no home folder.*set KERAS_HOME"):
         datasets.load("cifar10")
 
 

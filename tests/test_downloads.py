@@ -144,6 +144,12 @@ def test_nobody_listens(tmp_path):
             downloads.fetch(downloads.Download("data.bin", "0" * 64, (url,)), tmp_path)
 
 
+def test_a_setting_of_this_machine_that_is_wrong_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "no-such-certificates.pem"))
+    with pytest.raises(downloads.Unavailable, match=r"can't be asked, .*no-such-certificates\.pem"):
+        downloads.fetch(downloads.Download("data.bin", "0" * 64, ("https://127.0.0.1:9/sound",)), tmp_path)
+
+
 def test_a_far_too_slow_host_is_given_up_for_the_next_but_the_last_is_not(host, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(downloads, "PATIENCE_SECONDS", 0)
     monkeypatch.setattr(downloads, "SLOWEST_BYTES_A_SECOND", float("inf"))

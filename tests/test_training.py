@@ -1,4 +1,7 @@
+import errno
+import io
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -9,8 +12,9 @@ import pandas as pd
 import pytest
 from filelock import FileLock
 
+from benchmarks import publish
 from benchmarks.kill_and_resume import differences
-from convnets import checkpoints, training
+from convnets import checkpoints, training, weights
 from convnets.augmentation import Augmentation
 from convnets.errors import UserError
 
@@ -179,6 +183,14 @@ def test_a_folder_of_other_files_is_left_alone(fresh, tiny_dataset, build_tiny_m
     assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == ["photos"]
 
 
+def test_a_file_is_no_run(tiny_dataset, build_tiny_model, tmp_path):
+    notes = tmp_path / "notes.txt"
+    notes.write_text("mine")
+    with pytest.raises(UserError, match=r"can't use .*notes\.txt for a run"):
+        train(build_tiny_model(), tiny_dataset, notes, 1, fresh=True)
+    assert notes.read_text() == "mine"
+
+
 def test_fresh_with_unfit_weights_leaves_the_old_run_in_place(tiny_dataset, build_tiny_model, tmp_path):
     run = tmp_path / "run"
     train(build_tiny_model(), tiny_dataset, run, 1)
@@ -229,6 +241,39 @@ def test_another_loss_is_refused(tiny_dataset, build_tiny_model, tmp_path):
     model.compile(loss="mean_squared_error", optimizer=model.optimizer, metrics=["accuracy"])
     with pytest.raises(UserError, match="loss was categorical_crossentropy, now mean_squared_error"):
         train(model, tiny_dataset, tmp_path / "run", 2)
+
+
+def test_a_loss_can_be_an_object(tiny_dataset, build_tiny_model, tmp_path):
+    import keras
+
+    def build(label_smoothing):
+        model = build_tiny_model()
+        loss = keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing)
+        model.compile(loss=loss, optimizer="adam", metrics=["accuracy"])
+        return model
+
+    train(build(0.1), tiny_dataset, tmp_path / "run", 1)
+    assert len(train(build(0.1), tiny_dataset, tmp_path / "run", 2)) == 2
+    with pytest.raises(UserError, match=r"loss config label smoothing was 0\.1, now 0\.2"):
+        train(build(0.2), tiny_dataset, tmp_path / "run", 3)
+
+
+def test_a_wholly_different_network_is_refused_in_a_short_line(tiny_dataset, build_tiny_model, tmp_path):
+    train(build_tiny_model(), tiny_dataset, tmp_path / "run", 1)
+    model = linear_model()
+    model.compile(loss="mean_squared_error", optimizer="sgd", metrics=["accuracy"])
+    with pytest.raises(UserError, match=r"the network had 7 layers, now 3; .*; and \d+ more differences") as error:
+        train(model, tiny_dataset, tmp_path / "run", 2, seed=8)
+    assert len(str(error.value).split(";")) == 4
+
+
+def test_a_schedule_that_has_run_out_is_told(tiny_dataset, build_tiny_model, tmp_path, capsys):
+    import keras
+
+    for _ in range(2):
+        model = build_tiny_model(learning_rate=keras.optimizers.schedules.CosineDecay(0.01, decay_steps=3))
+        train(model, tiny_dataset, tmp_path / "run", 1, verbose=2)
+    assert "finished, it has 1 epochs. Its learning rate has run out as scheduled" in capsys.readouterr().out
 
 
 def test_another_dataset_is_refused(tiny_dataset, build_tiny_model, tmp_path):
@@ -291,6 +336,57 @@ def test_an_epoch_trained_after_damage_is_not_lost_again(tiny_dataset, build_tin
     train(build_tiny_model(), tiny_dataset, run, 4)
     checkpoint, damaged = checkpoints.newest(run)
     assert (checkpoint.epoch, damaged) == (4, [])
+
+
+def test_lost_records_are_named_and_their_weights_left_alone(tiny_dataset, build_tiny_model, tmp_path):
+    run = tmp_path / "run"
+    train(build_tiny_model(), tiny_dataset, run, 3)
+    for path in run.glob("epoch-*.json"):
+        path.unlink()
+    before = snapshot(run)
+    with pytest.raises(UserError, match=r"no sound checkpoint is left .*has lost its records.*--fresh"):
+        train(build_tiny_model(), tiny_dataset, run, 4)
+    assert snapshot(run) == before
+
+
+def test_weights_whose_record_was_never_written_are_no_obstacle(tiny_dataset, build_tiny_model, tmp_path):
+    """What is left when a process is killed between the weights and the record of its first epoch."""
+    run = tmp_path / "run"
+    train(build_tiny_model(), tiny_dataset, run, 1)
+    for name in ("epoch-0001.json", "history.csv", "training_curves.png"):
+        (run / name).unlink()
+    assert len(train(build_tiny_model(), tiny_dataset, run, 1)) == 1
+
+
+def test_weights_without_a_record_are_removed_in_time(tiny_dataset, build_tiny_model, tmp_path):
+    run = tmp_path / "run"
+    train(build_tiny_model(), tiny_dataset, run, 1)
+    (run / "epoch-0000.weights.h5").touch()
+    train(build_tiny_model(), tiny_dataset, run, 2)
+    assert not (run / "epoch-0000.weights.h5").exists()
+
+
+@pytest.mark.parametrize("name", ["epoch-0003.json", "epoch-0003.weights.h5"])
+def test_a_file_that_the_system_withholds_is_not_taken_for_damaged(
+    name, tiny_dataset, build_tiny_model, tmp_path, monkeypatch
+):
+    """A checkpoint on a network drive may be out of reach for a while. Going on from an older one would replace it."""
+    run = tmp_path / "run"
+    train(build_tiny_model(), tiny_dataset, run, 3)
+    before = snapshot(run)
+    builtin_open = io.open
+
+    def withholding(path, *arguments, **options):
+        if str(path).endswith(name):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return builtin_open(path, *arguments, **options)
+
+    with monkeypatch.context() as withheld:
+        withheld.setattr("builtins.open", withholding)
+        withheld.setattr("io.open", withholding)
+        with pytest.raises(UserError, match=rf"can't read .*{name}: Permission denied"):
+            train(build_tiny_model(), tiny_dataset, run, 4)
+    assert snapshot(run) == before
 
 
 def test_a_copy_that_another_program_made_is_passed_over(tiny_dataset, build_tiny_model, tmp_path):
@@ -395,37 +491,62 @@ def test_weights_that_are_no_numbers_are_not_saved(build_tiny_model, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_full_disk_harms_nothing_that_was_saved(tiny_dataset, build_tiny_model, tmp_path):
-    """The system refuses to let any file grow beyond a limit, somewhere within each of the files of an epoch."""
-    resource = pytest.importorskip("resource", reason="file-size limits are a Unix thing")
+@pytest.mark.parametrize("full_at", ["epoch-0002.weights.h5", "epoch-0002.json", "history.csv", "training_curves.png"])
+def test_a_disk_that_fills_amid_a_file_harms_nothing(full_at, tiny_dataset, build_tiny_model, tmp_path, monkeypatch):
     train(build_tiny_model(), tiny_dataset, tmp_path / "whole", 2)
     run = tmp_path / "run"
     train(build_tiny_model(), tiny_dataset, run, 1)
     before = {name: content for name, content in snapshot(run).items() if name.startswith("epoch")}
-    sizes = [path.stat().st_size for path in run.iterdir()]
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    for limit in sorted({1, 100, *(size // 2 for size in sizes), max(sizes) - 1000}):
-        if limit < 4096:
-            continue  # pytest's own files must still be written
-        model = build_tiny_model()
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
-        try:
-            with pytest.raises(UserError, match=r"can't write .*what was saved before is kept"):
-                train(model, tiny_dataset, run, 2)
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        after = snapshot(run)
-        assert {name: after[name] for name in before} == before
-        assert not any(name.startswith(".partial") for name in after)
+    with monkeypatch.context() as full_disk:
+        full_disk.setattr("builtins.open", _open_that_fills_the_disk(full_at))
+        if full_at.startswith("epoch"):
+            with pytest.raises(UserError, match=rf"can't write .*{full_at} \(No space left.*saved before is kept"):
+                train(build_tiny_model(), tiny_dataset, run, 2)
+        else:  # these can be made again
+            train(build_tiny_model(), tiny_dataset, run, 2)
+    after = snapshot(run)
+    assert {name: after[name] for name in before} == before
+    assert not any(name.startswith(".partial") for name in after)
     train(build_tiny_model(), tiny_dataset, run, 2)
     assert differences(tmp_path / "whole", run, 2) == []
+    assert len(pd.read_csv(run / "history.csv")) == 2
+
+
+def _open_that_fills_the_disk(full_at):
+    def open_(path, *arguments, **options):
+        file = builtin_open(path, *arguments, **options)
+        if str(path).endswith(f".partial-{full_at}"):
+            file.write(b"half of it")
+            file.close()
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return file
+
+    builtin_open = open
+    return open_
+
+
+def test_the_system_s_limit_harms_nothing_either(tiny_dataset, build_tiny_model, tmp_path):
+    """As above, but it is the system that refuses to let the weights' file grow beyond a limit."""
+    resource = pytest.importorskip("resource", reason="file-size limits are a Unix thing")
+    run = tmp_path / "run"
+    train(build_tiny_model(), tiny_dataset, run, 1)
+    before = {name: content for name, content in snapshot(run).items() if name.startswith("epoch")}
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((run / "epoch-0001.weights.h5").stat().st_size - 1000, hard))
+    try:
+        with pytest.raises(UserError, match=r"can't write .*what was saved before is kept"):
+            train(build_tiny_model(), tiny_dataset, run, 2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    after = snapshot(run)
+    assert {name: after[name] for name in before} == before
+    assert not any(name.startswith(".partial") for name in after)
 
 
 def test_a_folder_that_can_not_be_made(tiny_dataset, build_tiny_model, tmp_path):
     (tmp_path / "file").touch()
-    for run in (tmp_path / "file", tmp_path / "file" / "run"):
-        with pytest.raises(UserError, match=r"can't make the folder .*--run"):
-            train(build_tiny_model(), tiny_dataset, run, 1)
+    with pytest.raises(UserError, match=r"can't make the folder .*--run"):
+        train(build_tiny_model(), tiny_dataset, tmp_path / "file" / "run", 1)
 
 
 def test_a_second_process_on_the_same_run_is_refused(tiny_dataset, build_tiny_model, tmp_path):
@@ -494,7 +615,7 @@ def test_weights_of_keras_3(tiny_dataset, build_tiny_model, tmp_path):
         source.save_weights(tmp_path / "mine.weights.h5")
         (tmp_path / "misnamed.h5").write_bytes((tmp_path / "mine.weights.h5").read_bytes())
         model = build_tiny_model()
-        checkpoints.load_weights(model, tmp_path / name)
+        weights.load(model, tmp_path / name)
         for loaded, original in zip(model.get_weights(), source.get_weights(), strict=True):
             np.testing.assert_array_equal(loaded, original)
 
@@ -528,7 +649,7 @@ def test_weights_of_keras_2_give_the_same_predictions(name, keras_2_files):
     import basic_model
 
     model = basic_model.build_model((32, 32, 3), 10)
-    checkpoints.load_weights(model, keras_2_files / name)
+    weights.load(model, keras_2_files / name)
     expected = np.load(keras_2_files / "expected.npz")
     np.testing.assert_allclose(model.predict(expected["images"], verbose=0), expected["outputs"], atol=1e-6)
 
@@ -544,7 +665,7 @@ def test_weights_of_another_shape_are_refused_and_the_layer_named(version, keras
     with pytest.raises(
         UserError, match=r"does not fit this network: .*conv1.*\(3, 3, 1, 32\).*\(3, 3, 3, 32\)"
     ) as error:
-        checkpoints.load_weights(basic_model.build_model((28, 28, 1), 10), path)
+        weights.load(basic_model.build_model((28, 28, 1), 10), path)
     assert len(str(error.value).splitlines()) == 1
 
 
@@ -553,11 +674,22 @@ def test_weights_files_that_are_none(build_tiny_model, tmp_path):
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["numbers"] = [1, 2, 3]
     with pytest.raises(UserError, match="there is no such file"):
-        checkpoints.load_weights(build_tiny_model(), tmp_path / "missing.h5")
+        weights.load(build_tiny_model(), tmp_path / "missing.h5")
     with pytest.raises(UserError, match="damaged or no HDF5 file"):
-        checkpoints.load_weights(build_tiny_model(), tmp_path / "text.h5")
+        weights.load(build_tiny_model(), tmp_path / "text.h5")
     with pytest.raises(UserError, match="does not fit this network"):
-        checkpoints.load_weights(build_tiny_model(), tmp_path / "other.h5")
+        weights.load(build_tiny_model(), tmp_path / "other.h5")
+    build_tiny_model().save(tmp_path / "whole.keras")
+    with pytest.raises(UserError, match=r"is a whole model, not weights: .*save_weights"):
+        weights.load(build_tiny_model(), tmp_path / "whole.keras")
+
+
+def test_weights_that_are_no_numbers_are_refused(build_tiny_model, tmp_path):
+    model = build_tiny_model()
+    model.set_weights([weight * np.nan for weight in model.get_weights()])
+    model.save_weights(tmp_path / "nan.weights.h5")
+    with pytest.raises(UserError, match="no finite numbers"):
+        weights.load(build_tiny_model(), tmp_path / "nan.weights.h5")
 
 
 def test_weights_files_that_point_elsewhere_are_refused(build_tiny_model, tmp_path):
@@ -569,25 +701,54 @@ def test_weights_files_that_point_elsewhere_are_refused(build_tiny_model, tmp_pa
         file.create_dataset("stolen", (4,), "f8", external=[(str(tmp_path / "secret.h5"), 0, 32)])
     for name, reason in (("link.h5", "stolen is a link"), ("external.h5", "are in another file")):
         with pytest.raises(UserError, match=reason):
-            checkpoints.load_weights(build_tiny_model(), tmp_path / name)
+            weights.load(build_tiny_model(), tmp_path / name)
 
 
 def test_a_training_starts_from_given_weights(tiny_dataset, build_tiny_model, tmp_path):
     source = build_tiny_model()
     train(source, tiny_dataset, tmp_path / "source", 10)
-    weights = tmp_path / "source" / "epoch-0010.weights.h5"
-    history = train(build_tiny_model(), tiny_dataset, tmp_path / "run", 1, initial_weights=weights)
+    start = tmp_path / "source" / "epoch-0010.weights.h5"
+    run = tmp_path / "run"
+    history = train(build_tiny_model(), tiny_dataset, run, 1, initial_weights=start)
     assert history["val_accuracy"].iloc[0] == 1
     with pytest.raises(
-        UserError, match=r"initial weights was epoch-0010.weights.h5 \(SHA-256 [0-9a-f]{16}\), now None"
+        UserError,
+        match=r"initial weights was epoch-0010.weights.h5 \(SHA-256 [0-9a-f]{16}\), now epoch-0009.weights.h5",
     ):
-        train(build_tiny_model(), tiny_dataset, tmp_path / "run", 2)
-    assert len(train(build_tiny_model(), tiny_dataset, tmp_path / "run", 2, initial_weights=weights)) == 2
+        train(build_tiny_model(), tiny_dataset, run, 2, initial_weights=tmp_path / "source" / "epoch-0009.weights.h5")
+    # To go on, the run needs neither the option nor, with it, the file.
+    assert len(train(build_tiny_model(), tiny_dataset, run, 2)) == 2
+    start.unlink()
+    assert len(train(build_tiny_model(), tiny_dataset, run, 3, initial_weights=start)) == 3
+
+
+def test_fresh_can_start_from_the_old_run_s_weights(tiny_dataset, build_tiny_model, tmp_path):
+    run = tmp_path / "run"
+    train(build_tiny_model(), tiny_dataset, run, 10)
+    start = run / "epoch-0010.weights.h5"
+    assert train(build_tiny_model(), tiny_dataset, run, 1, fresh=True, initial_weights=start)["val_accuracy"][0] == 1
+    assert len(train(build_tiny_model(), tiny_dataset, run, 2, initial_weights=start)) == 2  # the command to go on
+
+
+@pytest.mark.parametrize("backend", ["theano", "tensorflow"])
+def test_weights_of_theano_are_refused(backend, keras_2_files, tmp_path):
+    import basic_model
+
+    path = tmp_path / "old.h5"
+    path.write_bytes((keras_2_files / "convnet_weights.h5").read_bytes())
+    with h5py.File(path, "a") as file:
+        file.attrs["backend"] = backend
+    model = basic_model.build_model((32, 32, 3), 10)
+    if backend == "tensorflow":
+        weights.load(model, path)
+    else:
+        with pytest.raises(UserError, match="saved on Theano, whose convolutions are mirrored"):
+            weights.load(model, path)
 
 
 def test_a_stashed_run_predicts_the_same_and_can_not_be_trained(tiny_dataset, build_tiny_model, tmp_path):
     train(build_tiny_model(), tiny_dataset, tmp_path / "run", 2)
-    checkpoints.stash(tmp_path / "run", tmp_path / "stashed")
+    publish.stash(tmp_path / "run", tmp_path / "stashed")
     (run, _), (stashed, _) = checkpoints.newest(tmp_path / "run"), checkpoints.newest(tmp_path / "stashed")
     assert stashed.weights_path.stat().st_size < run.weights_path.stat().st_size / 2
     assert stashed.history == run.history

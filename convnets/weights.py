@@ -1,0 +1,62 @@
+"""Weights that come from elsewhere, read with suspicion: --weights FILE."""
+
+import shutil
+import tempfile
+import warnings
+import zipfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from convnets.checkpoints import one_line
+from convnets.errors import UserError
+
+
+def load(model, path):
+    """Loads a weights file into `model`: Keras 3's .weights.h5, or the .h5 that Keras 2 saved.
+
+    The file's contents decide which of the two it is, not its name. Raises UserError when it is
+    neither, or doesn't fit the network.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"can't read weights from {path}: there is no such file")
+    if zipfile.is_zipfile(path):
+        raise UserError(f"{path} is a whole model, not weights: load it with Keras, and save with model.save_weights")
+    try:
+        with h5py.File(path, "r") as file:
+            _refuse_links(file, path)
+            keras_2 = file.get("model_weights", file)
+            is_keras_2 = "layer_names" in keras_2.attrs
+            backend = keras_2.attrs.get("backend")
+    except UserError:
+        raise
+    except Exception as error:  # h5py may stumble over a damaged file in any way
+        raise UserError(f"can't read weights from {path}: it is damaged or no HDF5 file") from error
+    if backend in ("theano", b"theano"):
+        raise UserError(f"{path} was saved on Theano, whose convolutions are mirrored: other networks can't use it")
+    with tempfile.TemporaryDirectory() as folder:
+        # Keras chooses its reader by the name alone, so the file gets the name that it should have.
+        named = shutil.copy(path, Path(folder) / ("keras_2.h5" if is_keras_2 else "keras_3.weights.h5"))
+        try:
+            with warnings.catch_warnings(action="ignore"):  # that the optimizer's state is passed over: it shall be
+                model.load_weights(named)
+        except Exception as error:  # Keras, too
+            reason = str(error).split("Example error message for object")[-1].split("List of objects")[0]
+            reason = one_line(reason.split("Target variable:")[0])
+            raise UserError(f"{path} does not fit this network: {reason}") from error
+    if not all(np.isfinite(weight).all() for weight in model.get_weights()):
+        raise UserError(f"{path} holds weights that are no finite numbers: take those of an earlier epoch")
+
+
+def _refuse_links(group, path):
+    """A weights file holds numbers. One that points to other files would make h5py read those."""
+    for name in group:
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            raise UserError(f"{path} is refused: its entry {name} is a link, which no weights file needs")
+        entry = group[name]
+        if isinstance(entry, h5py.Group):
+            _refuse_links(entry, path)
+        elif isinstance(entry, h5py.Dataset) and (entry.external or entry.is_virtual):
+            raise UserError(f"{path} is refused: the numbers of its entry {name} are in another file")
