@@ -3,10 +3,9 @@
     python -m benchmarks.kill_and_resume                     100 kills of basic_model.py
     python -m benchmarks.kill_and_resume improved_model      with augmentation
 
-One training runs undisturbed. Another one, with the same seed, is killed with SIGKILL, half of the times
-at a random moment, the other half as soon as a file of its checkpoint appears half-written, and started
-again until it is through. In the end both must hold the same bits: weights, optimizer, random
-generators, history. Data: scikit-learn's digits.
+A training is killed with SIGKILL, half of the times at a random moment, the other half as soon as a file of
+its checkpoint appears half-written, and started again. Another one, with the same seed, runs undisturbed. In the
+end both must hold the same bits: weights, optimizer, random generators, history. Data: scikit-learn's digits.
 """
 
 import argparse
@@ -34,29 +33,35 @@ HALF_WRITTEN = {
 }
 
 
-def kill_and_resume(script, folder, *, kills, epochs, seed):
-    """Trains twice, once undisturbed and once killed `kills` times, and compares.
+NO_END = 100_000  # epochs: more than a process that is killed gets done
 
-    Returns (differences, a list that should be empty; a Counter of the moments at which the kills came).
+
+def kill_and_resume(script, folder, *, kills, seed):
+    """Trains twice, killed `kills` times and undisturbed, and compares.
+
+    Returns (differences, a list that should be empty; the number of epochs trained; a Counter of the moments at
+    which the kills came).
     """
     rng = random.Random(seed)
     undisturbed, killed = Path(folder) / "undisturbed", Path(folder) / "killed"
-    _start(script, undisturbed, epochs).communicate()
     tally = Counter()
     targets = itertools.cycle(reversed(HALF_WRITTEN.values()))  # the history first: by then an epoch is saved
     while tally.total() < kills:
         checkpoints.remove_leftovers(killed)  # to tell afterwards what this kill has left
-        process = _start(script, killed, epochs)
+        process = _start(script, killed, NO_END)
         at_random = tally.total() % 2 == 0
         moment = _at_a_random_moment(process, rng) if at_random else _amid_a_write(process, killed, next(targets))
         ended = process.poll() is not None
         process.kill()
         process.communicate()
         if ended:
-            raise RuntimeError(f"the training was through after {tally.total()} kills: it needs more epochs")
-        tally[_what_was_cut_short(killed) or moment] += 1
-    _start(script, killed, epochs).communicate()
-    return differences(undisturbed, killed, epochs), tally
+            raise RuntimeError(f"the training ended by itself after {tally.total()} kills")
+        tally[_interrupted_step(killed) or moment] += 1
+    reached, _ = checkpoints.newest(killed)
+    epochs = 2 + (reached.epoch if reached else 0)
+    for run in (killed, undisturbed):
+        _start(script, run, epochs).communicate()
+    return differences(undisturbed, killed, epochs), epochs, tally
 
 
 def differences(run, other, epochs):
@@ -103,7 +108,7 @@ def _amid_a_write(process, run, half_written):
     return "just after a write"
 
 
-def _what_was_cut_short(run):
+def _interrupted_step(run):
     """Tells from what a killed process left behind amid which step of saving it was."""
     for moment, half_written in HALF_WRITTEN.items():
         if any(run.glob(half_written)):
@@ -135,8 +140,7 @@ def main():
     options = parser.parse_args()
 
     with tempfile.TemporaryDirectory() as folder:
-        epochs = 2 * options.kills  # more than the killed processes get done
-        found, tally = kill_and_resume(options.script, folder, kills=options.kills, epochs=epochs, seed=options.seed)
+        found, epochs, tally = kill_and_resume(options.script, folder, kills=options.kills, seed=options.seed)
     row = {
         "script": options.script,
         "kills": options.kills,
