@@ -4,12 +4,12 @@
     python improved_model.py                   CIFAR-10 if it can be had, else scikit-learn's digits
     python improved_model.py --dataset mnist   the same network on handwritten digits, 28x28
 
-50 epochs on CIFAR-10 take about 39 minutes on two CPU cores
-and reach a test accuracy of about 84.8 %.
+40 epochs on CIFAR-10 take about 32 minutes on two CPU cores
+and reach a test accuracy of about 86 %.
 
 Against basic_model.py it has two more convolutions, keeps the image's size in each of them
 (padding="same"), and never sees the same image twice: each is flipped, shifted and zoomed at random.
-Stopping and going on works as in basic_model.py. By epoch 50 the learning rate is nearly 0, so more epochs
+Stopping and going on works as in basic_model.py. By epoch 40 the learning rate is nearly 0, so more epochs
 change little: to train longer, set EPOCHS below, and start with --fresh.
 """
 
@@ -18,7 +18,7 @@ import sys
 
 from convnets import cli
 
-EPOCHS = 50  # the article's number
+EPOCHS = 40  # the article trains for 50
 BATCH_SIZE = 64  # half of the article's: augmented images give much to learn, so take twice the steps
 
 
@@ -86,11 +86,12 @@ def main(argv=None):
     # Model
     keras.utils.set_random_seed(options.seed)
     model = build_model(dataset.input_shape, dataset.num_classes)
-    # Large steps first, ever smaller ones towards the end: half a cosine, from 0.0005 (half of Adam's usual rate,
-    # for half of the article's batch) down to 1 % of it.
+    # Large steps first, ever smaller ones towards the end: half a cosine, down to 1 % of the first rate. AdamW is Adam
+    # that also pulls each weight a little towards zero, so that the network learns the images less by heart.
     steps = EPOCHS * math.ceil(len(dataset.x_train) / options.batch_size)
     learning_rate = keras.optimizers.schedules.CosineDecay(0.0005, decay_steps=steps, alpha=0.01)
-    model.compile(loss="categorical_crossentropy", optimizer=keras.optimizers.Adam(learning_rate), metrics=["accuracy"])
+    optimizer = keras.optimizers.AdamW(learning_rate, weight_decay=0.1)
+    model.compile(loss="categorical_crossentropy", optimizer=optimizer, metrics=["accuracy"])
     model.summary()
 
     # Training

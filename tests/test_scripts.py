@@ -152,9 +152,28 @@ def test_a_forgotten_installation_is_named():
         raise missing
 
 
+def test_a_backend_that_is_not_installed_is_named():
+    missing = ModuleNotFoundError("No module named 'jax'", name="jax")
+    with pytest.raises(UserError, match="KERAS_BACKEND asks for jax, which is not installed"), cli.starting_keras():
+        raise missing
+
+
+def test_a_package_that_is_broken():
+    broken = ImportError("DLL load failed while importing _pywrap_tensorflow_internal")
+    with pytest.raises(UserError, match=r"can't be loaded .DLL load failed"), cli.starting_keras():
+        raise broken
+
+
+def test_who_reads_the_output_may_leave(tmp_path):
+    command = f"{sys.executable} basic_model.py --dataset digits --epochs 1 --run {tmp_path / 'run'} | head -1"
+    result = subprocess.run(command, shell=True, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert result.stdout.startswith("Data: digits")
+    assert "Traceback" not in result.stderr
+
+
 def test_an_old_tutorial_s_settings(tmp_path):
-    """~/.keras/keras.json as Keras 1 left it: a backend that is gone is named, another order of axes doesn't matter."""
-    settings = {"floatx": "float32", "epsilon": 1e-07, "backend": "theano", "image_data_format": "channels_first"}
+    """~/.keras/keras.json as Keras 1 left it: a backend that is gone is named; axes and precision are ours anyway."""
+    settings = {"floatx": "float16", "epsilon": 1e-07, "backend": "theano", "image_data_format": "channels_first"}
     options = ["--dataset", "digits", "--epochs", "1", "--run", str(tmp_path / "run")]
     (tmp_path / "keras.json").write_text(json.dumps(settings))
     result = run_script("basic_model.py", *options, KERAS_HOME=str(tmp_path))
@@ -245,3 +264,4 @@ def test_what_a_script_promises_was_measured(script):
 def test_the_article_s_accuracy_is_reached():
     accuracy = pd.read_csv(PROJECT / "results" / "training_runs.csv").groupby("run")["test_accuracy"].mean()
     assert accuracy["basic_model-cifar10"] >= 0.795
+    assert accuracy["improved_model-cifar10"] >= 0.85
