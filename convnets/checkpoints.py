@@ -24,7 +24,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from convnets.errors import UserError
+from convnets import weights
+from convnets.errors import UserError, one_line
 
 
 @dataclasses.dataclass(frozen=True)
@@ -213,7 +214,8 @@ def newest(folder):
         except _Damaged as error:
             damaged.append(str(error))
     # The weights of a first epoch can be there without a record, when a process was killed between the two.
-    if not damaged and ((folder / "history.csv").is_file() or _epochs(folder, "weights.h5") - {1}):
+    is_run = (folder / "run.json").is_file()
+    if is_run and not damaged and ((folder / "history.csv").is_file() or _epochs(folder, "weights.h5") - {1}):
         damaged.append(f"{folder} has lost its records, epoch-*.json")
     return None, damaged
 
@@ -225,27 +227,44 @@ class _Damaged(Exception):
 def load_model(path):
     """Loads a run's network with its newest sound weights, ready to predict.
 
-    path: a run's folder, models/NAME or models/stashed/NAME.
+    path: a run's folder, models/NAME or models/stashed/NAME; or one in which other Keras code has saved an
+    architecture, model.to_json() in a .json file, and weights, a .weights.h5 or .h5 file.
     Returns a keras.Model that takes float32 pixels in [0, 1], (n, height, width, channels), and returns
     class probabilities, (n, classes). Raises UserError when the folder holds no complete run.
     """
+    folder = Path(path)
+    checkpoint, damaged = newest(folder)
+    if damaged and checkpoint is None:
+        raise UserError("; ".join(damaged))
+    architectures = [folder / "architecture.json"] if checkpoint else sorted(folder.glob("*.json"))
+    models = [model for path in architectures if (model := _model_from_json(path)) is not None]
+    files = [] if checkpoint else sorted(folder.glob("*.h5"), key=lambda path: path.stat().st_mtime)
+    if not models or not (checkpoint or files):
+        what = "weights, or no epoch was finished yet" if models else "network, as JSON"
+        raise UserError(f"{folder} holds no trained network (there are no {what}): train one, or name another --run")
+    if checkpoint:
+        _load_weights(models[0], checkpoint)
+    else:
+        weights.load(models[0], files[-1])
+    return models[0]
+
+
+def _model_from_json(path):
+    """The model that a JSON file describes; None for one that describes something else."""
     import keras
 
-    folder = Path(path)
-    path = folder / "architecture.json"
-    if not path.is_file():
-        raise UserError(f"{folder} holds no trained network (no architecture.json in it): train one, or name another")
-    checkpoint, damaged = newest(folder)
-    if checkpoint is None:
-        raise UserError("; ".join(damaged) or f"{folder} holds no checkpoint yet: its first epoch was not finished")
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(description, str):  # as in the article, which saves model.to_json() with json.dump
+            description = json.loads(description)
+        if path.name != "architecture.json" and not (isinstance(description, dict) and "class_name" in description):
+            return None
         description.pop("compile_config", None)
-        model = keras.models.model_from_json(json.dumps(description))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(f"{path} is damaged ({one_line(error)}): train anew with --fresh") from error
-    _load_weights(model, checkpoint)
-    return model
+        return keras.models.model_from_json(json.dumps(description))
+    except OSError as error:
+        raise UserError(f"can't read {path}: {error.strerror}") from error
+    except Exception as error:  # Keras may stumble over a damaged or foreign description in any way
+        raise UserError(f"{path} is damaged, or of another version of Keras ({one_line(error)})") from error
 
 
 def restore(model, checkpoint):
@@ -335,8 +354,3 @@ def fingerprint(path):
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise UserError(f"can't read {path}: {error.strerror}") from error
-
-
-def one_line(error):
-    """An error's text without its line breaks, and not too long."""
-    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import os
+import random
 import shlex
 import subprocess
 import sys
@@ -41,21 +42,21 @@ def training_options(script, *, description, epochs, batch_size):
     )
     parser.add_argument(
         "--epochs",
-        type=_whole_number(1),
+        type=whole_number(1),
         default=epochs,
         metavar="N",
         help="train until N epochs in all (default: %(default)s)",
     )
     parser.add_argument(
         "--batch-size",
-        type=_whole_number(1),
+        type=whole_number(1),
         default=batch_size,
         metavar="N",
         help="images in a gradient step (default: %(default)s)",
     )
     parser.add_argument(
         "--seed",
-        type=_whole_number(0, 2**32 - 1),
+        type=whole_number(0, 2**32 - 1),
         default=1337,
         metavar="N",
         help="of all random numbers (default: %(default)s)",
@@ -66,6 +67,37 @@ def training_options(script, *, description, epochs, batch_size):
     )
     parser.add_argument("--tensorboard", action="store_true", help="write TensorBoard logs into the run's folder too")
     return parser
+
+
+def looking_options(script, *, description):
+    """Makes the parser for the options that all visualisations share; arguments as for training_options."""
+    parser = argparse.ArgumentParser(
+        prog=f"python {script}.py",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--run", type=trained_run, metavar="NAME", help="the trained network, a folder in models/ (default: the newest)"
+    )
+    parser.add_argument(
+        "--dataset",
+        choices=["cifar10", "mnist", "digits"],
+        help="default: what the network was trained on",
+    )
+    parser.add_argument("--data-dir", type=Path, metavar="FOLDER", help="where the dataset lies")
+    parser.add_argument(
+        "--seed", type=whole_number(0, 2**32 - 1), metavar="N", help="makes a random choice the same each time"
+    )
+    picture_options(parser)
+    return parser
+
+
+def image_options(parser):
+    """Adds the options of visualisations that look at one image."""
+    image = parser.add_mutually_exclusive_group()
+    image.add_argument("--index", type=whole_number(0), metavar="N", help="which test image (default: a random one)")
+    image.add_argument("--image", type=Path, metavar="FILE", help="your own picture instead: JPEG, PNG, WebP ...")
 
 
 def picture_options(parser):
@@ -88,7 +120,30 @@ def run_folder(name):
     return PROJECT / "models" / path if path.name == name else path
 
 
-def _whole_number(least, most=10**9):
+def pair(text):
+    """One whole number for height and width, or two: "4", "4x6"."""
+    parts = text.split("x")
+    if len(parts) > 2 or not all(part.isdecimal() for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a whole number of pixels nor two, as in 4x6")
+    return int(parts[0]), int(parts[-1])
+
+
+def trained_run(name):
+    """A bare name is a folder in models/, or in models/stashed/; with a slash it is a path as it stands."""
+    folder = run_folder(name)
+    stashed = PROJECT / "models" / "stashed" / name
+    return stashed if stashed.is_dir() and not folder.is_dir() else folder
+
+
+def chosen_seed(seed):
+    """The --seed, or, where none was given, a new one each time; printed, so that the choice can be repeated."""
+    if seed is None:
+        seed = random.randrange(10_000)
+    print(f"Random choice: --seed {seed}")
+    return seed
+
+
+def whole_number(least, most=10**9):
     def whole_number(text):
         if not text.isdecimal() or not least <= int(text) <= most:
             raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} to {most}")

@@ -1,4 +1,4 @@
-"""The two ways in which a script ends early."""
+"""The two ways in which a script ends early, and how errors are told."""
 
 
 class UserError(Exception):
@@ -11,3 +11,8 @@ class Stopped(Exception):
     def __init__(self, message, exit_code):
         super().__init__(message)
         self.exit_code = exit_code
+
+
+def one_line(error):
+    """An error's text without its line breaks, and not too long."""
+    return " ".join(str(error).split())[:300] or type(error).__name__

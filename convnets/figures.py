@@ -2,7 +2,10 @@
 
 import io
 
+import numpy as np
+from matplotlib import colormaps
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from convnets.errors import UserError
 
@@ -26,6 +29,15 @@ def save(figure, path, *, show=False):
         plt.show()
 
 
+def save_table(table, path):
+    """Saves a pandas table as CSV, and says where."""
+    try:
+        table.to_csv(path)
+    except OSError as error:
+        raise UserError(f"can't write {path} ({error.strerror}): name another folder with --output-dir") from error
+    print(f"Table: {path}")
+
+
 def augmentation_page(originals, augmented):
     """Draws each image in a row of its own, the original first, then its augmented versions.
 
@@ -42,6 +54,237 @@ def augmentation_page(originals, augmented):
             axes.set_yticks([])
             if row == 0:
                 axes.set_title("original" if column == 0 else f"version {column}", fontsize=9)
+    return figure
+
+
+def _draw_image(axes, image):
+    """Draws one image, (h, w, channels) uint8, or float in [0, 1], without ticks."""
+    axes.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255 if image.dtype == np.uint8 else 1)
+    axes.set_xticks([])
+    axes.set_yticks([])
+
+
+def guesses_page(images, results, chosen, title):
+    """Draws images, each above its three most probable classes as bars; the true class is blue, a wrong one orange.
+
+    images: (n, h, w, c) uint8. results: an evaluation.Evaluation of them. chosen: up to 12 indices.
+    """
+    columns = 6
+    rows = max(1, -(-len(chosen) // columns))
+    figure = Figure(figsize=(1.9 * columns, 3.1 * rows + 0.8), layout="constrained")
+    figure.suptitle(f"{title}\nbars: probability in %; blue: the true class, orange: another one")
+    if len(chosen) == 0:
+        figure.text(0.5, 0.4, "none", ha="center")
+        return figure
+    axes = figure.subplots(2 * rows, columns, height_ratios=[2.2, 1] * rows, squeeze=False)
+    for unused in axes.flat:
+        unused.set_axis_off()
+    for position, index in enumerate(chosen):
+        row, column = divmod(position, columns)
+        picture, bars = axes[2 * row, column], axes[2 * row + 1, column]
+        picture.set_axis_on()
+        _draw_image(picture, images[index])
+        truth = results.labels[index]
+        picture.set_title(f"{results.class_names[truth]}\ntest image {index}", fontsize=9)
+        best = np.argsort(results.probabilities[index])[:-4:-1]
+        percent = 100 * results.probabilities[index][best]
+        bars.set_axis_on()
+        bars.barh(range(len(best)), percent, color=["tab:blue" if guess == truth else "tab:orange" for guess in best])
+        for place, guess in enumerate(best):
+            text = f"{results.class_names[guess]} {percent[place]:.0f}"
+            bars.text(
+                3, place, text, va="center", fontsize=8, bbox={"fc": "white", "ec": "none", "alpha": 0.6, "pad": 0.5}
+            )
+        bars.set(xlim=(0, 100), ylim=(2.6, -0.6), xticks=[0, 50, 100], yticks=[])
+        bars.tick_params(labelsize=7)
+    return figure
+
+
+def breakdown_page(breakdown):
+    """Draws the table of mistakes twice: as counts, and as shares of each true class.
+
+    breakdown: pandas.DataFrame (classes, classes) of counts, true classes in rows.
+    """
+    counts = breakdown.to_numpy()
+    share = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    figure = Figure(figsize=(13, 6.2), layout="constrained")
+    figure.suptitle("Which class is taken for which (the colours leave out the diagonal, what is right)")
+    for axes, values, title in zip(
+        figure.subplots(1, 2), (counts, share), ("images", "% of the images of the true class"), strict=True
+    ):
+        mistakes = np.where(np.eye(len(counts), dtype=bool), np.nan, values)
+        picture = axes.imshow(mistakes, cmap="viridis", vmin=0)
+        brightest = np.nanmax(mistakes) if len(counts) > 1 else 0
+        for (row, column), value in np.ndenumerate(values):
+            dark = row != column and value < brightest / 2
+            axes.text(
+                column, row, f"{value:.0f}", ha="center", va="center", fontsize=8, color="white" if dark else "black",
+                weight="bold" if row == column else "normal",
+            )  # fmt: skip
+        names = range(len(counts))
+        axes.set_xticks(names, breakdown.columns, rotation=45, ha="right")
+        axes.set_yticks(names, breakdown.index)
+        axes.set(xlabel="predicted class", ylabel="true class", title=title)
+        figure.colorbar(picture, ax=axes, shrink=0.7, label=title)
+    return figure
+
+
+def accuracy_per_class_page(accuracy_per_class, accuracy):
+    """Draws the share of each class's images that is predicted right, best first.
+
+    accuracy_per_class: pandas.Series by class name, in [0, 1]. accuracy: over all images.
+    """
+    shares = 100 * accuracy_per_class.dropna().sort_values()
+    figure = Figure(figsize=(7, 0.35 * len(shares) + 1.4), layout="constrained")
+    axes = figure.subplots()
+    axes.barh(shares.index, shares, color="tab:blue")
+    for place, share in enumerate(shares):
+        axes.text(share - 1, place, f"{share:.1f}", ha="right", va="center", color="white", fontsize=9)
+    axes.axvline(100 * accuracy, color="black", linestyle="--", label=f"all classes: {accuracy:.1%}")
+    axes.set(title="Accuracy by class", xlabel="test images predicted right (%)", xlim=(0, 100))
+    axes.legend(loc="lower left")
+    return figure
+
+
+def reliability_page(reliability, calibration_error):
+    """Draws how often the network is right against how sure it is, and how many images each bin has.
+
+    reliability, calibration_error: what evaluation.Evaluation.reliability returns.
+    """
+    figure = Figure(figsize=(6, 6.5), layout="constrained")
+    figure.suptitle(
+        f"Is it right as often as it is sure?\nexpected calibration error {100 * calibration_error:.1f} points"
+    )
+    upper, lower = figure.subplots(2, 1, height_ratios=[3, 1], sharex=True)
+    width = 100 * (reliability["to"] - reliability["from"])
+    bars = {"x": 100 * reliability["from"], "width": width, "align": "edge", "edgecolor": "white"}
+    upper.bar(height=100 * reliability["accuracy"], color="tab:blue", label="right", **bars)
+    upper.plot(100 * reliability["confidence"], 100 * reliability["confidence"], "o", color="tab:orange", label="sure")
+    upper.plot([0, 100], [0, 100], "--", color="black", linewidth=1)
+    upper.set(ylabel="images predicted right (%)", xlim=(0, 100), ylim=(0, 100))
+    upper.legend(loc="upper left")
+    lower.bar(height=reliability["images"], color="tab:gray", **bars)
+    lower.set(xlabel="probability of the predicted class (%)", ylabel="images")
+    return figure
+
+
+def _draw_map(figure, axes, image, values, title, unit):
+    """Draws a map over a pale grey version of its image: red raises the score, blue lowers it, zero is white."""
+    axes.imshow(image.mean(axis=-1), cmap="gray", vmin=0, vmax=1)
+    limit = np.abs(values).max() or 1
+    picture = axes.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, alpha=0.75)
+    axes.set(title=title, xticks=[], yticks=[])
+    figure.colorbar(picture, ax=axes, shrink=0.8, label=unit)
+
+
+def _draw_removal(axes, removals, kind):
+    """Draws a class's probability while pixels go, or come, in each of several orders."""
+    for (label, curves), style in zip(removals.items(), ("-", ":", "--"), strict=True):
+        area = getattr(curves, f"{kind}_area")
+        axes.plot(100 * curves.shares, 100 * getattr(curves, kind), style, label=f"{label}: area {area:.2f}")
+    good = {"deletion": "low", "insertion": "high"}[kind]
+    done = {"deletion": "removed", "insertion": "inserted"}[kind]
+    axes.set(title=f"{kind.capitalize()} (good: {good})", ylim=(0, 100), xlim=(0, 100))
+    axes.set(xlabel=f"pixels {done} (%)", ylabel="probability (%)")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+
+
+def importance_page(image, probability_drop, logit_drop, predictions, class_names, removals, title, original=None):
+    """Draws what hiding parts of an image does to a network's answer, and how far to trust the map.
+
+    image: (h, w, c) float32. probability_drop, logit_drop: (h, w). predictions: (rows, columns) of patches, the class
+    that each hidden patch turns the answer into. removals: {order: occlusion.Removal}, the map's first.
+    original: a reader's own picture, to be drawn beside what the network sees of it.
+    """
+    figure = Figure(figsize=(13, 8), layout="constrained")
+    figure.suptitle(title)
+    upper, lower = figure.subplots(2, 3)
+    _draw_image(upper[0], image)
+    upper[0].set_title("what the network sees")
+    if original is not None:
+        _draw_image(upper[0].inset_axes((-0.45, 0.6, 0.4, 0.4)), original)
+    _draw_map(figure, upper[1], image, 100 * probability_drop, "what the probability loses", "percentage points")
+    _draw_map(figure, upper[2], image, logit_drop, "what the logit loses", "logit")
+    _draw_classes(lower[0], predictions, class_names)
+    _draw_removal(lower[1], removals, "deletion")
+    _draw_removal(lower[2], removals, "insertion")
+    return figure
+
+
+def _draw_classes(axes, predictions, class_names):
+    colours = colormaps["tab10" if len(class_names) <= 10 else "tab20"]
+    axes.imshow(predictions, cmap=colours, vmin=0, vmax=colours.N - 1, interpolation="nearest")
+    present, counts = np.unique(predictions, return_counts=True)
+    handles = [
+        Patch(color=colours(index), label=f"{class_names[index]} {count / predictions.size:.1%}")
+        for index, count in sorted(zip(present, counts, strict=True), key=lambda pair: -pair[1])
+    ]
+    axes.legend(handles=handles, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    axes.set(title="the answer with each patch hidden", xlabel="patch, from the left", ylabel="patch, from the top")
+
+
+def comparison_page(image, maps, removals, title):
+    """Draws several explanations of one answer under each other, with the same scores.
+
+    maps: {name: (map (h, w), unit)}. removals: {name: {order: occlusion.Removal}}.
+    """
+    figure = Figure(figsize=(12, 3.6 * len(maps) + 0.6), layout="constrained")
+    figure.suptitle(title)
+    for axes, (name, (values, unit)) in zip(figure.subplots(len(maps), 3, squeeze=False), maps.items(), strict=True):
+        _draw_map(figure, axes[0], image, values, name, unit)
+        _draw_removal(axes[1], removals[name], "deletion")
+        _draw_removal(axes[2], removals[name], "insertion")
+    return figure
+
+
+def feature_map_page(output, image, title, *, scale="layer", original=None):
+    """Draws all channels of a layer's output for an image: red above zero, blue below, white at zero.
+
+    output: (h, w, channels). scale: "layer", one for all channels, or "channel", each its own.
+    """
+    height, width, channels = output.shape
+    columns = 2 ** int(np.ceil(np.log2(np.sqrt(2 * channels))))  # twice as wide as high, or square
+    rows = -(-channels // columns)
+    if scale == "channel":
+        output = output / np.maximum(np.abs(output).max(axis=(0, 1)), 1e-12)
+    tiles = np.full((rows * columns, height + 1, width + 1), np.nan)  # a pixel wide, the gap between two channels
+    tiles[:channels, :height, :width] = output.transpose(2, 0, 1)
+    mosaic = tiles.reshape(rows, columns, height + 1, width + 1).swapaxes(1, 2).reshape(rows * (height + 1), -1)
+
+    figure = Figure(figsize=(13, 9.5 * rows / columns + 1.3), layout="constrained")
+    figure.suptitle(title)
+    left, right = figure.subplots(1, 2, width_ratios=[1, 6])
+    _draw_image(left, image)
+    left.set_title("what the network sees", fontsize=9)
+    if original is not None:
+        _draw_image(left.inset_axes((0, 1.25, 1, 1)), original)
+    limit = np.nanquantile(np.abs(mosaic), 0.995) or 1  # a few extreme pixels would pale all others
+    picture = right.imshow(mosaic, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
+    right.set_facecolor("lightgray")
+    right.set_xticks([])
+    right.set_yticks(np.arange(rows) * (height + 1) + height / 2, np.arange(rows) * columns)
+    right.set_ylabel("first channel in the row")
+    label = "output" if scale == "layer" else "output, as a share of the channel's largest"
+    figure.colorbar(picture, ax=right, shrink=0.8, label=label, extend="both")
+    return figure
+
+
+def unit_pages(images, titles, title):
+    """Draws an image for each unit in a grid of eight columns.
+
+    images: (n, h, w, c) float32 in [0, 1]. titles: n short texts.
+    """
+    columns = min(8, len(images))
+    rows = -(-len(images) // columns)
+    figure = Figure(figsize=(1.5 * columns + 0.5, 1.75 * rows + 0.7), layout="constrained")
+    figure.suptitle(title)
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for unused in axes.flat[len(images) :]:
+        unused.set_axis_off()
+    for place, image, text in zip(axes.flat, images, titles, strict=False):
+        _draw_image(place, image)
+        place.set_title(text, fontsize=8)
     return figure
 
 

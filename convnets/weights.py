@@ -9,8 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from convnets.checkpoints import one_line
-from convnets.errors import UserError
+from convnets.errors import UserError, one_line
 
 
 def load(model, path):

@@ -63,7 +63,15 @@ def test_the_outputs_are_probabilities(script):
     np.testing.assert_allclose(outputs.sum(axis=1), 1, atol=1e-6)
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+VIEWS = [
+    "visualize_results",
+    "visualize_pixel_importance",
+    "visualize_hidden_layer_activation",
+    "visualize_hidden_layer_output",
+]
+
+
+@pytest.mark.parametrize("script", SCRIPTS + VIEWS)
 def test_help_comes_without_loading_keras(script):
     code = f"""
 import sys, {script}
@@ -76,11 +84,13 @@ assert not loaded, loaded
 """
     result = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-    for option in ("--dataset", "--data-dir", "--run", "--epochs", "--batch-size", "--seed", "--fresh", "--weights"):
+    options = ["--dataset", "--data-dir", "--run", "--seed"]
+    options += ["--epochs", "--batch-size", "--fresh", "--weights"] if script in SCRIPTS else ["--output-dir", "--show"]
+    for option in options:
         assert option in result.stdout
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("script", SCRIPTS + VIEWS)
 def test_a_script_can_be_read_at_one_sitting(script):
     assert len((PROJECT / f"{script}.py").read_text().splitlines()) <= 150
 

@@ -1,0 +1,79 @@
+"""How well a network does on images whose classes are known: arrays and tables, no pictures."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import confusion_matrix
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A network's predictions beside the truth.
+
+    probabilities: (n, classes) float32. labels: (n,) int. class_names: in the order of the classes.
+    """
+
+    probabilities: np.ndarray
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+
+    @property
+    def predictions(self):
+        """(n,) int: the most probable class of each image."""
+        return self.probabilities.argmax(axis=1)
+
+    @property
+    def is_correct(self):
+        """(n,) bool."""
+        return self.predictions == self.labels
+
+    @property
+    def confidences(self):
+        """(n,) float32: the probability of the predicted class."""
+        return self.probabilities.max(axis=1)
+
+    @property
+    def accuracy(self):
+        return self.is_correct.mean()
+
+    @property
+    def accuracy_per_class(self):
+        """pandas.Series: of the images of each class, the share that was predicted as such."""
+        correct = pd.Series(self.is_correct).groupby(self.labels).mean()
+        return correct.reindex(range(len(self.class_names))).set_axis(self.class_names)
+
+    def mistakes(self):
+        """(m,) int: the indices of the wrongly predicted images, the most confident mistake first."""
+        wrong = np.flatnonzero(~self.is_correct)
+        return wrong[np.argsort(-self.confidences[wrong], kind="stable")]
+
+    def breakdown(self):
+        """pandas.DataFrame (classes, classes) of counts: a row for each true class, a column for each predicted one."""
+        counts = confusion_matrix(self.labels, self.predictions, labels=range(len(self.class_names)))
+        names = list(self.class_names)
+        return pd.DataFrame(counts, index=pd.Index(names, name="true"), columns=pd.Index(names, name="predicted"))
+
+    def most_confused(self, pairs=5):
+        """pandas.DataFrame of the most frequent kinds of mistake: true, predicted, count, share of the true class."""
+        counts = self.breakdown()
+        mistakes = counts.where(~np.eye(len(counts), dtype=bool), 0)
+        table = mistakes.stack().rename("count").reset_index()
+        table["share"] = table["count"] / table["true"].map(counts.sum(axis=1))
+        return table[table["count"] > 0].nlargest(pairs, "count", keep="first").reset_index(drop=True)
+
+    def reliability(self, bins=15):
+        """How often the network is right when it says that it is so sure.
+
+        Returns (pandas.DataFrame, a row for each of the equally wide bins of confidence that has images in it: from,
+        to, images, confidence (mean), accuracy; the expected calibration error: the mean distance between
+        confidence and accuracy, weighted by images. Guo et al., "On Calibration of Modern Neural Networks", 2017).
+        """
+        edges = np.linspace(0, 1, bins + 1)
+        bin_of_image = np.digitize(self.confidences, edges[1:-1], right=True)
+        images = pd.DataFrame({"confidence": self.confidences, "accuracy": self.is_correct}).groupby(bin_of_image)
+        table = images.mean().assign(images=images.size())
+        table.insert(0, "from", edges[table.index])
+        table.insert(1, "to", edges[table.index + 1])
+        error = np.average((table["confidence"] - table["accuracy"]).abs(), weights=table["images"])
+        return table.reset_index(drop=True), float(error)

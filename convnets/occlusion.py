@@ -1,0 +1,316 @@
+"""Which parts of an image a network's answer depends on: hide them, one patch after the other.
+
+Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", 2014.
+How far to trust a map: Petsiuk, Das and Saenko, "RISE", 2018 (deletion and insertion).
+"""
+
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from convnets import networks
+from convnets.errors import UserError
+
+
+@dataclass(frozen=True)
+class Occlusion:
+    """What a network returned while an image was hidden patch by patch.
+
+    original: (outputs,), for the whole image. outputs: (n, outputs), with each of the patches hidden.
+    corners: (n, 2) int, the top and left of each patch, row by row. patch: its height and width. image_size: (h, w).
+    """
+
+    original: np.ndarray
+    outputs: np.ndarray
+    corners: np.ndarray
+    patch: tuple[int, int]
+    image_size: tuple[int, int]
+
+    def mean_over_patches(self, values):
+        """Spreads a value for each patch, (n,), over the image, (h, w): at a pixel, the mean of all patches over it."""
+        total, count = np.zeros(self.image_size), np.zeros(self.image_size)
+        for (top, left), value in zip(self.corners, values, strict=True):
+            covered = np.s_[top : top + self.patch[0], left : left + self.patch[1]]
+            total[covered] += value
+            count[covered] += 1
+        return (total / count).astype("float32")
+
+    def drop_map(self, index):
+        """(h, w) float32: by how much hiding a pixel lowers the output `index`, on average over its patches."""
+        return self.mean_over_patches(self.original[index] - self.outputs[:, index])
+
+    def predictions(self):
+        """(rows of patches, columns of patches) int: the most probable class with each of the patches hidden."""
+        rows = len(np.unique(self.corners[:, 0]))
+        return self.outputs.argmax(axis=1).reshape(rows, -1)
+
+    def probabilities(self):
+        """The same occlusion with the softmax of its outputs, which must be logits."""
+        return Occlusion(_softmax(self.original), _softmax(self.outputs), self.corners, self.patch, self.image_size)
+
+
+def occlusion_map(
+    model, image, class_index, *, patch=(4, 4), stride=(1, 1), baseline=0.5, score="probability", batch_size=256
+):
+    """Measures how much a network's score for a class depends on each pixel of an image.
+
+    image: (h, w, c) float32 in [0, 1]. patch, stride: (height, width) in pixels. baseline: see `background`.
+    score: "probability"; "logit", before the softmax; or "output", whatever the model returns.
+    Returns (h, w) float32: at each pixel the mean of score(image) - score(occluded image) over all patches that
+    cover it. Raises UserError when patches don't fit the image or would leave out pixels.
+    """
+    scored = model if score == "output" else networks.logits(model)
+    occlusion = occlude(scored, image, patch=patch, stride=stride, baseline=baseline, batch_size=batch_size)
+    return (occlusion.probabilities() if score == "probability" else occlusion).drop_map(class_index)
+
+
+def occlude(model, image, *, patch=(4, 4), stride=(1, 1), baseline=0.5, batch_size=256):
+    """Runs a network on an image with each patch hidden in turn; arguments as for occlusion_map. Returns an Occlusion.
+
+    The last row and column of patches end at the image's edge, whatever the stride.
+    """
+    (height, width, _), (rows, columns) = image.shape, patch
+    tops, lefts = _starts(height, rows, stride[0]), _starts(width, columns, stride[1])
+    corners = np.stack(np.meshgrid(tops, lefts, indexing="ij"), axis=-1).reshape(-1, 2)
+    network = _PatchedNetwork(model, image, patch, corners)
+    hidden = background(image, baseline)
+    outputs = []
+    for start in range(0, len(corners), batch_size):
+        batch = slice(start, start + batch_size)
+        (tops, _), (lefts, _) = _coordinates(corners[batch], patch)
+        outputs.append(network(hidden[tops[:, :, None], lefts[:, None, :]], batch))
+    original = networks.predict(model, image[None])[0]
+    return Occlusion(original, np.concatenate(outputs), corners, tuple(patch), (height, width))
+
+
+def background(image, baseline):
+    """What stands in for a hidden pixel, as an image (h, w, c).
+
+    baseline: a grey level in [0, 1]; a colour (c values); "mean", the image's mean colour; "blur", the image
+    itself, blurred beyond recognition; or an image (h, w, c).
+    """
+    if isinstance(baseline, str):
+        if baseline not in ("mean", "blur"):
+            raise UserError(f"no baseline is called {baseline!r}: use mean, blur, or a value from 0 to 1")
+        baseline = image.mean(axis=(0, 1)) if baseline == "mean" else _blur(image, sigma=image.shape[0] / 6)
+    return np.broadcast_to(np.asarray(baseline, dtype="float32"), image.shape)
+
+
+def _blur(image, sigma):
+    """A Gaussian blur, sigma in pixels; at the edges the weights that lie in the image are scaled up to 1."""
+    for _ in range(2):  # rows, then columns
+        positions = np.arange(len(image))
+        weights = np.exp(-((positions[:, None] - positions) ** 2) / (2 * sigma**2))
+        image = np.tensordot(weights / weights.sum(axis=1, keepdims=True), image, axes=1).swapaxes(0, 1)
+    return image.astype("float32")
+
+
+def _starts(size, patch, stride):
+    if not 1 <= patch <= size:
+        raise UserError(f"a patch of {patch} pixels does not fit into {size}: take one from 1 to {size}")
+    if not 1 <= stride <= patch:
+        raise UserError(f"a stride of {stride} leaves pixels between patches of {patch}: take one from 1 to {patch}")
+    starts = list(range(0, size - patch + 1, stride))
+    return starts if starts[-1] == size - patch else [*starts, size - patch]
+
+
+def _softmax(logits):
+    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)
+
+
+def _coordinates(corners, size):
+    """The rows (n, height) and columns (n, width) of windows, each with the index (n, 1) of their window."""
+    number = np.arange(len(corners))[:, None]
+    return tuple((corners[:, [axis]] + np.arange(size[axis]), number) for axis in (0, 1))
+
+
+POINTWISE = (
+    keras.layers.Activation,
+    keras.layers.ReLU,
+    keras.layers.LeakyReLU,
+    keras.layers.ELU,
+    keras.layers.Rescaling,
+    keras.layers.Dropout,
+    keras.layers.SpatialDropout2D,
+    keras.layers.GaussianNoise,
+    keras.layers.GaussianDropout,
+)
+
+
+# ---------------------------------------------------------------- a network that computes only what has changed
+
+
+class _PatchedNetwork:
+    """Computes a network's outputs for versions of one image that differ from it in one small window.
+
+    A changed patch leaves most of the first layers' outputs as they were. Convolution by convolution only the
+    window that it can reach is computed again, out of the layer's input around it; once the window has grown to most
+    of the map, it is pasted into the unchanged map, and the rest of the network runs as usual.
+    """
+
+    LARGEST_SHARE = 0.8  # of a map that is worth computing as a window
+
+    def __init__(self, model, image, patch, corners):
+        self.steps = []  # (layer, its geometry or None, the unchanged input map, corners of input and output windows)
+        layers = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
+        unchanged, size = np.asarray(image, dtype="float32"), tuple(patch)
+        while layers and (_is_pointwise(layers[0]) or _Geometry.fits(layers[0])):
+            layer = layers[0]
+            after = keras.ops.convert_to_numpy(layer(unchanged[None], training=False))[0]
+            geometry, new_corners, new_size = None, corners, size
+            if not _is_pointwise(layer):
+                geometry = _Geometry(layer, unchanged.shape, after.shape)
+                new_corners, new_size = geometry.reached(corners, size)
+                if np.prod(new_size) > self.LARGEST_SHARE * np.prod(after.shape[:2]):
+                    break
+            self.steps.append((layer, geometry, unchanged, corners, size, new_corners, new_size))
+            unchanged, corners, size = after, new_corners, new_size
+            layers.pop(0)
+        self.unchanged, self.corners, self.size = unchanged, corners, size
+        self.rest = networks.tail(model, layers[0]) if layers else None
+
+    def __call__(self, windows, batch):
+        """windows: (n, height, width, c), what the patches `batch`, a slice of the corners, hold now."""
+        for layer, geometry, unchanged, corners, size, new_corners, new_size in self.steps:
+            if geometry is None:
+                windows = keras.ops.convert_to_numpy(layer(windows, training=False))
+            else:
+                inputs = geometry.inputs(unchanged, windows, corners[batch], size, new_corners[batch], new_size)
+                windows = keras.ops.convert_to_numpy(geometry.apply(layer, inputs))
+        maps = np.repeat(self.unchanged[None], len(windows), axis=0)
+        (rows, number), (columns, _) = _coordinates(self.corners[batch], self.size)
+        maps[number[:, :, None], rows[:, :, None], columns[:, None, :]] = windows
+        return maps if self.rest is None else networks.predict(self.rest, maps, batch_size=len(maps))
+
+
+def _is_pointwise(layer):
+    """Whether each pixel of the layer's output depends on the same pixel of its input alone."""
+    if isinstance(layer, keras.layers.BatchNormalization):
+        return layer.axis in (-1, 3)
+    return isinstance(layer, POINTWISE)
+
+
+class _Geometry:
+    """Which inputs of a convolution or pooling layer an output depends on, along both axes."""
+
+    @staticmethod
+    def fits(layer):
+        """Whether the layer is one of those that are computed window by window."""
+        pools = (keras.layers.MaxPooling2D, keras.layers.AveragePooling2D)
+        return getattr(layer, "data_format", None) == "channels_last" and (
+            type(layer) is keras.layers.Conv2D or (type(layer) in pools and layer.padding == "valid")
+        )
+
+    def __init__(self, layer, input_shape, output_shape):
+        is_convolution = type(layer) is keras.layers.Conv2D
+        kernel = np.array(layer.kernel_size if is_convolution else layer.pool_size)
+        dilation = np.array(layer.dilation_rate if is_convolution else (1, 1))
+        self.stride = np.array(layer.strides)
+        self.extent = dilation * (kernel - 1) + 1  # pixels from the first to the last that one output sees
+        self.input_size, self.output_size = np.array(input_shape[:2]), np.array(output_shape[:2])
+        missing = np.maximum((self.output_size - 1) * self.stride + self.extent - self.input_size, 0)
+        self.padding = missing // 2 if layer.padding == "same" else 0 * missing  # before the first pixel
+
+    def reached(self, corners, size):
+        """The windows of outputs that windows of inputs can change: their corners (n, 2), all of one size."""
+        first = -((self.extent - 1 - self.padding - corners) // self.stride)  # rounded up
+        last = (corners + np.array(size) - 1 + self.padding) // self.stride
+        first, last = np.maximum(first, 0), np.minimum(last, self.output_size - 1)
+        new_size = np.maximum((last - first + 1).max(axis=0), 1)
+        return np.minimum(first, self.output_size - new_size), tuple(map(int, new_size))
+
+    def inputs(self, unchanged, windows, corners, size, new_corners, new_size):
+        """The layer's inputs for windows of outputs: the unchanged map, zero beyond its edges, with `windows` in it."""
+        starts = new_corners * self.stride - self.padding
+        needed = (np.array(new_size) - 1) * self.stride + self.extent
+        before = self.padding
+        after = np.maximum(starts.max(axis=0) + needed - self.input_size, 0)
+        padded = np.pad(unchanged, [(before[0], after[0]), (before[1], after[1]), (0, 0)])
+        (rows, number), (columns, _) = _coordinates(starts, needed)
+        inputs = padded[(rows + before[0])[:, :, None], (columns + before[1])[:, None, :]]
+        rows, columns = rows - corners[:, [0]], columns - corners[:, [1]]  # as seen from the changed window
+        changed = ((rows >= 0) & (rows < size[0]))[:, :, None] & ((columns >= 0) & (columns < size[1]))[:, None, :]
+        rows, columns = rows.clip(0, size[0] - 1), columns.clip(0, size[1] - 1)
+        new = windows[number[:, :, None], rows[:, :, None], columns[:, None, :]]
+        return np.where(changed[..., None], new, inputs)
+
+    def apply(self, layer, inputs):
+        """The layer without its padding, which `inputs` bring along."""
+        if not isinstance(layer, keras.layers.Conv2D):
+            return layer(inputs)
+        outputs = keras.ops.conv(
+            inputs, layer.kernel, strides=layer.strides, padding="valid", dilation_rate=layer.dilation_rate
+        )
+        if layer.use_bias:
+            outputs = outputs + layer.bias
+        return layer.activation(outputs)
+
+
+# ---------------------------------------------------------------- how far to trust a map
+
+
+@dataclass(frozen=True)
+class Removal:
+    """What becomes of a class's score while an image's pixels are removed, or inserted, in an order.
+
+    shares: (steps + 1,) the share of pixels, from 0 to 1. deletion, insertion: (steps + 1,) scores.
+    """
+
+    shares: np.ndarray
+    deletion: np.ndarray
+    insertion: np.ndarray
+
+    @property
+    def deletion_area(self):
+        """Mean score after each step of deletion: small when the first pixels to go were the important ones."""
+        return float(self.deletion[1:].mean())
+
+    @property
+    def insertion_area(self):
+        """Mean score after each step of insertion: large when the first pixels to come were the important ones."""
+        return float(self.insertion[1:].mean())
+
+
+def removal(model, image, class_index, importance, *, baseline="blur", steps=32, batch_size=256):
+    """Removes an image's pixels in the order of a map, the most important first, and inserts them in the same order.
+
+    importance: (h, w). steps: into how many equal parts the pixels are divided. baseline: see `background`.
+    Returns a Removal with the model's output `class_index` as score.
+    """
+    order = np.argsort(-importance, axis=None, kind="stable")
+    rank = np.empty(order.size, dtype=int)
+    rank[order] = np.arange(order.size)
+    shares = np.linspace(0, 1, min(steps, order.size) + 1)
+    gone = rank.reshape(1, *importance.shape, 1) < np.rint(shares * order.size).reshape(-1, 1, 1, 1)
+    hidden = background(image, baseline)
+    deletion, insertion = (
+        networks.predict(model, np.where(gone, ahead, behind).astype("float32"), batch_size)[:, class_index]
+        for ahead, behind in ((hidden, image), (image, hidden))
+    )
+    return Removal(shares, deletion, insertion)
+
+
+def chance_removals(model, image, class_index, importance, *, repeats=8, seed=0, **options):
+    """What `removal` gives for orders that know nothing: the mean of some random ones, of two kinds.
+
+    Returns {"random order": pixel by pixel, "same map elsewhere": the map itself, mirrored and moved at random}. Single
+    random pixels spoil an image like noise, whatever they show; a map moved elsewhere spoils it as gently as the map.
+    """
+    rng = np.random.default_rng(seed)
+    shuffled = [rng.random(importance.shape) for _ in range(repeats)]
+    moved = [
+        np.roll(importance[:, :: rng.choice([-1, 1])], rng.integers(importance.shape), (0, 1)) for _ in range(repeats)
+    ]
+    return {
+        kind: _mean([removal(model, image, class_index, order, **options) for order in orders])
+        for kind, orders in {"random order": shuffled, "same map elsewhere": moved}.items()
+    }
+
+
+def _mean(removals):
+    deletion, insertion = (
+        np.mean([getattr(each, kind) for each in removals], axis=0) for kind in ("deletion", "insertion")
+    )
+    return Removal(removals[0].shares, deletion, insertion)

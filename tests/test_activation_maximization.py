@@ -1,0 +1,130 @@
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from convnets import activation_maximization, networks
+from convnets.activation_maximization import Waves, maximize
+from convnets.errors import UserError
+
+
+@pytest.fixture
+def model():
+    keras.utils.set_random_seed(1)
+    return keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            layers.Conv2D(4, 3, activation="relu", name="conv"),
+            layers.Flatten(),
+            layers.Dense(3, activation="softmax", name="dense"),
+        ]
+    )
+
+
+def test_a_linear_unit_is_excited_most_by_its_own_weights():
+    keras.utils.set_random_seed(2)
+    model = keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(2, name="linear")])
+    weights = keras.ops.convert_to_numpy(model.layers[-1].kernel)
+    images, activations = maximize(model, "linear", [1], method="plain")
+    assert np.corrcoef(images[0].ravel(), weights[:, 1])[0, 1] > 0.98  # pixels end at black and white
+    assert activations[0] == pytest.approx(images[0].ravel() @ weights[:, 1], abs=1e-5)
+
+
+@pytest.mark.parametrize("method", ["plain", "fourier"])
+def test_the_ascent_ascends(method, model):
+    noise = np.random.default_rng(0).uniform(0.45, 0.55, (50, 8, 8, 3)).astype("float32")
+    linear = keras.Model(model.inputs[0], networks.before_activation(model.get_layer("conv")))
+    before = keras.ops.convert_to_numpy(linear(noise)).mean(axis=(1, 2))
+    images, activations = maximize(model, "conv", method=method, steps=60)
+    assert images.shape == (4, 8, 8, 3)
+    assert images.dtype == np.float32
+    assert images.min() >= 0
+    assert images.max() <= 1
+    assert (activations > before.max(axis=0)).all()
+
+
+@pytest.mark.parametrize("method", ["plain", "fourier"])
+def test_seed_units_and_batches(method, model):
+    """The seed decides; a unit's image does not depend on the units beside it, nor on the batch."""
+    whole, _ = maximize(model, "conv", method=method, steps=5, seed=3)
+    again, _ = maximize(model, "conv", [2, 1], method=method, steps=5, seed=3)
+    batches, _ = maximize(model, "conv", method=method, steps=5, seed=3, batch_size=3)
+    other, _ = maximize(model, "conv", method=method, steps=5, seed=4)
+    np.testing.assert_allclose(again, whole[[2, 1]], atol=1e-4)
+    np.testing.assert_allclose(batches, whole, atol=1e-4)
+    assert np.abs(other - whole).max() > 1e-3
+
+
+def test_the_output_is_taken_before_the_activation(model):
+    """The unit of a softmax is its logit, which, unlike a probability, may exceed 1."""
+    kernel, bias = model.get_layer("dense").get_weights()
+    model.get_layer("dense").set_weights([20 * kernel, bias])
+    _, activations = maximize(model, "dense", steps=60)
+    assert activations.max() > 1
+
+
+def test_a_way_out_of_a_dead_start():
+    """From grey, no path to the unit is active: it wants an image that is much brighter at one corner."""
+    model = keras.Sequential(
+        [keras.Input((8, 8, 1)), layers.Conv2D(1, 1, activation="relu"), layers.Flatten(), layers.Dense(1, name="unit")]
+    )
+    model.set_weights([np.ones((1, 1, 1, 1)), np.array([-0.62]), np.ones((64, 1)), np.zeros(1)])
+    _, (plain,) = maximize(model, "unit", method="plain", steps=1)
+    _, (found,) = maximize(model, "unit", method="fourier", steps=60)
+    assert plain < found
+    assert found > 5
+
+
+def test_waves_are_the_fourier_transform():
+    waves = Waves((6, 9, 1))
+    array = np.random.default_rng(3).normal(size=(1, 6, 9, 1))
+    twice = waves._transform(waves._transform(array))
+    np.testing.assert_allclose(twice, array, atol=1e-12)
+    row = array[:, :1]
+    transform = np.fft.fft(row[0, 0, :, 0])
+    hartley = activation_maximization._hartley(9) @ row[0, 0, :, 0]
+    np.testing.assert_allclose(hartley, (transform.real - transform.imag) / 3, atol=1e-12)
+    # Strengths fall with the frequency, which is 1/6 cycles a pixel in the second row, 1/9 in the second column.
+    ratio = waves.strengths[1, 0, 0] / waves.strengths[0, 1, 0]
+    assert ratio == pytest.approx((1 / 9) / (1 / 6))
+
+
+def test_colours_go_together_as_in_the_covariance():
+    covariance = np.array([[0.06, 0.05, 0.04], [0.05, 0.06, 0.05], [0.04, 0.05, 0.07]])
+    waves = Waves((8, 8, 3), covariance)
+    np.testing.assert_allclose(waves.colours @ waves.colours.T / covariance, np.full((3, 3), 1 / 0.07), rtol=1e-9)
+    images = np.random.default_rng(4).integers(0, 256, (10, 4, 4, 3), dtype="uint8")
+    pixels = images.reshape(-1, 3) / 255
+    expected = (pixels - pixels.mean(axis=0)).T @ (pixels - pixels.mean(axis=0)) / (len(pixels) - 1)
+    np.testing.assert_allclose(activation_maximization.colour_covariance(images), expected, atol=1e-12)
+    assert activation_maximization.colour_covariance(images[..., :1]).shape == (1, 1)
+
+
+def test_the_waves_gradients_against_finite_differences():
+    waves = Waves((4, 5, 3), np.diag([0.05, 0.06, 0.07]) + 0.02)
+    rng = np.random.default_rng(5)
+    amplitudes, direction = rng.normal(size=(2, 1, 4, 5, 3))
+    weights = rng.normal(size=(1, 4, 5, 3))
+
+    def score(amplitudes):
+        pixels = waves._transform(amplitudes * waves.strengths) @ waves.colours.T
+        return (weights / (1 + np.exp(-pixels))).sum()
+
+    images = 1 / (1 + np.exp(-(waves._transform(amplitudes * waves.strengths) @ waves.colours.T)))
+    slope = (score(amplitudes + 1e-6 * direction) - score(amplitudes - 1e-6 * direction)) / 2e-6
+    assert (waves.gradients(weights, images) * direction).sum() == pytest.approx(slope, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("layer", "units", "message"),
+    [
+        ("conv7", None, "no layer 'conv7': it has conv, flatten"),
+        ("flatten", None, "has no units of its own"),
+        ("conv", [4], "has the units 0 to 3"),
+        ("conv", [], "has the units 0 to 3"),
+    ],
+)
+def test_what_can_not_be_maximised(layer, units, message, model):
+    model.layers[1].name = "flatten"
+    with pytest.raises(UserError, match=message):
+        maximize(model, layer, units)

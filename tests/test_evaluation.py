@@ -1,0 +1,70 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from convnets.evaluation import Evaluation
+
+NAMES = ("cat", "dog", "frog")
+
+
+@pytest.fixture
+def results():
+    """Six images: three right, then two cats taken for dogs and a dog taken for a frog."""
+    probabilities = np.array(
+        [[0.9, 0.1, 0.0], [0.2, 0.8, 0.0], [0.0, 0.4, 0.6], [0.3, 0.7, 0.0], [0.0, 1.0, 0.0], [0.1, 0.4, 0.5]]
+    )
+    return Evaluation(probabilities, np.array([0, 1, 2, 0, 0, 1]), NAMES)
+
+
+def test_accuracy(results):
+    assert results.accuracy == 0.5
+    expected = pd.Series([1 / 3, 1 / 2, 1.0], index=NAMES)
+    pd.testing.assert_series_equal(results.accuracy_per_class, expected, check_names=False)
+
+
+def test_mistakes_most_confident_first(results):
+    assert results.mistakes().tolist() == [4, 3, 5]
+
+
+def test_the_breakdown(results):
+    breakdown = results.breakdown()
+    assert breakdown.to_numpy().tolist() == [[1, 2, 0], [0, 1, 1], [0, 0, 1]]
+    assert breakdown.loc["cat", "dog"] == 2
+    assert (breakdown.index.name, breakdown.columns.name) == ("true", "predicted")
+
+
+def test_most_confused(results):
+    table = results.most_confused()
+    assert table[["true", "predicted", "count"]].to_numpy().tolist() == [["cat", "dog", 2], ["dog", "frog", 1]]
+    assert table["share"].tolist() == [2 / 3, 1 / 2]
+    assert len(results.most_confused(pairs=1)) == 1
+
+
+def test_a_class_without_images(results):
+    few = Evaluation(results.probabilities[:2], results.labels[:2], NAMES)
+    assert few.breakdown().shape == (3, 3)
+    assert np.isnan(few.accuracy_per_class["frog"])
+
+
+def test_calibration_worked_out_by_hand():
+    """At 0.6 one of two is right, at 0.9 and 1.0 one of two: |0.6 - 0.5| and |0.95 - 0.5|, equally often."""
+    probabilities = np.array([[0.6, 0.4], [0.4, 0.6], [0.9, 0.1], [1.0, 0.0]])
+    table, error = Evaluation(probabilities, np.array([0, 0, 0, 1]), ("a", "b")).reliability(bins=4)
+    assert table["images"].tolist() == [2, 2]
+    assert table["from"].tolist() == [0.5, 0.75]
+    assert table["to"].tolist() == [0.75, 1]
+    np.testing.assert_allclose(table["confidence"], [0.6, 0.95])
+    assert table["accuracy"].tolist() == [0.5, 0.5]
+    assert error == pytest.approx((0.1 + 0.45) / 2)
+
+
+def test_a_confidence_on_the_edge_belongs_to_the_lower_bin():
+    table, _ = Evaluation(np.array([[0.75, 0.25]]), np.array([0]), ("a", "b")).reliability(bins=4)
+    assert table["from"].tolist() == [0.5]
+
+
+def test_a_perfectly_calibrated_network():
+    """Of each ten images at 0.7, seven are right."""
+    labels = np.array([0] * 7 + [1] * 3)
+    _, error = Evaluation(np.array([[0.7, 0.3]] * 10), labels, ("a", "b")).reliability()
+    assert error == pytest.approx(0, abs=1e-12)

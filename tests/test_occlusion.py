@@ -1,0 +1,234 @@
+"""Occlusion, and the two explanations beside it, against numbers worked out by hand or by brute force."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from convnets import attribution, checkpoints, datasets, networks, occlusion
+from convnets.cli import PROJECT
+from convnets.errors import UserError
+
+
+@pytest.fixture
+def image():
+    return np.random.default_rng(1).random((11, 9, 3), dtype="float32")
+
+
+@pytest.fixture
+def linear():
+    """One linear layer on 11x9x3 pixels, with two outputs, and its weights (11, 9, 3, 2)."""
+    keras.utils.set_random_seed(2)
+    model = keras.Sequential([keras.Input((11, 9, 3)), layers.Flatten(), layers.Dense(2)])
+    return model, keras.ops.convert_to_numpy(model.layers[-1].kernel).reshape(11, 9, 3, 2)
+
+
+def outputs(model, images):
+    return keras.ops.convert_to_numpy(model(images, training=False))
+
+
+# ---------------------------------------------------------------- the maps
+
+
+def test_a_linear_model_loses_weight_times_change_at_each_pixel(linear, image):
+    model, weights = linear
+    found = occlusion.occlusion_map(model, image, 1, patch=(1, 1), baseline=0.3, score="output")
+    np.testing.assert_allclose(found, (weights[..., 1] * (image - 0.3)).sum(axis=-1), atol=1e-6)
+    empty = np.full((1, 11, 9, 3), 0.3, dtype="float32")
+    change = outputs(model, image[None])[0, 1] - outputs(model, empty)[0, 1]
+    assert found.sum() == pytest.approx(change, abs=1e-5)
+
+
+def test_a_toy_convolution_worked_out_by_hand():
+    """Ones of 3x3, a 2x2 kernel of ones, all outputs added up: a pixel counts as often as the kernel covers it."""
+    model = keras.Sequential(
+        [keras.Input((3, 3, 1)), layers.Conv2D(1, 2, kernel_initializer="ones"), layers.Flatten(), layers.Dense(1)]
+    )
+    model.layers[-1].set_weights([np.ones((4, 1)), np.zeros(1)])
+    ones = np.ones((3, 3, 1), dtype="float32")
+    single = occlusion.occlusion_map(model, ones, 0, patch=(1, 1), baseline=0, score="output")
+    np.testing.assert_allclose(single, [[1, 2, 1], [2, 4, 2], [1, 2, 1]], atol=1e-6)
+    # Each 2x2 patch takes 1 + 2 + 2 + 4 away, so the mean over all patches at any pixel does so, too.
+    double = occlusion.occlusion_map(model, ones, 0, patch=(2, 2), baseline=0, score="output")
+    np.testing.assert_allclose(double, np.full((3, 3), 9), atol=1e-6)
+    # Rows of 1x3: the upper and the lower one 1 + 2 + 1, the middle one 2 + 4 + 2.
+    rows = occlusion.occlusion_map(model, ones, 0, patch=(1, 3), baseline=0, score="output")
+    np.testing.assert_allclose(rows, [[4] * 3, [8] * 3, [4] * 3], atol=1e-6)
+
+
+NETWORKS = {
+    "valid": lambda: [layers.Conv2D(4, 3), layers.ReLU(), layers.Conv2D(4, 3, activation="relu")],
+    "same": lambda: [layers.Conv2D(4, 3, padding="same"), layers.Activation("relu"), layers.MaxPooling2D(3, 2)],
+    "strides": lambda: [layers.Conv2D(4, 3, strides=2, padding="same"), layers.Conv2D(4, (2, 3), strides=(1, 2))],
+    "even kernels": lambda: [layers.Conv2D(4, 4, padding="same"), layers.Conv2D(4, 2, padding="same", use_bias=False)],
+    "dilation": lambda: [layers.Conv2D(4, 3, dilation_rate=2, padding="same"), layers.LeakyReLU(negative_slope=0.1)],
+    "means": lambda: [layers.AveragePooling2D(2, 1), layers.BatchNormalization(), layers.AveragePooling2D((3, 2))],
+    "same pooling": lambda: [layers.Conv2D(4, 3), layers.MaxPooling2D(2, padding="same"), layers.Dropout(0.5)],
+    "no spatial layer": lambda: [layers.Rescaling(2, -1)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("baseline", [0.5, (0.1, 0.9, 0.4), "mean", "blur"])
+@pytest.mark.parametrize("patch_and_stride", [((1, 1), (1, 1)), ((3, 2), (1, 2)), ((4, 4), (3, 4)), ((11, 9), (5, 5))])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_patch_and_baseline_against_brute_force(name, patch_and_stride, baseline, image):
+    keras.utils.set_random_seed(3)
+    model = keras.Sequential(
+        [keras.Input((11, 9, 3)), *NETWORKS[name](), layers.Flatten(), layers.Dense(3), layers.Softmax()]
+    )
+    patch, stride = patch_and_stride
+    hidden = occlusion.background(image, baseline)
+    tops = sorted({*range(0, 11 - patch[0] + 1, stride[0]), 11 - patch[0]})
+    lefts = sorted({*range(0, 9 - patch[1] + 1, stride[1]), 9 - patch[1]})
+    total, count = np.zeros((11, 9)), np.zeros((11, 9))
+    original = outputs(model, image[None])[0, 2]
+    for top in tops:
+        for left in lefts:
+            occluded, covered = image.copy(), np.s_[top : top + patch[0], left : left + patch[1]]
+            occluded[covered] = hidden[covered]
+            total[covered] += original - outputs(model, occluded[None])[0, 2]
+            count[covered] += 1
+    assert count.min() >= 1
+    for batch_size in (5, 1000):
+        found = occlusion.occlusion_map(
+            model, image, 2, patch=patch, stride=stride, baseline=baseline, batch_size=batch_size
+        )
+        np.testing.assert_allclose(found, total / count, atol=1e-6)
+
+
+def test_probability_and_logit(image):
+    """With two classes, log(p / (1 - p)) is the difference of the logits."""
+    keras.utils.set_random_seed(4)
+    separate = keras.Sequential(
+        [keras.Input((11, 9, 3)), layers.Flatten(), layers.Dense(2), layers.Activation("softmax")]
+    )
+    joint = keras.Sequential([keras.Input((11, 9, 3)), layers.Flatten(), layers.Dense(2, activation="softmax")])
+    joint.set_weights(separate.get_weights())
+    for model in (separate, joint):
+        logits = outputs(networks.logits(model), image[None])[0]
+        probabilities = outputs(model, image[None])[0]
+        assert np.log(probabilities[0] / probabilities[1]) == pytest.approx(logits[0] - logits[1], abs=1e-5)
+        whole = {"patch": (11, 9), "baseline": 0}
+        # With all of it hidden, the biases, which are zero, are left: both classes are equally probable.
+        drop = occlusion.occlusion_map(model, image, 0, score="logit", **whole)
+        np.testing.assert_allclose(drop, np.full((11, 9), logits[0]), atol=1e-5)
+        drop = occlusion.occlusion_map(model, image, 0, score="probability", **whole)
+        np.testing.assert_allclose(drop, np.full((11, 9), probabilities[0] - 0.5), atol=1e-6)
+
+
+def test_logits_need_a_softmax(linear):
+    with pytest.raises(UserError, match="not in a softmax"):
+        networks.logits(linear[0])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"patch": (12, 4)}, "a patch of 12 pixels does not fit into 11"),
+        ({"patch": (0, 4)}, "a patch of 0 pixels"),
+        ({"stride": (1, 5)}, "a stride of 5 leaves pixels between patches of 4"),
+        ({"stride": (0, 1)}, "a stride of 0"),
+        ({"baseline": "white noise"}, "no baseline is called 'white noise'"),
+    ],
+)
+def test_what_can_not_be_occluded(options, message, linear, image):
+    with pytest.raises(UserError, match=message):
+        occlusion.occlusion_map(linear[0], image, 0, score="output", **options)
+
+
+def test_backgrounds(image):
+    np.testing.assert_allclose(occlusion.background(image, "mean")[3, 4], image.mean(axis=(0, 1)), atol=1e-6)
+    plain = np.full((8, 8, 3), 0.25, dtype="float32")
+    np.testing.assert_allclose(occlusion.background(plain, "blur"), plain, atol=1e-6)
+    dot = np.zeros((13, 13, 1), dtype="float32")
+    dot[6, 6] = 1
+    blurred = occlusion.background(dot, "blur")[..., 0]
+    np.testing.assert_allclose(blurred, blurred.T, atol=1e-7)
+    np.testing.assert_allclose(blurred, blurred[::-1, ::-1], atol=1e-7)
+    assert blurred.max() == blurred[6, 6] < 0.1
+
+
+def test_a_network_that_has_learned_nothing_gives_another_map():
+    """The sanity check of Adebayo et al., 2018: a map that does not depend on the weights explains nothing."""
+    dataset = datasets.load("digits")
+    trained = checkpoints.load_model(PROJECT / "models" / "stashed" / "basic_model-digits")
+    random = keras.models.clone_model(trained)
+    digit = dataset.x_test[0] / np.float32(255)
+    one, other = (
+        occlusion.occlusion_map(model, digit, int(dataset.y_test[0]), stride=(2, 2), score="logit").ravel()
+        for model in (trained, random)
+    )
+    assert abs(np.corrcoef(one, other)[0, 1]) < 0.5
+
+
+# ---------------------------------------------------------------- how far to trust them
+
+
+@pytest.fixture
+def sums_pixels():
+    """A model whose only output is the sum of all pixels."""
+    return keras.Sequential([keras.Input((4, 4, 1)), layers.Flatten(), layers.Dense(1, kernel_initializer="ones")])
+
+
+def test_perfect_deletion_and_insertion(sums_pixels):
+    """All that counts is in one pixel. A map that knows it takes or brings everything at the first step."""
+    image = np.zeros((4, 4, 1), dtype="float32")
+    image[1, 2] = 1
+    perfect = occlusion.removal(sums_pixels, image, 0, image[..., 0], baseline=0, steps=16)
+    assert perfect.deletion.tolist() == [1] + [0] * 16
+    assert perfect.insertion.tolist() == [0] + [1] * 16
+    assert (perfect.deletion_area, perfect.insertion_area) == (0, 1)
+    worst = occlusion.removal(sums_pixels, image, 0, -image[..., 0], baseline=0, steps=16)
+    assert (worst.deletion_area, worst.insertion_area) == (15 / 16, 1 / 16)
+
+
+def test_by_chance_a_pixel_goes_in_the_middle_of_the_order(sums_pixels):
+    """Its rank is 0 to 15, on average 7.5, of 16, both in random orders and in a map that is moved around."""
+    image = np.zeros((4, 4, 1), dtype="float32")
+    image[1, 2] = 1
+    importance = np.random.default_rng(7).random((4, 4))
+    by_chance = occlusion.chance_removals(sums_pixels, image, 0, importance, repeats=400, baseline=0, steps=16)
+    assert list(by_chance) == ["random order", "same map elsewhere"]
+    for curves in by_chance.values():
+        assert curves.deletion_area == pytest.approx(7.5 / 16, abs=0.05)
+        assert curves.insertion_area == pytest.approx(8.5 / 16, abs=0.05)
+
+
+# ---------------------------------------------------------------- gradients
+
+
+def test_the_gradient_of_a_linear_model_is_its_weights(linear, image):
+    model, weights = linear
+    climb = networks.with_gradient(lambda x, factor: factor * model(x)[:, 1])
+    scores, gradients = climb(np.stack([image, 0 * image]), np.float32(2))
+    np.testing.assert_allclose(scores, 2 * outputs(model, np.stack([image, 0 * image]))[:, 1], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(gradients, 2 * np.stack([weights[..., 1]] * 2), rtol=1e-5)
+
+
+def test_integrated_gradients_are_complete(image):
+    keras.utils.set_random_seed(5)
+    model = keras.Sequential(
+        [keras.Input((11, 9, 3)), layers.Conv2D(6, 3, activation="tanh"), layers.Flatten(), layers.Dense(4)]
+    )
+    for baseline in (0, "blur"):
+        attribution_map = attribution.integrated_gradients(model, image, 3, baseline=baseline)
+        start = occlusion.background(image, baseline)
+        change = outputs(model, np.stack([image, start]))[:, 3]
+        assert attribution_map.shape == image.shape
+        assert attribution_map.sum() == pytest.approx(change[0] - change[1], abs=1e-4)
+
+
+def test_grad_cam_worked_out_by_hand():
+    """Two 1x1 filters, red and green; the score is 3 times the mean of red minus the mean of green."""
+    model = keras.Sequential(
+        [keras.Input((4, 4, 3)), layers.Conv2D(2, 1), layers.ReLU(), layers.GlobalAveragePooling2D(), layers.Dense(1)]
+    )
+    model.set_weights([np.eye(3, 2).reshape(1, 1, 3, 2), np.zeros(2), np.array([[3.0], [-1.0]]), np.zeros(1)])
+    image = np.random.default_rng(6).random((4, 4, 3), dtype="float32")
+    expected = np.maximum(3 * image[..., 0] - image[..., 1], 0) / 16
+    np.testing.assert_allclose(attribution.grad_cam(model, image, 0), expected, atol=1e-6)
+
+
+def test_grad_cam_needs_a_convolution(linear, image):
+    with pytest.raises(UserError, match="needs a convolution layer"):
+        attribution.grad_cam(linear[0], image, 0)

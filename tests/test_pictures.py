@@ -1,0 +1,73 @@
+"""A reader's own pictures."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from convnets import pictures
+from convnets.errors import UserError
+
+
+def test_the_middle_square_is_taken_and_scaled(tmp_path):
+    """Red, green and blue thirds, side by side: the middle square is green alone."""
+    wide = np.zeros((30, 90, 3), dtype="uint8")
+    for third in range(3):
+        wide[:, 30 * third : 30 * third + 30, third] = 255
+    Image.fromarray(wide).save(tmp_path / "wide.png")
+    original, seen = pictures.read(tmp_path / "wide.png", (10, 10, 3))
+    np.testing.assert_array_equal(original, wide)
+    np.testing.assert_allclose(seen, np.broadcast_to([0, 1, 0], (10, 10, 3)), atol=1e-6)
+    assert seen.dtype == np.float32
+
+
+def test_a_picture_is_turned_upright(tmp_path):
+    """A camera that was held on its side stores rows as columns, and says so."""
+    upright = np.zeros((16, 16, 3), dtype="uint8")
+    upright[:8] = 255  # light above
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees clockwise
+    Image.fromarray(np.rot90(upright)).save(tmp_path / "turned.png", exif=exif)
+    _, seen = pictures.read(tmp_path / "turned.png", (16, 16, 3))
+    np.testing.assert_allclose(seen, upright / 255, atol=1e-6)
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png", "webp", "gif", "bmp"])
+def test_formats(ending, tmp_path):
+    Image.new("RGB", (40, 40), (255, 0, 0)).save(tmp_path / f"red.{ending}")
+    _, seen = pictures.read(tmp_path / f"red.{ending}", (8, 8, 3))
+    np.testing.assert_allclose(seen, np.broadcast_to([1, 0, 0], (8, 8, 3)), atol=0.02)
+
+
+def test_transparent_is_white(tmp_path):
+    Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(tmp_path / "clear.png")
+    _, seen = pictures.read(tmp_path / "clear.png", (8, 8, 3))
+    assert seen.min() == 1
+
+
+def test_dark_digits_are_inverted_for_a_network_that_knows_light_ones(tmp_path):
+    paper = np.full((28, 28), 240, dtype="uint8")
+    paper[10:18, 12:16] = 20
+    Image.fromarray(paper).save(tmp_path / "dark.png")
+    Image.fromarray(255 - paper).save(tmp_path / "light.png")
+    _, dark = pictures.read(tmp_path / "dark.png", (28, 28, 1), light_on_dark=True)
+    _, light = pictures.read(tmp_path / "light.png", (28, 28, 1), light_on_dark=True)
+    np.testing.assert_allclose(dark, light, atol=0.01)
+    assert dark[14, 14, 0] > 0.9
+    assert dark[0, 0, 0] < 0.1
+    _, kept = pictures.read(tmp_path / "dark.png", (28, 28, 1))
+    assert kept[0, 0, 0] > 0.9
+
+
+def test_what_is_no_picture(tmp_path, monkeypatch):
+    (tmp_path / "text.jpg").write_text("not a picture")
+    noise = np.random.default_rng(0).integers(0, 256, (50, 50, 3), dtype="uint8")
+    Image.fromarray(noise).save(tmp_path / "whole.png")
+    (tmp_path / "half.png").write_bytes((tmp_path / "whole.png").read_bytes()[:3000])
+    for name in ("text.jpg", "half.png"):
+        with pytest.raises(UserError, match=rf"can't read the picture .*{name}: it is damaged"):
+            pictures.read(tmp_path / name, (8, 8, 3))
+    with pytest.raises(UserError, match="there is no such file"):
+        pictures.read(tmp_path / "missing.png", (8, 8, 3))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)  # 50 x 50 are more
+    with pytest.raises(UserError, match=r"whole.png is enormous: make it smaller than 2,000 pixels"):
+        pictures.read(tmp_path / "whole.png", (8, 8, 3))

@@ -1,0 +1,224 @@
+"""The four visualisations as a reader meets them, and the runs that they can look at."""
+
+import importlib
+import json
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from convnets import checkpoints, datasets, runs
+from convnets.cli import PROJECT
+from convnets.errors import UserError
+
+VIEWS = [
+    "visualize_results",
+    "visualize_pixel_importance",
+    "visualize_hidden_layer_activation",
+    "visualize_hidden_layer_output",
+]
+DIGITS = PROJECT / "models" / "stashed" / "basic_model-digits"
+
+
+def show(script, *options):
+    importlib.import_module(script).main(list(map(str, options)))
+
+
+def is_a_picture_of_something(path):
+    return np.asarray(Image.open(path).convert("L")).std() > 5
+
+
+PICTURES = {
+    "visualize_results": ["predictions", "mistakes", "breakdown", "classes", "reliability"],
+    "visualize_pixel_importance": ["importance-test-3", "comparison-test-3"],
+    "visualize_hidden_layer_activation": [
+        f"activation-{name}-fourier" for name in ("conv1", "conv2", "conv3", "conv4", "fc1", "fc2")
+    ],
+    "visualize_hidden_layer_output": [f"output-test-3-{number:02}-conv{number}" for number in (1, 2, 3, 4)],
+}
+OPTIONS = {
+    "visualize_results": ["--seed", 1],
+    "visualize_pixel_importance": ["--index", 3, "--compare", "--stride", 2],
+    "visualize_hidden_layer_activation": ["--seed", 1, "--units", 3, "--steps", 3],
+    "visualize_hidden_layer_output": ["--index", 3],
+}
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_view_draws_its_pictures(view, tmp_path, capsys):
+    show(view, "--run", DIGITS, "--output-dir", tmp_path, *OPTIONS[view])
+    said = capsys.readouterr().out
+    assert f"Network: {DIGITS}" in said
+    assert "Data: digits from scikit-learn" in said
+    expected = {f"basic_model-digits-{picture}.png" for picture in PICTURES[view]}
+    assert {path.name for path in tmp_path.glob("*.png")} == expected
+    for path in tmp_path.glob("*.png"):
+        assert is_a_picture_of_something(path), path
+        assert f"Picture: {path}" in said
+
+
+def test_what_visualize_results_tells(tmp_path, capsys):
+    show("visualize_results", "--run", DIGITS, "--output-dir", tmp_path, "--seed", 1)
+    said = capsys.readouterr().out
+    recorded = checkpoints.newest(DIGITS)[0].history[-1]["val_accuracy"]
+    assert f"Test accuracy: {recorded:.2%} of 360 images" in said
+    breakdown = pd.read_csv(tmp_path / "basic_model-digits-breakdown.csv", index_col=0)
+    assert breakdown.to_numpy().sum() == 360
+    assert np.diag(breakdown).sum() == round(360 * recorded)
+
+
+@pytest.mark.parametrize("view", ["visualize_pixel_importance", "visualize_hidden_layer_output"])
+def test_a_view_of_a_reader_s_own_picture(view, tmp_path, capsys):
+    digit = datasets.load("digits").x_test[5, :, :, 0]
+    Image.fromarray(255 - digit).resize((300, 300)).save(tmp_path / "mine.jpg")
+    show(view, "--run", DIGITS, "--output-dir", tmp_path / "figures", "--image", tmp_path / "mine.jpg")
+    label = datasets.load("digits").y_test[5]
+    assert f"predicted as {label}" in capsys.readouterr().out
+    assert len(list((tmp_path / "figures").glob("*mine*.png"))) >= 1
+
+
+def test_what_was_drawn_at_random_can_be_drawn_again(capsys):
+    run = runs.load(DIGITS)
+    view = runs.choose_image(run)
+    said = capsys.readouterr().out
+    seed = int(said.split("--seed ")[1].split()[0])
+    index = int(said.split("--index ")[1].split(",")[0])
+    np.testing.assert_array_equal(runs.choose_image(run, seed=seed).image, view.image)
+    np.testing.assert_array_equal(runs.choose_image(run, index=index).image, view.image)
+    assert view.predicted == run.dataset.y_test[index]
+
+
+def test_an_image_that_is_predicted_wrong_is_said_to_be(capsys):
+    run = runs.load(DIGITS)
+    from convnets import networks
+
+    wrong = np.flatnonzero(networks.predict(run.model, run.dataset.x_test).argmax(axis=1) != run.dataset.y_test)
+    runs.choose_image(run, index=int(wrong[0]))
+    assert "not predicted right" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("view", "options", "message"),
+    [
+        ("visualize_hidden_layer_output", ["--index", 360], "there is no test image 360: --index goes from 0 to 359"),
+        ("visualize_pixel_importance", ["--image", "nowhere.jpg"], "can't read the picture nowhere.jpg"),
+        ("visualize_pixel_importance", ["--patch", "40"], "a patch of 40 pixels does not fit into 32"),
+        ("visualize_hidden_layer_activation", ["--layer", "conv9"], "no layer 'conv9': it has conv1"),
+        ("visualize_hidden_layer_activation", ["--layer", "fc2", "--units", "3,10"], "has the units 0 to 9"),
+        ("visualize_results", ["--dataset", "cifar10"], "takes images of 32 x 32 x 1 in 10 classes, but cifar10 has"),
+    ],
+)
+def test_bad_options(view, options, message, real_dataset):
+    if "cifar10" in options:
+        real_dataset("cifar10")
+    with pytest.raises(UserError, match=message):
+        show(view, "--run", DIGITS, *options)
+
+
+@pytest.mark.parametrize(
+    "options", [["--patch", "4x"], ["--patch", "1x2x3"], ["--baseline", "octarine"], ["--index", "-1"]]
+)
+def test_options_that_are_none(options, capsys):
+    with pytest.raises(SystemExit) as end:
+        show("visualize_pixel_importance", *options)
+    assert end.value.code == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------- which run
+
+
+@pytest.fixture
+def own_model():
+    """What a reader may have written: other layers, softmax in the last one, no names of ours."""
+    keras.utils.set_random_seed(1)
+    return keras.Sequential(
+        [
+            keras.Input((32, 32, 1)),
+            keras.layers.Conv2D(6, 5, strides=2, activation="relu"),
+            keras.layers.BatchNormalization(),
+            keras.layers.AveragePooling2D(2),
+            keras.layers.Conv2D(8, 3, padding="same"),
+            keras.layers.LeakyReLU(),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(10, activation="softmax"),
+        ]
+    )
+
+
+@pytest.fixture(params=["as Keras gives it", "as the article saves it"])
+def own_run(request, own_model, tmp_path):
+    folder = tmp_path / "own"
+    folder.mkdir()
+    text = own_model.to_json()
+    (folder / "convnet_model.json").write_text(text if request.param == "as Keras gives it" else json.dumps(text))
+    (folder / "notes.json").write_text('{"author": "me"}')
+    own_model.save_weights(folder / "convnet.weights.h5")
+    return folder
+
+
+def test_a_run_of_a_reader_s_own_code(own_run, own_model):
+    run = runs.load(own_run)
+    assert run.dataset.name == "digits"  # known by its images of 32 x 32 x 1
+    for loaded, original in zip(run.model.get_weights(), own_model.get_weights(), strict=True):
+        np.testing.assert_array_equal(loaded, original)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_view_of_a_reader_s_own_network(view, own_model, tmp_path):
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "model.json").write_text(own_model.to_json())
+    own_model.save_weights(tmp_path / "own" / "model.weights.h5")
+    show(view, "--run", tmp_path / "own", "--output-dir", tmp_path, *OPTIONS[view])
+    assert list(tmp_path.glob("own-*.png"))
+
+
+def test_folders_that_are_no_run(own_model, tmp_path):
+    with pytest.raises(UserError, match="holds no trained network"):
+        runs.load(tmp_path / "nowhere")
+    (tmp_path / "model.json").write_text(own_model.to_json())
+    with pytest.raises(UserError, match=r"holds no trained network .there are no weights"):
+        runs.load(tmp_path)
+    (tmp_path / "model.json").write_text(own_model.to_json().replace("Conv2D", "Conv9D"))
+    with pytest.raises(UserError, match=r"model.json is damaged, or of another version of Keras"):
+        runs.load(tmp_path)
+
+
+def test_networks_that_take_no_images(tmp_path):
+    model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(2)])
+    (tmp_path / "model.json").write_text(model.to_json())
+    model.save_weights(tmp_path / "model.weights.h5")
+    with pytest.raises(UserError, match="none that these scripts can look at"):
+        runs.load(tmp_path)
+
+
+def test_the_newest_own_run_is_taken(tmp_path):
+    import os
+    import shutil
+
+    assert runs.newest_own(tmp_path) is None
+    for age, name in enumerate(["newest", "older", "oldest"]):
+        shutil.copytree(DIGITS, tmp_path / name)
+        for path in (tmp_path / name).iterdir():
+            os.utime(path, (1e9 - age, 1e9 - age))
+    shutil.copytree(DIGITS, tmp_path / "stashed" / "basic_model-digits")
+    assert runs.newest_own(tmp_path) == tmp_path / "newest"
+    assert runs.newest_own(tmp_path, "digits") == tmp_path / "newest"
+    assert runs.newest_own(tmp_path, "mnist") is None
+
+
+def test_without_data_and_without_a_run_the_digits_are_shown(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(runs, "newest_own", lambda *_: None)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    run = runs.load()
+    assert run.folder == DIGITS
+    assert "CIFAR-10 is not on this machine" in capsys.readouterr().out
+
+
+def test_the_network_that_comes_along_is_the_improved_one(real_dataset, monkeypatch):
+    real_dataset("cifar10")
+    monkeypatch.setattr(runs, "newest_own", lambda *_: None)
+    assert runs.load().name == "improved_model-cifar10"
+    assert runs.load(dataset_name="digits").name == "basic_model-digits"

@@ -1,0 +1,93 @@
+"""See which parts of an image a network's answer depends on: "Visualizing your CNN", "Pixel-importance based".
+
+    python visualize_pixel_importance.py                      a random test image that is predicted right
+    python visualize_pixel_importance.py --index 12           this one
+    python visualize_pixel_importance.py --image my_cat.jpg   your own picture
+    python visualize_pixel_importance.py --compare            Grad-CAM and integrated gradients beside it
+
+Hides the image patch by patch, each time asks the network again, and draws into figures/ how much the
+answer depends on each pixel. A heat map always looks convincing. So each comes with a test: remove
+the pixels that it calls important, and see whether the answer changes sooner than in a random order.
+"""
+
+import argparse
+
+from convnets import cli
+
+
+def baseline(text):
+    """What hides a patch: mean, blur, a grey level from 0 to 1, or a colour by name."""
+    if text in ("mean", "blur"):
+        return text
+    from matplotlib.colors import to_rgb
+
+    try:
+        return to_rgb(text)  # a number in quotes is a grey level to matplotlib
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither mean, blur, a number from 0 to 1 nor a colour") from None
+
+
+def main(argv=None):
+    parser = cli.looking_options("visualize_pixel_importance", description=__doc__)
+    cli.image_options(parser)
+    parser.add_argument(
+        "--patch", type=cli.pair, default=(4, 4), metavar="N", help="pixels, or HEIGHTxWIDTH (default: 4)"
+    )
+    parser.add_argument("--stride", type=cli.pair, default=(1, 1), metavar="N", help="from patch to patch (default: 1)")
+    parser.add_argument(
+        "--baseline",
+        type=baseline,
+        default="0.5",
+        metavar="WHAT",
+        help="hides a patch: mean, blur, a grey level from 0 to 1, or a colour (default: 0.5)",
+    )
+    parser.add_argument("--compare", action="store_true", help="also draw Grad-CAM and integrated gradients")
+    options = parser.parse_args(argv)
+
+    with cli.starting_keras():  # after the options, since importing Keras takes seconds
+        from convnets import attribution, figures, networks, occlusion, runs
+
+    # Network and image
+    run = runs.load(options.run, options.dataset, options.data_dir)
+    run.describe()
+    view = runs.choose_image(run, index=options.index, file=options.image, seed=options.seed)
+    image, answer = view.image, view.predicted
+    name = run.dataset.class_names[answer]
+    hidden_by = run.colour(options.baseline)
+
+    # Occlusion
+    logits = networks.logits(run.model)
+    occluded = occlusion.occlude(logits, image, patch=options.patch, stride=options.stride, baseline=hidden_by)
+    probabilities = occluded.probabilities()
+    maps = {"occlusion": (occluded.drop_map(answer), "logit")}
+    if options.compare:
+        gradients = attribution.integrated_gradients(logits, image, answer, baseline=hidden_by).sum(axis=-1)
+        maps["Grad-CAM"] = attribution.grad_cam(logits, image, answer), "logit, up to a factor"
+        maps["integrated gradients"] = gradients, "logit, a pixel's share"
+
+    # How far to trust it
+    removals = {}
+    print("\nRemove (deletion) or insert the important pixels first: the mean probability on the way")
+    for method, (values, _) in maps.items():
+        by_chance = occlusion.chance_removals(run.model, image, answer, values, baseline=hidden_by)
+        this_map = occlusion.removal(run.model, image, answer, values, baseline=hidden_by)
+        removals[method] = {"this map": this_map, **by_chance}
+        for order, curves in removals[method].items():
+            print(f"  {method}, {order}:".ljust(45), end="")
+            print(f"deletion {curves.deletion_area:.3f} (small is good), insertion {curves.insertion_area:.3f} (large)")
+    print()
+
+    # Pictures
+    title = f"{view.title}: why {name} ({view.probability:.1%})?"
+    page = figures.importance_page(
+        image, probabilities.drop_map(answer), occluded.drop_map(answer), occluded.predictions(),
+        run.dataset.class_names, removals["occlusion"], title, view.original,
+    )  # fmt: skip
+    figures.save(page, options.output_dir / f"{run.name}-importance-{view.slug}.png", show=options.show)
+    if options.compare:
+        page = figures.comparison_page(image, maps, removals, title)
+        figures.save(page, options.output_dir / f"{run.name}-comparison-{view.slug}.png", show=options.show)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,68 @@
+"""See how well a network does, and what it gets wrong: "Visualizing your CNN", "Result based".
+
+    python visualize_results.py                              the newest run, else the network that comes along
+    python visualize_results.py --run basic_model-mnist      another one; the bernet article's misclassified digits
+    python visualize_results.py --seed 1                     other random test images
+
+Prints the accuracy and draws five pictures into figures/: random test images with the network's three best
+guesses; the most confident mistakes; the breakdown of mistakes; accuracy by class; how far its
+probabilities can be trusted. Takes some seconds.
+"""
+
+from convnets import cli
+
+TRAINING_SAMPLE = 1000  # training images that are looked at, unless --all-training-images
+
+
+def main(argv=None):
+    parser = cli.looking_options("visualize_results", description=__doc__)
+    parser.add_argument(
+        "--all-training-images", action="store_true", help=f"not only the first {TRAINING_SAMPLE}; takes a while"
+    )
+    options = parser.parse_args(argv)
+
+    with cli.starting_keras():  # after the options, since importing Keras takes seconds
+        import numpy as np
+
+        from convnets import evaluation, figures, networks, runs
+
+    # Network and data
+    run = runs.load(options.run, options.dataset, options.data_dir)
+    run.describe()
+    dataset = run.dataset
+    seed = cli.chosen_seed(options.seed)
+
+    # Results
+    probabilities = networks.predict(run.model, dataset.x_test)
+    results = evaluation.Evaluation(probabilities, dataset.y_test, dataset.class_names)
+    sample = slice(None if options.all_training_images else TRAINING_SAMPLE)
+    training_results = evaluation.Evaluation(
+        networks.predict(run.model, dataset.x_train[sample]), dataset.y_train[sample], dataset.class_names
+    )
+    reliability, calibration_error = results.reliability(bins=15)
+    print(f"\nTest accuracy: {results.accuracy:.2%} of {len(results.labels)} images")
+    print(f"Training accuracy: {training_results.accuracy:.2%} of {len(training_results.labels)} images")
+    print(f"Expected calibration error: {100 * calibration_error:.2f} percentage points")
+    print(f"\nMistakes: rows are the true classes, columns the predicted ones\n{results.breakdown().to_string()}")
+    print(f"\nMost confused\n{results.most_confused().to_string(index=False, formatters={'share': '{:.1%}'.format})}\n")
+
+    # Pictures
+    chosen = np.random.default_rng(seed).choice(len(results.labels), 12, replace=False)
+    pages = {
+        "predictions": figures.guesses_page(
+            dataset.x_test, results, chosen, "Random test images and the three best guesses"
+        ),
+        "mistakes": figures.guesses_page(
+            dataset.x_test, results, results.mistakes()[:12], "The most confident mistakes of all test images"
+        ),
+        "breakdown": figures.breakdown_page(results.breakdown()),
+        "classes": figures.accuracy_per_class_page(results.accuracy_per_class, results.accuracy),
+        "reliability": figures.reliability_page(reliability, calibration_error),
+    }
+    for name, page in pages.items():
+        figures.save(page, options.output_dir / f"{run.name}-{name}.png", show=options.show)
+    figures.save_table(results.breakdown(), options.output_dir / f"{run.name}-breakdown.csv")
+
+
+if __name__ == "__main__":
+    cli.run(main)
