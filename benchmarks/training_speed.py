@@ -1,6 +1,7 @@
 """Is training with checkpoints, history and exact resume slower than a bare `model.fit`? What does augmentation cost?
 
-    python -m benchmarks.training_speed            needs CIFAR-10
+    python -m benchmarks.training_speed                   both comparisons; needs CIFAR-10
+    python -m benchmarks.training_speed improved_model    only what augmentation costs
 
 Both sides of each comparison train in turn, an epoch each, in the same process on the same images, so
 that whatever else disturbs the machine disturbs both. The first epoch of each, which compiles, is not
@@ -59,6 +60,7 @@ def seconds_an_epoch(one, other, epochs):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("network", nargs="?", choices=["basic_model", "improved_model"])
     parser.add_argument("--epochs", type=int, default=5, help="counted epochs of each side")
     parser.add_argument("--output", type=Path, default=PROJECT / "results" / "training_speed.csv")
     options = parser.parse_args()
@@ -78,6 +80,8 @@ def main():
         }
         rows = []
         for (network, name, peer), (one, other) in comparisons.items():
+            if options.network not in (None, network):
+                continue
             seconds, peer_seconds = seconds_an_epoch(one, other, options.epochs)
             rows.append(
                 {
@@ -92,7 +96,10 @@ def main():
                 }
             )
             print(rows[-1])
-    pd.DataFrame(rows).to_csv(options.output, index=False)
+    table = pd.DataFrame(rows)
+    if options.output.exists():  # what was not measured anew stays
+        table = pd.concat([pd.read_csv(options.output), table]).drop_duplicates("network", keep="last")
+    table.to_csv(options.output, index=False)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,8 @@ class Augmentation:
         resampled = rows @ images.reshape(n, height, width * channels)
         sideways = resampled.reshape(n, height, width, channels).transpose(0, 2, 1, 3).reshape(n, width, -1)
         resampled = (columns @ sideways).reshape(n, width, height, channels)
-        return np.ascontiguousarray(resampled.transpose(0, 2, 1, 3)).clip(0, 1)  # cubics can overshoot
+        resampled = np.ascontiguousarray(resampled.transpose(0, 2, 1, 3))
+        return np.clip(resampled, 0, 1, out=resampled)  # cubics can overshoot
 
     def _resampling_matrices(self, n, size, rng):
         """Draws n matrices of (size, size): row i holds the weights with which old pixels make up new pixel i."""
@@ -47,10 +48,12 @@ class Augmentation:
         pixels = np.arange(size, dtype="float32")
         middle = (size - 1) / 2
         source = np.clip(middle + (pixels - middle) * zoom + shift, 0, size - 1)
-        weights = _cubic(source[:, :, None] - np.arange(-1, size + 1, dtype="float32"))
+        near = np.floor(source)[:, :, None] + np.arange(-1, 3, dtype="float32")  # the four pixels that count
+        weights = np.zeros((n, size, size + 3), dtype="float32")
+        np.put_along_axis(weights, near.astype("int64") + 1, _cubic(source[:, :, None] - near), axis=2)
         weights[:, :, 1] += weights[:, :, 0]  # one pixel beyond each edge repeats the edge
-        weights[:, :, -2] += weights[:, :, -1]
-        return weights[:, :, 1:-1]
+        weights[:, :, -3] += weights[:, :, -2]
+        return weights[:, :, 1:-2]
 
 
 def _cubic(distance, sharpness=0.75):
