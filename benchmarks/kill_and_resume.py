@@ -2,6 +2,7 @@
 
     python -m benchmarks.kill_and_resume                     100 kills of basic_model.py
     python -m benchmarks.kill_and_resume improved_model      with augmentation
+    python -m benchmarks.kill_and_resume --seed 2            at other moments; results of other seeds are kept
 
 A training is killed with SIGKILL, half of the times at a random moment, the other half as soon as a file of
 its checkpoint appears half-written, and started again. Another one, with the same seed, runs undisturbed. In the
@@ -154,7 +155,7 @@ def main():
     rows = pd.DataFrame([row])
     if options.output.exists():
         others = pd.read_csv(options.output)
-        rows = pd.concat([others[others["script"] != options.script], rows])
+        rows = pd.concat([others, rows]).drop_duplicates(["script", "seed"], keep="last")
     rows.to_csv(options.output, index=False)
     sys.exit(bool(found))
 
