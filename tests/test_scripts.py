@@ -275,3 +275,11 @@ def test_the_article_s_accuracy_is_reached():
     accuracy = pd.read_csv(PROJECT / "results" / "training_runs.csv").groupby("run")["test_accuracy"].mean()
     assert accuracy["basic_model-cifar10"] >= 0.795
     assert accuracy["improved_model-cifar10"] >= 0.85
+
+
+def test_what_the_benchmarks_found():
+    speed = pd.read_csv(PROJECT / "results" / "training_speed.csv").set_index("measured")["ratio"]
+    assert speed["training.train"] <= 1
+    assert speed["with augmentation"] <= 1.1
+    memory = pd.read_csv(PROJECT / "results" / "peak_memory.csv").set_index("script")["beyond_importing_keras_mb"]
+    assert (memory[SCRIPTS] <= 1500).all()
