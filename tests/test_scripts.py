@@ -283,3 +283,6 @@ def test_what_the_benchmarks_found():
     assert speed["with augmentation"] <= 1.1
     memory = pd.read_csv(PROJECT / "results" / "peak_memory.csv").set_index("script")["beyond_importing_keras_mb"]
     assert (memory[SCRIPTS] <= 1500).all()
+    kills = pd.read_csv(PROJECT / "results" / "kill_and_resume.csv").groupby("script").sum(numeric_only=True)
+    assert kills.loc["basic_model", "kills"] >= 100
+    assert (kills["differences"] == 0).all()
