@@ -88,8 +88,8 @@ def kill_table(kills):
     """The README's table of killed trainings, in Markdown."""
     lines = ["| script | kills | of them amid a write | arrays that differ in the end |", "|---|---|---|---|"]
     for row in kills.groupby("script", as_index=False).sum(numeric_only=True).itertuples():
-        saving = row.amid_the_weights + row.amid_the_record + row.amid_the_history
-        lines.append(f"| `{row.script}.py` | {row.kills} | {saving} | {row.differences or 'none'} |")
+        writing = row.amid_the_weights + row.amid_the_record + row.amid_the_history
+        lines.append(f"| `{row.script}.py` | {row.kills} | {writing} | {row.differences or 'none'} |")
     return "\n".join(lines)
 
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from convnets.datasets import scale_pixels
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -71,5 +73,5 @@ def preview(dataset, augment, *, seed, images=8, versions=5):
     """
     rng = np.random.default_rng(seed)
     chosen = dataset.x_train[rng.choice(len(dataset.x_train), images, replace=False)]
-    originals = np.divide(chosen, 255, dtype="float32")
+    originals = scale_pixels(chosen)
     return originals, np.stack([augment(originals, rng) for _ in range(versions)], axis=1)

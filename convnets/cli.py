@@ -14,17 +14,21 @@ from convnets.errors import Stopped, UserError
 PROJECT = Path(__file__).resolve().parent.parent
 
 
-def training_options(script, *, description, epochs, batch_size):
-    """Makes the parser for a training script's options.
-
-    script: its name without .py. description: its docstring. epochs, batch_size: its defaults.
-    """
-    parser = argparse.ArgumentParser(
+def _parser(script, description):
+    return argparse.ArgumentParser(
         prog=f"python {script}.py",
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+
+
+def training_options(script, *, description, epochs, batch_size):
+    """Makes the parser for a training script's options.
+
+    script: its name without .py. description: its docstring. epochs, batch_size: its defaults.
+    """
+    parser = _parser(script, description)
     parser.add_argument(
         "--dataset",
         choices=["auto", "cifar10", "mnist", "digits"],
@@ -71,12 +75,7 @@ def training_options(script, *, description, epochs, batch_size):
 
 def looking_options(script, *, description):
     """Makes the parser for the options that all visualisations share; arguments as for training_options."""
-    parser = argparse.ArgumentParser(
-        prog=f"python {script}.py",
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = _parser(script, description)
     parser.add_argument(
         "--run", type=trained_run, metavar="NAME", help="the trained network, a folder in models/ (default: the newest)"
     )

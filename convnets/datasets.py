@@ -46,6 +46,11 @@ class Dataset:
         return len(self.class_names)
 
 
+def scale_pixels(images):
+    """uint8 pixels, 0 to 255, as float32 in [0, 1]."""
+    return np.divide(images, 255, dtype="float32")
+
+
 CIFAR10_BATCH_SIZE = 10_000
 CIFAR10_ARCHIVE_NAMES = (
     "cifar-10-python.tar.gz",

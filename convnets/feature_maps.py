@@ -21,7 +21,7 @@ def layer_outputs(model, images, layers=None):
     parts = []
     for start in range(0, len(images), 100):
         batch = images[start : start + 100]
-        parts.append(inside(_as_pixels(batch), training=False))
+        parts.append(inside(networks.as_pixels(batch), training=False))
     return {name: np.concatenate([keras.ops.convert_to_numpy(part[name]) for part in parts]) for name in layers}
 
 
@@ -63,7 +63,3 @@ def receptive_fields(model):
         step = step * np.array(getattr(layer, "strides", (1, 1)))
         fields[layer.name] = tuple(map(int, np.minimum(field, model.input_shape[1:3])))
     return fields
-
-
-def _as_pixels(images):
-    return np.divide(images, 255, dtype="float32") if images.dtype == np.uint8 else images

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from convnets.datasets import scale_pixels
 from convnets.errors import UserError
 
 
@@ -14,9 +15,13 @@ def predict(model, images, batch_size=256):
     outputs = []
     for start in range(0, len(images), batch_size):
         batch = images[start : start + batch_size]
-        batch = np.divide(batch, 255, dtype="float32") if batch.dtype == np.uint8 else batch.astype("float32")
-        outputs.append(keras.ops.convert_to_numpy(model(batch, training=False)))
+        outputs.append(keras.ops.convert_to_numpy(model(as_pixels(batch), training=False)))
     return np.concatenate(outputs)
+
+
+def as_pixels(images):
+    """What a network takes, float32 in [0, 1], of uint8 images or of what is in [0, 1] already."""
+    return scale_pixels(images) if images.dtype == np.uint8 else images.astype("float32")
 
 
 def logits(model):

@@ -107,7 +107,9 @@ def choose_image(run, *, index=None, file=None, seed=None):
     if index >= len(dataset.x_test):
         raise UserError(f"there is no test image {index}: --index goes from 0 to {len(dataset.x_test) - 1}")
     truth = dataset.y_test[index]
-    view = _view(run, dataset.x_test[index] / np.float32(255), f"test image {index}, {names[truth]}", f"test-{index}")
+    view = _view(
+        run, datasets.scale_pixels(dataset.x_test[index]), f"test image {index}, {names[truth]}", f"test-{index}"
+    )
     print(f"Image: --index {index}, {names[truth]}, predicted as {names[view.predicted]} ({view.probability:.1%})")
     if view.predicted != truth:
         print("It is not predicted right: what follows explains a mistake.")

@@ -15,6 +15,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from convnets import checkpoints, figures, provenance, weights
+from convnets.datasets import scale_pixels
 from convnets.errors import Stopped, UserError
 
 
@@ -69,11 +70,6 @@ class TestBatches(keras.utils.PyDataset):
 def duration(seconds):
     """Seconds in words: "40 seconds", "13 minutes"."""
     return f"{seconds:.0f} seconds" if seconds < 90 else f"{seconds / 60:.0f} minutes"
-
-
-def scale_pixels(images):
-    """uint8 pixels, 0 to 255, as float32 in [0, 1]."""
-    return np.divide(images, 255, dtype="float32")
 
 
 def describe(dataset):

@@ -249,10 +249,12 @@ def test_the_stash_is_small_and_has_no_dataset_in_it():
 
 
 def test_the_readme_s_tables_are_those_of_the_results():
-    from benchmarks.publish import with_tables
+    from benchmarks.publish import TABLES, with_tables
 
     readme = (PROJECT / "README.md").read_text(encoding="utf-8")
     assert with_tables(readme) == readme
+    for name in TABLES:
+        assert readme.count(f"<!-- {name}.csv -->") == 1
 
 
 @pytest.mark.parametrize("script", [basic_model, improved_model])
@@ -285,4 +287,5 @@ def test_what_the_benchmarks_found():
     assert (memory[SCRIPTS] <= 1500).all()
     kills = pd.read_csv(PROJECT / "results" / "kill_and_resume.csv").groupby("script").sum(numeric_only=True)
     assert kills.loc["basic_model", "kills"] >= 100
+    assert kills.loc["improved_model", "kills"] >= 40
     assert (kills["differences"] == 0).all()
