@@ -2,15 +2,19 @@
 
     python visualize_hidden_layer_activation.py                    16 units of each convolution and dense layer
     python visualize_hidden_layer_activation.py --method plain     the article's way of looking for them
-    python visualize_hidden_layer_activation.py --layer conv4 --units all
+    python visualize_hidden_layer_activation.py --layer conv4 --units all --gif
 
 Draws into figures/, for each layer, the images that excite its units most, found by gradient ascent: start from
-noise, ask in which direction the unit's output grows, go there, and again.
+noise, ask in which direction the unit's output grows, go there, and again. Such images alone mislead, so beside
+each stand the real images that excite the unit most, and how many times as much the made one does.
 """
 
 import argparse
 
 from convnets import cli
+
+STEPS = {"plain": 40, "fourier": 20}  # the article's number; and enough for the other way
+SAMPLE = 1000  # test images among which the most exciting ones are looked for
 
 
 def units(text):
@@ -19,6 +23,21 @@ def units(text):
     if text != "all" and not all(part.isdecimal() for part in parts):
         raise argparse.ArgumentTypeError(f"{text!r} is neither all, a number of units, nor indices as in 3,5,8")
     return text
+
+
+def chosen_units(layer, text):
+    """The units of a layer that the option --units means, as pairs of the layer's name and an index."""
+    count = layer.output.shape[-1]
+    numbers = [count] if text == "all" else [int(number) for number in text.split(",")]
+    return [(layer.name, unit) for unit in (numbers if len(numbers) > 1 else range(min(numbers[0], count)))]
+
+
+def caption(unit, names):
+    """What stands above a unit's images. unit: a row of activation_maximization.excitement."""
+    name = names[unit.unit] if names else f"unit {unit.unit}"
+    if unit.ratio > 0:
+        return f"{name}: {unit.ratio:.1f} x the real ones"
+    return f"{name}: {unit.made:.2g}" + (", no real one does" if unit.best else "")
 
 
 def main(argv=None):
@@ -33,45 +52,56 @@ def main(argv=None):
     )
     parser.add_argument("--method", choices=["fourier", "plain"], default="fourier", help="default: fourier")
     parser.add_argument(
-        "--steps", type=cli.whole_number(1), default=40, metavar="N", help="of the ascent (default: 40)"
+        "--steps", type=cli.whole_number(1), metavar="N", help="of the ascent (default: 20, or 40 with --method plain)"
     )
+    parser.add_argument("--gif", action="store_true", help="also save each layer's ascent as an animation")
     options = parser.parse_args(argv)
+    steps = options.steps or STEPS[options.method]
 
     with cli.starting_keras():  # after the options, since importing Keras takes seconds
-        import keras
+        import numpy as np
 
         from convnets import activation_maximization, figures, networks, runs
 
-    # Network
-    run = runs.load(options.run, options.dataset, options.data_dir)
+    # Network and units
+    run = runs.load(options.run, options.dataset, options.data_dir, data_needed=False)
     run.describe()
     seed = cli.chosen_seed(options.seed)
-    layers = [layer for layer in run.model.layers if isinstance(layer, (keras.layers.Conv2D, keras.layers.Dense))]
-    classes = layers[-1] if layers[-1].output.shape[-1] == run.dataset.num_classes else None
-    if options.layer:
-        layers = [networks.find_layer(run.model, name) for name in options.layer]
-    covariance = activation_maximization.colour_covariance(run.dataset.x_train[:1000])
+    with_units = [layer for layer in run.model.layers if networks.has_units(layer)]
+    layers = [networks.find_layer(run.model, name) for name in dict.fromkeys(options.layer or ())] or with_units
+    chosen = [unit for layer in layers for unit in chosen_units(layer, options.units)]
 
     # Gradient ascent
+    frames = {}  # of the animation, by step
+    images, _ = activation_maximization.maximize_units(
+        run.model, chosen, steps=steps, method=options.method, seed=seed,
+        colour_covariance=run.dataset and activation_maximization.colour_covariance(run.dataset.x_train[:1000]),
+        on_step=(lambda step, batch: frames.setdefault(step, []).append(batch)) if options.gif else None,
+    )  # fmt: skip
+
+    # The real images that excite the same units most
+    real = run.dataset.x_test[:SAMPLE] if run.dataset else None
+    table = activation_maximization.excitement(run.model, chosen, images, real)
+
+    # Pictures
     for layer in layers:
-        chosen = None
-        count = layer.output.shape[-1]
-        if options.units != "all":
-            numbers = [int(number) for number in options.units.split(",")]
-            chosen = numbers if len(numbers) > 1 else list(range(min(numbers[0], count)))
-        images, activations = activation_maximization.maximize(
-            run.model, layer.name, chosen,
-            steps=options.steps, method=options.method, colour_covariance=covariance, seed=seed,
+        its_units = table[table["layer"] == layer.name]
+        dead, alive = its_units[its_units["dead"]], its_units[~its_units["dead"]]
+        if len(dead):
+            print(f"{layer.name}: nothing excites the units", *dead["unit"])
+        if not len(alive):
+            continue
+        names = run.class_names if layer is with_units[-1] else None
+        page = figures.unit_page(
+            images[alive.index], None if real is None else real[np.stack(alive["best"])],
+            [caption(unit, names) for unit in alive.itertuples()],
+            f"{layer.name}: what excites its units most, made ({options.method}, {steps} steps) and real",
         )  # fmt: skip
-        names = [
-            f"unit {unit}" if layer is not classes else run.dataset.class_names[unit] for unit in chosen or range(count)
-        ]
-        titles = [f"{name}\n{activation:.2g}" for name, activation in zip(names, activations, strict=True)]
-        title = f"{layer.name}: what excites its units most, and how much ({options.method}, {options.steps} steps)"
-        page = figures.unit_pages(images, titles, title)
-        figures.save(
-            page, options.output_dir / f"{run.name}-activation-{layer.name}-{options.method}.png", show=options.show
-        )
+        path = options.output_dir / f"{run.name}-activation-{layer.name}-{options.method}.png"
+        figures.save(page, path, show=options.show)
+        if options.gif:
+            animation = np.stack([np.concatenate(batches)[alive.index] for batches in frames.values()])
+            figures.save_animation(animation, path.with_suffix(".gif"))
 
 
 if __name__ == "__main__":

@@ -33,11 +33,10 @@ def grad_cam(model, image, class_index):
     convolutions = networks.convolutions(model)
     if not convolutions:
         raise UserError("Grad-CAM needs a convolution layer, and this network has none: leave out --compare")
-    layer = networks.with_its_activation(model, convolutions[-1])
-    features = networks.predict(keras.Model(model.inputs[0], layer.output), image[None])
-    following = networks.next_layer(model, layer)
-    head = networks.tail(model, following)
-    _, gradients = networks.with_gradient(lambda x: head(x, training=False)[:, class_index])(features)
+    layers = networks.unfused(model)
+    _, last = networks.around_activation(layers, convolutions[-1].name)
+    features = keras.ops.convert_to_numpy(networks.run(layers[: last + 1], image[None]))
+    _, gradients = networks.with_gradient(lambda x: networks.run(layers[last + 1 :], x)[:, class_index])(features)
     weights = gradients.mean(axis=(1, 2), keepdims=True)
     cam = np.maximum((weights * features).sum(axis=-1, keepdims=True), 0)
     return keras.ops.convert_to_numpy(keras.ops.image.resize(cam, image.shape[:2]))[0, :, :, 0]

@@ -17,12 +17,15 @@ def layer_outputs(model, images, layers=None):
         layers = [layer.name for layer in networks.convolutions(model)]
     if not layers:
         raise UserError("the network has no convolution layer, so there are no feature maps to see")
-    inside = keras.Model(model.inputs[0], {name: networks.find_layer(model, name).output for name in layers})
+    position = {name: model.layers.index(networks.find_layer(model, name)) for name in layers}
     parts = []
     for start in range(0, len(images), 100):
-        batch = images[start : start + 100]
-        parts.append(inside(networks.as_pixels(batch), training=False))
-    return {name: np.concatenate([keras.ops.convert_to_numpy(part[name]) for part in parts]) for name in layers}
+        batch = networks.as_pixels(images[start : start + 100])
+        parts.append(networks.outputs_at(model.layers, batch, position.values()))
+    return {
+        name: np.concatenate([keras.ops.convert_to_numpy(part[place]) for part in parts])
+        for name, place in position.items()
+    }
 
 
 def steps(model):
@@ -37,13 +40,14 @@ def dead_channels(model, images, batch_size=100):
     Returns {convolution's name: list of the channels whose output, after the activation that follows it, is zero
     at every pixel of every image}.
     """
-    layers = networks.convolutions(model)
-    activated = {layer.name: networks.with_its_activation(model, layer).name for layer in layers}
+    layers = networks.unfused(model)
+    activated = {layer.name: networks.around_activation(layers, layer.name)[1] for layer in networks.convolutions(model)}
     alive = dict.fromkeys(activated, False)
     for start in range(0, len(images), batch_size):
-        outputs = layer_outputs(model, images[start : start + batch_size], list(activated.values()))
-        for name, following in activated.items():
-            alive[name] = alive[name] | (outputs[following] != 0).any(axis=(0, 1, 2))
+        batch = networks.as_pixels(images[start : start + batch_size])
+        outputs = networks.outputs_at(layers, batch, activated.values())
+        for name, position in activated.items():
+            alive[name] |= keras.ops.convert_to_numpy(keras.ops.any(outputs[position] != 0, axis=(0, 1, 2)))
     return {name: np.flatnonzero(~channels).tolist() for name, channels in alive.items()}
 
 

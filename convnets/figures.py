@@ -1,22 +1,31 @@
 """Arrays as pictures: PNG files, drawn without a display."""
 
+import contextlib
 import io
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from PIL import Image
 
 from convnets.errors import UserError
 
 
-def save(figure, path, *, show=False):
-    """Saves a figure as PNG, says where, and opens it in a window when asked to."""
+@contextlib.contextmanager
+def _writing(path):
+    """For the block that writes a file: makes its folder, and turns what the system refuses into one clear line."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=100)
+        yield
     except OSError as error:
         raise UserError(f"can't write {path} ({error.strerror}): name another folder with --output-dir") from error
+
+
+def save(figure, path, *, show=False):
+    """Saves a figure as PNG, says where, and opens it in a window when asked to."""
+    with _writing(path):
+        figure.savefig(path, dpi=100)
     print(f"Picture: {path}")
     if show:
         import matplotlib.pyplot as plt
@@ -31,10 +40,8 @@ def save(figure, path, *, show=False):
 
 def save_table(table, path):
     """Saves a pandas table as CSV, and says where."""
-    try:
+    with _writing(path):
         table.to_csv(path)
-    except OSError as error:
-        raise UserError(f"can't write {path} ({error.strerror}): name another folder with --output-dir") from error
     print(f"Table: {path}")
 
 
@@ -57,9 +64,9 @@ def augmentation_page(originals, augmented):
     return figure
 
 
-def _draw_image(axes, image):
+def _draw_image(axes, image, **options):
     """Draws one image, (h, w, channels) uint8, or float in [0, 1], without ticks."""
-    axes.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255 if image.dtype == np.uint8 else 1)
+    axes.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255 if image.dtype == np.uint8 else 1, **options)
     axes.set_xticks([])
     axes.set_yticks([])
 
@@ -270,22 +277,45 @@ def feature_map_page(output, image, title, *, scale="layer", original=None):
     return figure
 
 
-def unit_pages(images, titles, title):
-    """Draws an image for each unit in a grid of eight columns.
+def unit_page(made, real, titles, title):
+    """Draws, for each unit, the image made for it, and beside it the real images that excite it most.
 
-    images: (n, h, w, c) float32 in [0, 1]. titles: n short texts.
+    made: (n, h, w, c) float32 in [0, 1]. real: (n, m, h, w, c) uint8, or None. titles: n short texts.
     """
-    columns = min(8, len(images))
-    rows = -(-len(images) // columns)
-    figure = Figure(figsize=(1.5 * columns + 0.5, 1.75 * rows + 0.7), layout="constrained")
-    figure.suptitle(title)
-    axes = figure.subplots(rows, columns, squeeze=False)
-    for unused in axes.flat[len(images) :]:
-        unused.set_axis_off()
-    for place, image, text in zip(axes.flat, images, titles, strict=False):
-        _draw_image(place, image)
-        place.set_title(text, fontsize=8)
+    n, height, width, channels = made.shape
+    tiles = made[:, None] if real is None else np.concatenate([made[:, None], real / 255], axis=1)
+    columns = min(n, max(1, 12 // tiles.shape[1]))
+    rows = -(-n // columns)
+    text = height // 3  # room for it, in pixels
+    cells = np.pad(tiles, [(0, -n % columns), (0, 0), (text, 0), (0, 1), (0, 0)], constant_values=1)
+    cells = cells.swapaxes(1, 2).reshape(rows, columns, text + height, -1, channels)
+    cells = np.pad(cells, [(0, 0), (0, 0), (0, 0), (0, width // 8), (0, 0)], constant_values=1)
+    mosaic = cells.swapaxes(1, 2).reshape(rows * (text + height), -1, channels)
+
+    scale = 9 / max(mosaic.shape[1], 8 * width)  # inches that a pixel takes
+    figure = Figure(figsize=(mosaic.shape[1] * scale + 0.2, mosaic.shape[0] * scale + 0.6))
+    figure.suptitle(title, y=1 - 0.15 / figure.get_figheight())
+    axes = figure.add_axes((0.1 / figure.get_figwidth(), 0, 1, 1 - 0.5 / figure.get_figheight()), anchor="NW")
+    _draw_image(axes, mosaic, interpolation="bicubic")
+    axes.set_axis_off()
+    for number, caption in enumerate(titles):
+        row, column = divmod(number, columns)
+        axes.text(column * cells.shape[3], row * (text + height) + text - 2, caption, fontsize=8, va="bottom")
     return figure
+
+
+def save_animation(frames, path):
+    """Saves frames (steps, n, h, w, c) of n images beside each other, float32 in [0, 1], as a GIF that starts again."""
+    steps, n, height, width, channels = frames.shape
+    columns = min(8, n)
+    frames = np.pad(frames, [(0, 0), (0, -n % columns), (1, 1), (1, 1), (0, 0)], constant_values=1)
+    frames = frames.reshape(steps, -1, columns, height + 2, width + 2, channels).swapaxes(2, 3)
+    frames = frames.reshape(steps, -1, columns * (width + 2), channels).repeat(2, axis=1).repeat(2, axis=2)
+    pictures = [Image.fromarray(frame.squeeze()) for frame in (255 * frames).round().astype("uint8")]
+    durations = [80] * (steps - 1) + [2000]  # milliseconds
+    with _writing(path):
+        pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=durations, loop=0)
+    print(f"Animation: {path}")
 
 
 def training_curves(history, title):

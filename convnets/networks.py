@@ -24,52 +24,99 @@ def as_pixels(images):
     return scale_pixels(images) if images.dtype == np.uint8 else images.astype("float32")
 
 
+ACTIVATIONS = (
+    keras.layers.Activation,
+    keras.layers.ReLU,
+    keras.layers.LeakyReLU,
+    keras.layers.PReLU,
+    keras.layers.ELU,
+    keras.layers.Softmax,
+)
+
+
+def is_softmax(layer):
+    return isinstance(layer, keras.layers.Softmax) or getattr(layer, "activation", None) is keras.activations.softmax
+
+
 def logits(model):
     """The same network without the softmax at its end: a model that returns logits, (n, classes).
 
     Raises UserError when there is no softmax at its end.
     """
     last = model.layers[-1]
-    activation = getattr(last, "activation", None)
-    if not isinstance(last, keras.layers.Softmax) and activation is not keras.activations.softmax:
+    if not is_softmax(last):
         raise UserError(f"the network ends in {last.name}, not in a softmax, so its logits are not known")
-    return keras.Model(model.inputs[0], before_activation(last))
+    output = last.input if isinstance(last, ACTIVATIONS) else _without_activation(last)(last.input)
+    return keras.Model(model.inputs[0], output)
 
 
-def before_activation(layer):
-    """What a layer computes before its activation function, as a symbolic output of the network that it is in."""
-    if isinstance(layer, (keras.layers.Activation, keras.layers.Softmax, keras.layers.ReLU, keras.layers.LeakyReLU)):
-        return layer.input
-    if getattr(layer, "activation", keras.activations.linear) is keras.activations.linear:
-        return layer.output
+def unfused(model):
+    """A network's layers behind the input, in order, each activation function as a layer of its own."""
+    layers = []
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.InputLayer):
+            continue
+        if isinstance(layer, ACTIVATIONS) or _is_linear(layer):
+            layers.append(layer)
+        else:
+            layers += [_without_activation(layer), keras.layers.Activation(layer.activation)]
+    return layers
+
+
+def _is_linear(layer):
+    return getattr(layer, "activation", keras.activations.linear) is keras.activations.linear
+
+
+def _without_activation(layer):
     linear = type(layer).from_config({**layer.get_config(), "activation": "linear"})
-    output = linear(layer.input)
+    linear.build(layer.input.shape)
     linear.set_weights(layer.get_weights())
-    return output
+    return linear
 
 
-def tail(model, first):
-    """The part of a Sequential network from the layer `first` on, as a network of its own with the same weights."""
-    position = model.layers.index(first)
-    outputs = inputs = keras.Input(first.input.shape[1:])
-    for layer in model.layers[position:]:
-        outputs = layer(outputs)
-    return keras.Model(inputs, outputs)
+def around_activation(layers, name):
+    """Finds a layer's activation function, perhaps behind a normalisation, in the layers of `unfused`.
+
+    Returns two positions: of the last output before it, and of the output after it. Both are the same where there
+    is no such function, or a softmax, which mixes the units.
+    """
+    before = [layer.name for layer in layers].index(name)
+    following = before + 1
+    while following < len(layers) and isinstance(layers[following], keras.layers.BatchNormalization):
+        following += 1
+    if following == len(layers) or not isinstance(layers[following], ACTIVATIONS):
+        return before, before
+    return following - 1, following - 1 if is_softmax(layers[following]) else following
 
 
-def next_layer(model, layer):
-    return model.layers[model.layers.index(layer) + 1]
+def run(layers, x):
+    """Runs a batch through layers, one after the other."""
+    for layer in layers:
+        x = layer(x, training=False)
+    return x
 
 
-def with_its_activation(model, layer):
-    """The activation layer right after a layer, or else the layer itself."""
-    activations = (keras.layers.Activation, keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.ELU)
-    following = next_layer(model, layer)
-    return following if isinstance(following, activations) else layer
+def outputs_at(layers, x, positions):
+    """Runs a batch through layers as far as needed, and keeps what these positions return: {position: output}.
+
+    (A `keras.Model` of several layers' `output` would run a network several times: the layers of a Sequential
+    that was loaded keep the graphs of all the shorter networks that it was while it grew.)
+    """
+    found = {}
+    for position, layer in enumerate(layers[: max(positions) + 1]):
+        x = layer(x, training=False)
+        if position in positions:
+            found[position] = x
+    return found
 
 
 def is_convolution(layer):
     return isinstance(layer, (keras.layers.Conv2D, keras.layers.SeparableConv2D, keras.layers.DepthwiseConv2D))
+
+
+def has_units(layer):
+    """Whether it is a convolution or a dense layer."""
+    return is_convolution(layer) or isinstance(layer, keras.layers.Dense)
 
 
 def convolutions(model):

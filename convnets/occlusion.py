@@ -169,7 +169,7 @@ class _PatchedNetwork:
             unchanged, corners, size = after, new_corners, new_size
             layers.pop(0)
         self.unchanged, self.corners, self.size = unchanged, corners, size
-        self.rest = networks.tail(model, layers[0]) if layers else None
+        self.rest = layers
 
     def __call__(self, windows, batch):
         """windows: (n, height, width, c), what the patches `batch`, a slice of the corners, hold now."""
@@ -182,7 +182,7 @@ class _PatchedNetwork:
         maps = np.repeat(self.unchanged[None], len(windows), axis=0)
         (rows, number), (columns, _) = _coordinates(self.corners[batch], self.size)
         maps[number[:, :, None], rows[:, :, None], columns[:, None, :]] = windows
-        return maps if self.rest is None else networks.predict(self.rest, maps, batch_size=len(maps))
+        return keras.ops.convert_to_numpy(networks.run(self.rest, maps))
 
 
 def _is_pointwise(layer):

@@ -7,12 +7,13 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from convnets import checkpoints, cli, datasets, networks, pictures
+from convnets import checkpoints, cli, datasets, downloads, networks, pictures
 from convnets.cli import PROJECT
 from convnets.errors import UserError
 
 TRIES = 500  # random test images among which one that is predicted right is looked for
 
+USUAL_DATASET = {(32, 32, 3): "cifar10", (28, 28, 1): "mnist", (32, 32, 1): "digits"}
 COMES_WITH_THE_PROJECT = {
     "cifar10": "improved_model-cifar10",
     "mnist": "basic_model-mnist",
@@ -25,34 +26,43 @@ class Run:
     """A trained network and the data that it was made for.
 
     model: takes float32 pixels in [0, 1], (n, height, width, channels), returns class probabilities.
+    dataset: None where it is neither needed nor there.
     """
 
     folder: Path
     model: keras.Model
-    dataset: datasets.Dataset
+    dataset: datasets.Dataset | None
 
     @property
     def name(self):
         return self.folder.name
 
+    @property
+    def class_names(self):
+        """The dataset's, or as they were recorded in training, or else the classes' numbers."""
+        if self.dataset is not None:
+            return self.dataset.class_names
+        return _recorded(self.folder, "class_names") or tuple(map(str, range(self.model.output_shape[-1])))
+
     def colour(self, baseline):
         """A colour (red, green, blue) as this network's channels, grey for one; any other baseline as it is."""
-        if isinstance(baseline, str) or self.dataset.input_shape[-1] == 3:
+        if isinstance(baseline, str) or self.model.input_shape[-1] == 3:
             return baseline
         return sum(baseline) / 3
 
     def describe(self):
         """Prints what is looked at."""
         print(f"Network: {self.folder}")
-        print(f"Data: {self.dataset.name} from {self.dataset.source}")
+        print(f"Data: {self.dataset.name} from {self.dataset.source}" if self.dataset else "Data: none at hand")
 
 
-def load(folder=None, dataset_name=None, data_dir=None):
+def load(folder=None, dataset_name=None, data_dir=None, *, data_needed=True):
     """Loads a run and its dataset.
 
     folder: a run's folder. None means the reader's newest run (on this dataset), or, where there is none, a network
     that comes with the project: the improved one on CIFAR-10, or, without these images, the one for digits.
     dataset_name: for a folder that doesn't say on what its network was trained.
+    data_needed: if False, a run whose images are not known, or can't be had, comes without a dataset.
     Raises UserError when there is no such run, or network and dataset do not fit each other.
     """
     folder = folder or newest_own(PROJECT / "models", dataset_name)
@@ -61,14 +71,30 @@ def load(folder=None, dataset_name=None, data_dir=None):
         folder = PROJECT / "models" / "stashed" / COMES_WITH_THE_PROJECT[dataset.name]
         return Run(folder, checkpoints.load_model(folder), dataset)
     model = checkpoints.load_model(folder)
+    try:
+        return Run(folder, model, _dataset_for(model, folder, dataset_name, data_dir))
+    except (_Unknown, downloads.Unavailable):
+        if data_needed or dataset_name:
+            raise
+        return Run(folder, model, None)
+
+
+class _Unknown(UserError):
+    """Nothing says on what a network was trained."""
+
+
+def _dataset_for(model, folder, dataset_name, data_dir):
     shape, classes = _image_shape(model, folder), model.output_shape[-1]
-    dataset = datasets.load(dataset_name or _recorded_dataset(folder) or _usual_dataset(shape, folder), data_dir)
+    name = dataset_name or _recorded(folder, "dataset") or USUAL_DATASET.get(shape)
+    if name is None:
+        raise _Unknown(f"{folder} doesn't say on what images of {_text(shape)} it was trained: name a --dataset")
+    dataset = datasets.load(name, data_dir)
     if (dataset.input_shape, dataset.num_classes) != (shape, classes):
-        raise UserError(
+        raise _Unknown(
             f"the network in {folder} takes images of {_text(shape)} in {classes} classes, but {dataset.name} has "
             f"{_text(dataset.input_shape)} in {dataset.num_classes}: name another --dataset, or another --run"
         )
-    return Run(folder, model, dataset)
+    return dataset
 
 
 @dataclass(frozen=True)
@@ -138,7 +164,7 @@ def newest_own(models, dataset_name=None):
     records = [
         path
         for path in models.glob("*/epoch-*.json")
-        if dataset_name in (None, _recorded_dataset(path.parent)) and path.parent.name != "stashed"
+        if dataset_name in (None, _recorded(path.parent, "dataset")) and path.parent.name != "stashed"
     ]
     return max(records, key=lambda path: path.stat().st_mtime).parent if records else None
 
@@ -154,18 +180,12 @@ def _image_shape(model, folder):
     )
 
 
-def _recorded_dataset(folder):
+def _recorded(folder, what):
+    """What run.json says, or None."""
     try:
-        return json.loads((folder / "run.json").read_text(encoding="utf-8"))["dataset"]
+        return json.loads((folder / "run.json").read_text(encoding="utf-8"))[what]
     except (OSError, ValueError, TypeError, KeyError):
         return None
-
-
-def _usual_dataset(shape, folder):
-    usual = {(32, 32, 3): "cifar10", (28, 28, 1): "mnist", (32, 32, 1): "digits"}
-    if shape not in usual:
-        raise UserError(f"{folder} doesn't say on what images of {_text(shape)} it was trained: name a --dataset")
-    return usual[shape]
 
 
 def _text(shape):
