@@ -24,7 +24,7 @@ def main(argv=None):
     with cli.starting_keras():  # after the options, since importing Keras takes seconds
         import numpy as np
 
-        from convnets import evaluation, figures, networks, runs
+        from convnets import evaluation, figures, runs
 
     # Network and data
     run = runs.load(options.run, options.dataset, options.data_dir)
@@ -33,11 +33,10 @@ def main(argv=None):
     seed = cli.chosen_seed(options.seed)
 
     # Results
-    probabilities = networks.predict(run.model, dataset.x_test)
-    results = evaluation.Evaluation(probabilities, dataset.y_test, dataset.class_names)
+    results = evaluation.Evaluation(run.predictions(dataset.x_test), dataset.y_test, dataset.class_names)
     sample = slice(None if options.all_training_images else TRAINING_SAMPLE)
     training_results = evaluation.Evaluation(
-        networks.predict(run.model, dataset.x_train[sample]), dataset.y_train[sample], dataset.class_names
+        run.predictions(dataset.x_train[sample]), dataset.y_train[sample], dataset.class_names
     )
     reliability, calibration_error = results.reliability(bins=15)
     print(f"\nTest accuracy: {results.accuracy:.2%} of {len(results.labels)} images")

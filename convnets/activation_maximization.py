@@ -72,7 +72,9 @@ def _check(model, units):
     for name, unit in units:
         layer = networks.find_layer(model, name)
         if not networks.has_units(layer):
-            raise UserError(f"the layer {name!r} is neither a convolution nor a dense layer: it has no units of its own")
+            raise UserError(
+                f"the layer {name!r} is neither a convolution nor a dense layer: it has no units of its own"
+            )
         count = layer.output.shape[-1]
         if not 0 <= unit < count:
             raise UserError(f"the layer {name!r} has the units 0 to {count - 1}, and no others")
@@ -96,7 +98,7 @@ class _Climb:
         self.scores_and_gradients = networks.with_gradient(scores)
 
     def of(self, units):
-        """A function of images (n, h, w, c) that returns the n units' outputs, each for its image, and the gradients."""
+        """A function of images (n, h, w, c) that returns n units' outputs, each for its own image, and the gradients."""
         selection = np.zeros((len(units), self.count), "float32")
         selection[range(len(units)), [self.first_unit[name] + unit for name, unit in units]] = 1
         return lambda images: self.scores_and_gradients(images, selection)

@@ -41,7 +41,9 @@ def dead_channels(model, images, batch_size=100):
     at every pixel of every image}.
     """
     layers = networks.unfused(model)
-    activated = {layer.name: networks.around_activation(layers, layer.name)[1] for layer in networks.convolutions(model)}
+    activated = {
+        layer.name: networks.around_activation(layers, layer.name)[1] for layer in networks.convolutions(model)
+    }
     alive = dict.fromkeys(activated, False)
     for start in range(0, len(images), batch_size):
         batch = networks.as_pixels(images[start : start + batch_size])

@@ -1,5 +1,7 @@
 """A network's inside: its layers by type and order, the outputs before an activation, and gradients."""
 
+import functools
+
 import keras
 import numpy as np
 
@@ -7,16 +9,19 @@ from convnets.datasets import scale_pixels
 from convnets.errors import UserError
 
 
-def predict(model, images, batch_size=256):
-    """Runs a network on uint8 images, or on float32 pixels in [0, 1], a batch at a time, without compiling it first.
+def predict(model, images, batch_size=250):
+    """Runs a network on uint8 images, or on float32 pixels in [0, 1], a batch at a time.
 
     images: (n, height, width, channels). Returns its outputs, (n, ...) float32.
     """
-    outputs = []
-    for start in range(0, len(images), batch_size):
-        batch = images[start : start + batch_size]
-        outputs.append(keras.ops.convert_to_numpy(model(as_pixels(batch), training=False)))
-    return np.concatenate(outputs)
+    pays_to_compile = len(images) > 1000
+    run = model.predict_on_batch if pays_to_compile else functools.partial(model, training=False)
+    return np.concatenate(
+        [
+            keras.ops.convert_to_numpy(run(as_pixels(images[start : start + batch_size])))
+            for start in range(0, len(images), batch_size)
+        ]
+    )
 
 
 def as_pixels(images):

@@ -1,5 +1,8 @@
 """The trained network that a visualisation looks at, and the images that it shows it."""
 
+import contextlib
+import hashlib
+import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +52,26 @@ class Run:
         if isinstance(baseline, str) or self.model.input_shape[-1] == 3:
             return baseline
         return sum(baseline) / 3
+
+    def predictions(self, images):
+        """What the network returns for many images, (n, classes) float32.
+
+        It is kept in models/.predictions, under a name that depends on all that it follows from, since it takes
+        seconds to compute.
+        """
+        digest = hashlib.sha256(f"{keras.version()} {keras.config.backend()} {self.model.to_json()}".encode())
+        for array in (*self.model.get_weights(), images):
+            digest.update(np.ascontiguousarray(array))
+        path = PROJECT / "models" / ".predictions" / f"{digest.hexdigest()}.npy"
+        with contextlib.suppress(OSError, ValueError, EOFError):  # not there, or damaged
+            return np.load(path)
+        outputs = networks.predict(self.model, images)
+        file = io.BytesIO()
+        np.save(file, outputs)
+        with contextlib.suppress(UserError):  # no room or no right to keep it: then it is computed again
+            checkpoints.make_folder(path.parent)
+            checkpoints.write(path, file.getvalue())
+        return outputs
 
     def describe(self):
         """Prints what is looked at."""
