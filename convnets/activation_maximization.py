@@ -98,7 +98,7 @@ class _Climb:
         self.scores_and_gradients = networks.with_gradient(scores)
 
     def of(self, units):
-        """A function of images (n, h, w, c) that returns n units' outputs, each for its own image, and the gradients."""
+        """A function of images (n, h, w, c) that returns n units' outputs, each for its own image, and gradients."""
         selection = np.zeros((len(units), self.count), "float32")
         selection[range(len(units)), [self.first_unit[name] + unit for name, unit in units]] = 1
         return lambda images: self.scores_and_gradients(images, selection)

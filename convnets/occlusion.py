@@ -78,8 +78,8 @@ def occlude(model, image, *, patch=(4, 4), stride=(1, 1), baseline=0.5, batch_si
     outputs = []
     for start in range(0, len(corners), batch_size):
         batch = slice(start, start + batch_size)
-        (tops, _), (lefts, _) = _coordinates(corners[batch], patch)
-        outputs.append(network(hidden[tops[:, :, None], lefts[:, None, :]], batch))
+        patches = [hidden[top : top + rows, left : left + columns] for top, left in corners[batch]]
+        outputs.append(network(np.stack(patches), batch))
     original = networks.predict(model, image[None])[0]
     return Occlusion(original, np.concatenate(outputs), corners, tuple(patch), (height, width))
 
@@ -120,12 +120,6 @@ def _softmax(logits):
     return exponentials / exponentials.sum(axis=-1, keepdims=True)
 
 
-def _coordinates(corners, size):
-    """The rows (n, height) and columns (n, width) of windows, each with the index (n, 1) of their window."""
-    number = np.arange(len(corners))[:, None]
-    return tuple((corners[:, [axis]] + np.arange(size[axis]), number) for axis in (0, 1))
-
-
 POINTWISE = (
     keras.layers.Activation,
     keras.layers.ReLU,
@@ -153,7 +147,7 @@ class _PatchedNetwork:
     LARGEST_SHARE = 0.8  # of a map that is worth computing as a window
 
     def __init__(self, model, image, patch, corners):
-        self.steps = []  # (layer, its geometry or None, the unchanged input map, corners of input and output windows)
+        self.steps = []  # (layer, its geometry or None, the unchanged input, corners of input and output windows, size)
         layers = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
         unchanged, size = np.asarray(image, dtype="float32"), tuple(patch)
         while layers and (_is_pointwise(layers[0]) or _Geometry.fits(layers[0])):
@@ -165,24 +159,30 @@ class _PatchedNetwork:
                 new_corners, new_size = geometry.reached(corners, size)
                 if np.prod(new_size) > self.LARGEST_SHARE * np.prod(after.shape[:2]):
                     break
-            self.steps.append((layer, geometry, unchanged, corners, size, new_corners, new_size))
+            self.steps.append((layer, geometry, unchanged, corners, new_corners, new_size))
             unchanged, corners, size = after, new_corners, new_size
             layers.pop(0)
-        self.unchanged, self.corners, self.size = unchanged, corners, size
-        self.rest = layers
+        self.unchanged, self.corners, self.rest = unchanged, corners, layers
 
     def __call__(self, windows, batch):
         """windows: (n, height, width, c), what the patches `batch`, a slice of the corners, hold now."""
-        for layer, geometry, unchanged, corners, size, new_corners, new_size in self.steps:
+        for layer, geometry, unchanged, corners, new_corners, new_size in self.steps:
             if geometry is None:
                 windows = keras.ops.convert_to_numpy(layer(windows, training=False))
             else:
-                inputs = geometry.inputs(unchanged, windows, corners[batch], size, new_corners[batch], new_size)
+                inputs = geometry.inputs(unchanged, windows, corners[batch], new_corners[batch], new_size)
                 windows = keras.ops.convert_to_numpy(geometry.apply(layer, inputs))
         maps = np.repeat(self.unchanged[None], len(windows), axis=0)
-        (rows, number), (columns, _) = _coordinates(self.corners[batch], self.size)
-        maps[number[:, :, None], rows[:, :, None], columns[:, None, :]] = windows
+        _paste(windows, maps, self.corners[batch])
         return keras.ops.convert_to_numpy(networks.run(self.rest, maps))
+
+
+def _paste(windows, maps, corners):
+    """Puts each window into its map, at its corner; what lies beyond the map's edges is left out."""
+    (height, width), (rows, columns) = windows.shape[1:3], maps.shape[1:3]
+    for window, into, (top, left) in zip(windows, maps, corners.tolist(), strict=True):
+        up, aside = max(-top, 0), max(-left, 0)
+        into[top + up : top + height, left + aside : left + width] = window[up : rows - top, aside : columns - left]
 
 
 def _is_pointwise(layer):
@@ -221,20 +221,17 @@ class _Geometry:
         new_size = np.maximum((last - first + 1).max(axis=0), 1)
         return np.minimum(first, self.output_size - new_size), tuple(map(int, new_size))
 
-    def inputs(self, unchanged, windows, corners, size, new_corners, new_size):
+    def inputs(self, unchanged, windows, corners, new_corners, new_size):
         """The layer's inputs for windows of outputs: the unchanged map, zero beyond its edges, with `windows` in it."""
         starts = new_corners * self.stride - self.padding
         needed = (np.array(new_size) - 1) * self.stride + self.extent
-        before = self.padding
-        after = np.maximum(starts.max(axis=0) + needed - self.input_size, 0)
+        before, after = self.padding, np.maximum(starts.max(axis=0) + needed - self.input_size, 0)
         padded = np.pad(unchanged, [(before[0], after[0]), (before[1], after[1]), (0, 0)])
-        (rows, number), (columns, _) = _coordinates(starts, needed)
-        inputs = padded[(rows + before[0])[:, :, None], (columns + before[1])[:, None, :]]
-        rows, columns = rows - corners[:, [0]], columns - corners[:, [1]]  # as seen from the changed window
-        changed = ((rows >= 0) & (rows < size[0]))[:, :, None] & ((columns >= 0) & (columns < size[1]))[:, None, :]
-        rows, columns = rows.clip(0, size[0] - 1), columns.clip(0, size[1] - 1)
-        new = windows[number[:, :, None], rows[:, :, None], columns[:, None, :]]
-        return np.where(changed[..., None], new, inputs)
+        views = np.moveaxis(np.lib.stride_tricks.sliding_window_view(padded, needed, axis=(0, 1)), 2, -1)
+        tops, lefts = (starts + before).T
+        inputs = views[tops, lefts]  # copies: (n, height, width, c)
+        _paste(windows, inputs, corners - starts)
+        return inputs
 
     def apply(self, layer, inputs):
         """The layer without its padding, which `inputs` bring along."""

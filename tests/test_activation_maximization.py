@@ -54,6 +54,27 @@ def test_seed_units_and_batches(method, model):
     assert np.abs(other - whole).max() > 1e-3
 
 
+def test_units_of_several_layers_ascend_together_as_they_do_alone(model):
+    steps = []
+    units = [("dense", 1), ("conv", 2), ("dense", 0)]
+    together, activations = activation_maximization.maximize_units(
+        model, units, steps=4, batch_size=2, on_step=lambda step, images: steps.append((step, len(images)))
+    )
+    for (layer, unit), image, activation in zip(units, together, activations, strict=True):
+        (alone,), (expected,) = maximize(model, layer, [unit], steps=4)
+        np.testing.assert_allclose(image, alone, atol=1e-4)
+        assert activation == pytest.approx(expected, abs=1e-4)
+    assert steps == [(step, size) for size in (2, 1) for step in (1, 2, 3, 4)]
+
+
+def test_a_convolution_s_image_may_be_moved_any_distance():
+    """Of a unit that looks for the same everywhere, no place is special; a dense unit's places are its own."""
+    images = np.arange(2 * 16).reshape(2, 4, 4, 1)
+    moved = activation_maximization._moved(images, [3, 1], [0, 1], np.array([True, False]))
+    np.testing.assert_array_equal(moved[0], np.roll(images[0], (3, 1), axis=(0, 1)))
+    np.testing.assert_array_equal(moved[1], np.roll(images[1], (0, 1), axis=(0, 1)))
+
+
 def test_the_output_is_taken_before_the_activation(model):
     """The unit of a softmax is its logit, which, unlike a probability, may exceed 1."""
     kernel, bias = model.get_layer("dense").get_weights()
@@ -72,6 +93,53 @@ def test_a_way_out_of_a_dead_start():
     _, (found,) = maximize(model, "unit", method="fourier", steps=60)
     assert plain < found
     assert found > 5
+
+
+@pytest.fixture
+def detectors():
+    """The first layer's units find light, the dark, and nothing; the second layer adds them up, 1, 2 and 4 times."""
+    model = keras.Sequential(
+        [
+            keras.Input((2, 2, 1)),
+            layers.Conv2D(3, 1, name="conv"),
+            layers.BatchNormalization(epsilon=0),
+            layers.ReLU(),
+            layers.Flatten(),
+            layers.Dense(2, activation="softmax", name="dense"),
+        ]
+    )
+    kernel = np.tile([[1, 0], [2, 0], [4, 1]], (4, 1))
+    conv = [np.array([1, -1, -1]).reshape(1, 1, 1, 3), np.array([0, 1, -2])]
+    model.set_weights([*conv, np.ones(3), np.zeros(3), np.zeros(3), np.ones(3), kernel, np.zeros(2)])
+    return model
+
+
+IMAGES = np.stack([np.full((2, 2, 1), 0.25), np.ones((2, 2, 1)), [[[0], [1]], [[0], [0]]]]).astype("float32")
+
+
+def test_how_much_images_excite_units(detectors):
+    outputs = activation_maximization.unit_outputs(detectors, ["conv", "dense"], IMAGES, batch_size=2)
+    np.testing.assert_allclose(outputs["conv"], [[0.25, 0.75, 0], [1, 0, 0], [0.25, 0.75, 0]], atol=1e-6)
+    np.testing.assert_allclose(outputs["dense"], [[7, 0], [4, 0], [7, 0]], atol=1e-6)  # before the softmax
+
+
+def test_made_images_beside_real_ones(detectors):
+    units = [("conv", 0), ("conv", 2), ("dense", 0), ("conv", 1)]
+    made = IMAGES[[1, 1, 0, 1]]
+    table = activation_maximization.excitement(detectors, units, made, IMAGES[[0, 2, 2]], most=2)
+    assert table["made"].tolist() == [1, 0, 7, 0]
+    assert table["real"].tolist() == [0.25, 0, 7, 0.75]
+    assert table["ratio"].tolist() == pytest.approx([4, np.nan, 1, 0], nan_ok=True)
+    assert table["dead"].tolist() == [False, True, False, False]
+    assert table["best"].tolist() == [[0, 1]] * 4  # all real images are equal: the first ones
+    alone = activation_maximization.excitement(detectors, units, made)
+    assert alone["real"].isna().all()
+    assert alone["dead"].tolist() == [False, True, False, True]  # as far as these images tell
+
+
+def test_the_colours_of_photographs_are_those_of_cifar10(real_dataset):
+    covariance = activation_maximization.colour_covariance(real_dataset("cifar10").x_train)
+    np.testing.assert_allclose(activation_maximization.PHOTOGRAPHS, covariance, atol=5e-5)
 
 
 def test_waves_are_the_fourier_transform():

@@ -79,6 +79,76 @@ def test_a_view_of_a_reader_s_own_picture(view, tmp_path, capsys):
     assert len(list((tmp_path / "figures").glob("*mine*.png"))) >= 1
 
 
+def test_an_ascent_as_an_animation(tmp_path):
+    options = ["--layer", "fc2", "--units", "3,5", "--steps", 4, "--gif", "--seed", 1]
+    show("visualize_hidden_layer_activation", "--run", DIGITS, "--output-dir", tmp_path, *options)
+    with Image.open(tmp_path / "basic_model-digits-activation-fc2-fourier.gif") as animation:
+        assert animation.n_frames == 4
+        assert animation.size == (3 * 2 * 34, 3 * 34)  # two images of 32 pixels with a rim, three times as large
+        first = np.asarray(animation.convert("L"), dtype=float)
+        animation.seek(3)
+        assert np.abs(np.asarray(animation.convert("L")) - first).mean() > 1
+
+
+def test_dead_units_are_named_and_not_drawn(tmp_path, capsys):
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential(
+        [
+            keras.Input((32, 32, 1)),
+            keras.layers.Conv2D(3, 3, name="conv"),
+            keras.layers.ReLU(),
+            keras.layers.Flatten(),
+            keras.layers.Dense(10, activation="softmax"),
+        ]
+    )
+    kernel, _ = model.layers[0].get_weights()
+    model.layers[0].set_weights([kernel, np.array([-1e6, 0, -1e6])])
+    (tmp_path / "model.json").write_text(model.to_json())
+    model.save_weights(tmp_path / "model.weights.h5")
+    options = ["--run", tmp_path, "--output-dir", tmp_path, "--layer", "conv", "--units"]
+    show("visualize_hidden_layer_activation", *options, "0,2")
+    assert "conv: nothing excites the units 0 2" in capsys.readouterr().out
+    assert not list(tmp_path.glob("*.png"))
+    show("visualize_hidden_layer_activation", *options, "all")
+    assert len(list(tmp_path.glob("*.png"))) == 1
+
+
+def test_filters_can_be_seen_without_any_data(tmp_path, capsys):
+    """Networks for images that are nowhere, and of a shape that no dataset has."""
+    model = keras.Sequential(
+        [keras.Input((20, 24, 3)), keras.layers.Conv2D(3, 3), keras.layers.Flatten(), keras.layers.Dense(4)]
+    )
+    (tmp_path / "model.json").write_text(model.to_json())
+    model.save_weights(tmp_path / "model.weights.h5")
+    show("visualize_hidden_layer_activation", "--run", tmp_path, "--output-dir", tmp_path, "--steps", 3)
+    assert "Data: none at hand" in capsys.readouterr().out
+    assert len(list(tmp_path.glob("*.png"))) == 2
+    with pytest.raises(UserError, match="doesn't say on what images of 20 x 24 x 3 it was trained"):
+        show("visualize_results", "--run", tmp_path)
+
+
+def test_predictions_are_kept_and_belong_to_their_weights(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "PROJECT", tmp_path)
+    run = runs.load(DIGITS)
+    images = run.dataset.x_test[:20]
+    first = run.predictions(images)
+    (kept,) = (tmp_path / "models" / ".predictions").iterdir()
+    np.save(kept, first + 1)
+    np.testing.assert_array_equal(run.predictions(images), first + 1)  # it was read, not computed
+    kept.write_bytes(b"damaged")
+    np.testing.assert_array_equal(run.predictions(images), first)
+    run.model.layers[-2].set_weights([2 * weight for weight in run.model.layers[-2].get_weights()])
+    assert np.abs(run.predictions(images) - first).max() > 1e-6
+    np.testing.assert_array_equal(run.predictions(images[:10])[:, 0].shape, (10,))
+
+
+def test_predictions_that_can_not_be_kept_are_made_all_the_same(tmp_path, monkeypatch):
+    (tmp_path / "models").write_text("a file where a folder should be")
+    monkeypatch.setattr(runs, "PROJECT", tmp_path)
+    run = runs.load(DIGITS)
+    assert run.predictions(run.dataset.x_test[:3]).shape == (3, 10)
+
+
 def test_what_was_drawn_at_random_can_be_drawn_again(capsys):
     run = runs.load(DIGITS)
     view = runs.choose_image(run)
