@@ -282,21 +282,30 @@ def feature_map_page(output, image, title, *, scale="layer", original=None):
     gap = [(0, 0), (0, 1), (0, 1)]  # a pixel wide, between two channels
     mosaic = _mosaic(np.pad(output.transpose(2, 0, 1), gap, constant_values=np.nan), columns, empty=np.nan)
 
-    figure = Figure(figsize=(13, 9.5 * rows / columns + 1.3), layout="constrained")
-    figure.suptitle(title)
-    left, right = figure.subplots(1, 2, width_ratios=[1, 6])
-    _draw_image(left, image)
-    left.set_title("what the network sees", fontsize=9)
-    if original is not None:
-        _draw_image(left.inset_axes((0, 1.25, 1, 1)), original)
+    # All places in inches: the mosaic's shape decides how high the page is, but the left column must fit.
+    pictures = [("what the network sees", image)] + ([] if original is None else [("your picture", original)])
+    mosaic_height = 9.4 * mosaic.shape[0] / mosaic.shape[1]
+    figure = Figure(figsize=(13, max(mosaic_height, 2 * len(pictures)) + 0.9))
+    figure.suptitle(title, y=1 - 0.15 / figure.get_figheight())
+
+    def axes_at(left, top, width, height):
+        bottom = figure.get_figheight() - top - height
+        inches = np.array([left, bottom, width, height])
+        return figure.add_axes(inches / np.tile(figure.get_size_inches(), 2))
+
+    for place, (name, shown) in enumerate(pictures):
+        axes = axes_at(0.2, 1 + 2 * place, 1.5, 1.6)
+        _draw_image(axes, shown)
+        axes.set_title(name, fontsize=9)
     limit = np.nanquantile(np.abs(mosaic), 0.995) or 1  # a few extreme pixels would pale all others
-    picture = right.imshow(mosaic, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
-    right.set_facecolor("lightgray")
-    right.set_xticks([])
-    right.set_yticks(np.arange(rows) * (height + 1) + height / 2, np.arange(rows) * columns)
-    right.set_ylabel("first channel in the row")
+    axes = axes_at(2.5, 0.8, 9.4, mosaic_height)
+    colours = axes.imshow(mosaic, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
+    axes.set_facecolor("lightgray")
+    axes.set_xticks([])
+    axes.set_yticks(np.arange(rows) * (height + 1) + height / 2, np.arange(rows) * columns)
+    axes.set_ylabel("first channel in the row")
     label = "output" if scale == "layer" else "output, as a share of the channel's largest"
-    figure.colorbar(picture, ax=right, shrink=0.8, label=label, extend="both")
+    figure.colorbar(colours, cax=axes_at(12.1, 0.8, 0.15, mosaic_height), label=label, extend="both")
     return figure
 
 
