@@ -260,6 +260,12 @@ def _model_from_json(path):
         if path.name != "architecture.json" and not (isinstance(description, dict) and "class_name" in description):
             return None
         description.pop("compile_config", None)
+        layers, name = description["config"].get("layers", ()), description["config"].get("name")
+        if description["class_name"] == "Sequential" and all("module" in layer for layer in layers):
+            # All layers at once: model_from_json adds one by one, and each time builds the network anew.
+            model = keras.Sequential([keras.saving.deserialize_keras_object(layer) for layer in layers], name=name)
+            if model.built:
+                return model
         return keras.models.model_from_json(json.dumps(description))
     except OSError as error:
         raise UserError(f"can't read {path}: {error.strerror}") from error

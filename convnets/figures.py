@@ -321,7 +321,7 @@ def unit_page(made, real, titles, title):
     cells = np.pad(tiles, [(0, 0), (0, 0), (text, 0), (0, 1), (0, 0)], constant_values=1)
     cells = cells.swapaxes(1, 2).reshape(n, text + height, -1, channels)
     cells = np.pad(cells, [(0, 0), (0, 0), (0, width // 8), (0, 0)], constant_values=1)
-    figure, axes = _mosaic_page(_mosaic(cells, columns), title, inches=9 / max(columns * cells.shape[2], 8 * width))
+    figure, axes = _mosaic_page(_mosaic(cells, columns), title, inches=11 / max(columns * cells.shape[2], 8 * width))
     for number, caption in enumerate(titles):
         row, column = divmod(number, columns)
         left, bottom = column * cells.shape[2], row * cells.shape[1] + text - 2
