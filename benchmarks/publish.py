@@ -72,8 +72,7 @@ def trained_table(runs):
             f"| `{name}` | {epochs} | {len(group)} | {accuracy.mean():.2f} %{spread} "
             f"| {ARTICLE.get(name, '')} | {group['minutes'].mean():.0f} |"
         )
-    devices = "; ".join(runs["device"].unique())
-    return "\n".join([*lines, "", f"Measured on: {devices}."])
+    return "\n".join([*lines, "", _measured_on(runs)])
 
 
 def speed_table(speeds):
@@ -91,6 +90,39 @@ def kill_table(kills):
         writing = row.amid_the_weights + row.amid_the_record + row.amid_the_history
         lines.append(f"| `{row.script}.py` | {row.kills} | {writing} | {row.differences or 'none'} |")
     return "\n".join(lines)
+
+
+def view_table(speeds):
+    """The table of how fast occlusion and activation maximization are, in Markdown."""
+    lines = [
+        "| measured | seconds | against | seconds | times faster | largest difference |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in speeds.itertuples():
+        difference = "" if pd.isna(row.largest_difference) else f"{row.largest_difference:.0e}"
+        lines.append(
+            f"| {row.measured} | {row.seconds:.2f} | {row.peer} | {row.peer_seconds:.2f} "
+            f"| {row.times_faster:.2f} | {difference} |"
+        )
+    return "\n".join([*lines, "", _measured_on(speeds)])
+
+
+def script_table(scripts):
+    """The table of how long the scripts that look into a network take, in Markdown."""
+    lines = [
+        "| script | seconds | of them importing Keras and loading CIFAR-10 | `--help` |",
+        "|---|---|---|---|",
+    ]
+    for row in scripts.itertuples():
+        lines.append(
+            f"| `{row.script}.py` | {row.seconds:.1f} | {row.importing_keras_and_loading_data_seconds:.1f} "
+            f"| {row.help_seconds:.1f} |"
+        )
+    return "\n".join([*lines, "", _measured_on(scripts)])
+
+
+def _measured_on(results):
+    return f"Measured on: {'; '.join(results['device'].unique())}."
 
 
 TABLES = {"training_runs": trained_table, "training_speed": speed_table, "kill_and_resume": kill_table}

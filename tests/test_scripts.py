@@ -273,6 +273,28 @@ def test_what_a_script_promises_was_measured(script):
     assert minutes == pytest.approx(runs["minutes"].mean(), rel=0.15)
 
 
+def test_the_tables_of_the_views_say_what_was_measured():
+    from benchmarks.publish import script_table, view_table
+
+    speed = {"view": "v", "seconds": 0.2, "peer_seconds": 0.5, "times_faster": 2.5, "device": "a CPU"}
+    speeds = [
+        {**speed, "measured": "one", "peer": "other", "largest_difference": 1.4e-06},
+        {**speed, "measured": "two", "peer": "another", "largest_difference": None},
+    ]
+    assert view_table(pd.DataFrame(speeds)).splitlines()[2:] == [
+        "| one | 0.20 | other | 0.50 | 2.50 | 1e-06 |",
+        "| two | 0.20 | another | 0.50 | 2.50 |  |",
+        "",
+        "Measured on: a CPU.",
+    ]
+    script = {"script": "look", "seconds": 9.04, "importing_keras_and_loading_data_seconds": 5.96, "help_seconds": 0.11}
+    assert script_table(pd.DataFrame([{**script, "device": "a CPU"}])).splitlines()[2:] == [
+        "| `look.py` | 9.0 | 6.0 | 0.1 |",
+        "",
+        "Measured on: a CPU.",
+    ]
+
+
 def test_the_article_s_accuracy_is_reached():
     accuracy = pd.read_csv(PROJECT / "results" / "training_runs.csv").groupby("run")["test_accuracy"].mean()
     assert accuracy["basic_model-cifar10"] >= 0.795
