@@ -1,14 +1,14 @@
 """How fast are the views, against the libraries and the loops that a reader would else use?
 
     pip install -r benchmarks/requirements.txt        the libraries to compare with
-    python -m benchmarks.view_speed                   all; about 15 minutes; needs CIFAR-10
+    python -m benchmarks.view_speed                   all; about 20 minutes; needs CIFAR-10
     python -m benchmarks.view_speed occlusion         occlusion_map against Captum and against model.predict
     python -m benchmarks.view_speed maximization      maximize against tf-keras-vis and the article's loop
     python -m benchmarks.view_speed scripts           the four scripts from start to end; needs no other library
 
 Both sides of each comparison compute in turn, in the same process, with the same weights, so that whatever else
-disturbs the machine disturbs both. What can be set in several ways is tried in each, and the fastest is compared. The
-first call of each side is not counted; what counts are the medians.
+disturbs the machine disturbs both. A peer that can be set in several ways takes part in all of them, and its fastest
+counts. The first call of each side is not counted; what counts are the medians.
 
 Let nothing else run: one other busy process on two cores makes torch, whose threads wait for each other actively, three
 times as slow or worse, and TensorFlow hardly. Then the peers' medians are far from their least seconds.
@@ -62,23 +62,20 @@ def in_turn(sides, repeats):
     return seconds, first
 
 
-def fastest(settings):
-    """Tries several ways to compute the same, {name: function}; returns the fastest one's name and function."""
-    seconds, _ = in_turn(settings, repeats=2)
-    least = {name: round(min(each), 3) for name, each in seconds.items()}
-    print(*least.items(), sep="\n")
-    name = min(least, key=least.get)
-    return name, settings[name]
-
-
 def rows_of(view, ours, peers, repeats, *, same_array=False):
-    """Measures each of `ours` against each of `peers`, both {name: function}: rows of results/view_speed.csv.
+    """Measures each of `ours`, {name: function}, against each of `peers`: rows of results/view_speed.csv.
 
+    peers: list of {name: function}, different settings of the same peer, of which the fastest counts.
     same_array: whether all return the same array. Raises RuntimeError when they should and don't.
     """
-    seconds, arrays = in_turn(ours | peers, repeats)
+    sides = dict(ours)
+    for settings in peers:
+        sides |= settings
+    seconds, arrays = in_turn(sides, repeats)
     median = {name: statistics.median(each) for name, each in seconds.items()}
-    for name, peer in product(ours, peers):
+    print(*(f"{each:8.3f} s  {name}" for name, each in median.items()), sep="\n")
+    for name, settings in product(ours, peers):
+        peer = min(settings, key=median.get)
         difference = float(f"{np.abs(arrays[name] - arrays[peer]).max():.1e}") if same_array else None
         if same_array and difference > 1e-3:
             raise RuntimeError(f"{name} and {peer} differ by {difference}")
@@ -111,13 +108,13 @@ def occlusion_rows(repeats):
 
     logit = {"occlusion_map, logit": partial(ours, score="logit")}
     formats = {"default": torch.contiguous_format, "channels_last": torch.channels_last}
-    captum = dict(fastest(with_captum(model, image, label, *memory_format)) for memory_format in formats.items())
+    captum = [with_captum(model, image, label, *memory_format) for memory_format in formats.items()]
     yield from rows_of("occlusion", logit, captum, repeats, same_array=True)
 
     probability = {"occlusion_map, probability": ours}
     predict = {"model.predict, position by position": partial(map_by_predict, model, image, label)}
     # Once is enough: it takes so long that nothing disturbs it much.
-    yield from rows_of("occlusion", probability, predict, 1, same_array=True)
+    yield from rows_of("occlusion", probability, [predict], 1, same_array=True)
 
 
 def with_captum(model, image, label, format_name, memory_format):
@@ -205,9 +202,7 @@ def maximization_rows(repeats):
         for method in ("plain", "fourier")
     }
     inside = keras.Model(model.inputs[0], model.get_layer(LAYER).output)
-    loops = article_loops(inside)
-    compiled_once = loops.popitem()  # more than a translation, so it is compared in any case
-    peers = dict([fastest(with_tf_keras_vis(inside)), fastest(loops), compiled_once])
+    peers = [with_tf_keras_vis(inside), *article_loops(inside)]
     yield from rows_of("activation maximization", ours, peers, repeats)
 
 
@@ -241,7 +236,7 @@ def with_tf_keras_vis(inside):
 
 
 def article_loops(inside):
-    """The article's way in today's Keras, filter by filter, {name: function}; the last one compiles only once."""
+    """The article's way, filter by filter, {name: function}: two translations into today's Keras, and a faster one."""
     import tensorflow as tf
 
     filters, shape = inside.output.shape[-1], inside.input.shape[1:]
@@ -266,11 +261,11 @@ def article_loops(inside):
         compiled = tf.function(step)  # anew each time, as by maximize
         return loop(lambda: compiled)
 
-    return {
+    translated = {
         "the article's loop, eager": lambda: loop(lambda: step),
         "the article's loop, a tf.function for each filter": lambda: loop(lambda: tf.function(step)),
-        "the article's loop, one tf.function for all filters": compiled_once,
     }
+    return translated, {"the article's loop, one tf.function for all filters": compiled_once}
 
 
 # ---------------------------------------------------------------- scripts
