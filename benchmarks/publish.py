@@ -3,7 +3,7 @@
     python -m benchmarks.publish basic_model-cifar10 basic_model-cifar10-seed2
 
 Puts these finished runs of models/ into results/training_runs.csv (a row a run), copies those with the
-scripts' own names to models/stashed/, and draws up the README's tables anew from the files in results/.
+scripts' own names to models/stashed/, and draws up the documents' tables anew from the files in results/.
 Without a name it does only the last.
 """
 
@@ -116,7 +116,7 @@ def script_table(scripts):
     for row in scripts.itertuples():
         lines.append(
             f"| `{row.script}.py` | {row.seconds:.1f} | {row.importing_keras_and_loading_data_seconds:.1f} "
-            f"| {row.help_seconds:.1f} |"
+            f"| {row.help_seconds:.2f} |"
         )
     return "\n".join([*lines, "", _measured_on(scripts)])
 
@@ -125,7 +125,14 @@ def _measured_on(results):
     return f"Measured on: {'; '.join(results['device'].unique())}."
 
 
-TABLES = {"training_runs": trained_table, "training_speed": speed_table, "kill_and_resume": kill_table}
+TABLES = {
+    "training_runs": trained_table,
+    "training_speed": speed_table,
+    "kill_and_resume": kill_table,
+    "view_speed": view_table,
+    "script_seconds": script_table,
+}
+DOCUMENTS = [PROJECT / "README.md", PROJECT / "docs" / "views.md"]
 
 
 def with_tables(text):
@@ -160,8 +167,8 @@ def main():
             shutil.rmtree(stashed / folder.name, ignore_errors=True)
             (stashed / f".{folder.name}").rename(stashed / folder.name)
 
-    readme = PROJECT / "README.md"
-    readme.write_text(with_tables(readme.read_text(encoding="utf-8")), encoding="utf-8")
+    for document in DOCUMENTS:
+        document.write_text(with_tables(document.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":
