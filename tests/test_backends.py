@@ -1,0 +1,140 @@
+"""The same arrays, and all four views, on each backend that Keras can compute with.
+
+KERAS_BACKEND counts only before Keras is imported, so each backend has a process of its own, which calls `main` here.
+"""
+
+import functools
+import importlib.util
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from convnets import cli
+
+STASHED = cli.PROJECT / "models" / "stashed"
+
+
+@pytest.fixture(params=["jax", "torch"])
+def backend(request):
+    if importlib.util.find_spec(request.param) is None:
+        pytest.skip(f"{request.param} is not installed: pip install -r requirements-backends.txt")
+    return request.param
+
+
+def python(backend, *arguments):
+    """Runs Python on a backend, on the CPU, since GPUs multiply with fewer digits (TF32) than the tests ask for."""
+    settings = {"KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": "-1", "KERAS_TORCH_DEVICE": "cpu"}
+    result = subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=cli.PROJECT,
+        env={**os.environ, **settings},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+@functools.cache
+def arrays_on(backend):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "arrays.npz"
+        program = "import sys; sys.path.insert(0, 'tests'); import test_backends; test_backends.main(sys.argv[1])"
+        assert python(backend, "-c", program, path).split() == [backend]
+        with np.load(path) as arrays:
+            return dict(arrays)
+
+
+def test_every_backend_gives_the_same_arrays(backend):
+    found, expected = arrays_on(backend), arrays_on("tensorflow")
+    assert list(found) == list(expected)
+    for name in expected:
+        np.testing.assert_allclose(found[name], expected[name], rtol=0, atol=1e-4, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("view", "options"),
+    [
+        ("visualize_results", []),
+        ("visualize_pixel_importance", ["--stride", 4]),
+        ("visualize_hidden_layer_activation", ["--units", 2, "--steps", 3]),
+        ("visualize_hidden_layer_output", []),
+    ],
+)
+def test_every_view_on_every_backend(view, options, backend, tmp_path):
+    run = STASHED / "basic_model-digits"
+    said = python(
+        backend, f"{view}.py", "--run", run, "--dataset", "digits", "--seed", 1, "--output-dir", tmp_path, *options
+    )
+    pictures = list(tmp_path.glob("basic_model-digits-*.png"))
+    assert pictures
+    for picture in pictures:
+        assert f"Picture: {picture}" in said
+        assert np.asarray(Image.open(picture).convert("L")).std() > 5
+
+
+# ---------------------------------------------------------------- in a process of its own
+
+
+def every_view_as_arrays(run, images):
+    """Yields (name, array) of what the four views compute of a run's network; images: (n, h, w, c) uint8."""
+    from convnets import activation_maximization, attribution, checkpoints, feature_maps, networks, occlusion
+
+    model = checkpoints.load_model(STASHED / run)
+    logits = networks.logits(model)
+    probabilities = networks.predict(model, images)
+    yield "predict", probabilities
+
+    # Where the network is least sure, hiding a patch changes the most.
+    least_sure = probabilities.max(axis=1).argmin()
+    image, answer = networks.as_pixels(images[least_sure]), probabilities[least_sure].argmax()
+    for score in ("probability", "logit"):
+        for patch, stride in (((4, 4), (2, 2)), ((7, 5), (3, 4))):
+            options = {"patch": patch, "stride": stride, "score": score}
+            yield f"occlusion_map {options}", occlusion.occlusion_map(model, image, answer, **options)
+    order = np.random.default_rng(0).random(image.shape[:2])
+    removal = occlusion.removal(model, image, answer, order)
+    yield "deletion", removal.deletion
+    yield "insertion", removal.insertion
+    yield "integrated_gradients", attribution.integrated_gradients(logits, image, answer)
+    yield "grad_cam", attribution.grad_cam(logits, image, answer)
+
+    for layer, outputs in feature_maps.layer_outputs(model, images[:8]).items():
+        yield f"layer_outputs {layer}", outputs
+    for layer, channels in feature_maps.dead_channels(model, images).items():
+        yield f"dead_channels {layer}", np.array(channels)
+
+    # Few steps: after 20 the backends still agree, but sooner or later rounding takes an ascent over an edge of a
+    # ReLU or of a max-pooling, and on from there it goes elsewhere (after 40 by up to 0.01).
+    convolution, dense = (
+        [layer.name for layer in layers][-1]
+        for layers in (networks.convolutions(model), [layer for layer in model.layers if layer.weights])
+    )
+    for layer in (convolution, dense):
+        for method in ("plain", "fourier"):
+            found = activation_maximization.maximize(model, layer, [0, 3], steps=5, method=method)
+            for kind, array in zip(("images", "activations"), found, strict=True):
+                yield f"maximize {layer} {method} {kind}", array
+
+
+def main(path):
+    with cli.starting_keras():
+        import keras
+
+        from convnets import datasets
+
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, (8, 5, 5, 3), dtype="uint8")
+    smooth = np.stack([Image.fromarray(each).resize((32, 32), Image.Resampling.BICUBIC) for each in noise])
+    images = {"basic_model-digits": datasets.load("digits").x_test, "improved_model-cifar10": smooth}
+    np.savez(
+        path, **{f"{run} {name}": array for run in images for name, array in every_view_as_arrays(run, images[run])}
+    )
+    print(keras.backend.backend())
