@@ -13,7 +13,7 @@ import argparse
 
 from convnets import cli
 
-STEPS = {"plain": 40, "fourier": 20}  # the article's number; and enough for the other way
+STEPS = {"plain": 40, "fourier": 16}  # the article's number; and enough for the other way
 SAMPLE = 1000  # test images among which the most exciting ones are looked for
 
 
@@ -52,7 +52,7 @@ def main(argv=None):
     )
     parser.add_argument("--method", choices=["fourier", "plain"], default="fourier", help="default: fourier")
     parser.add_argument(
-        "--steps", type=cli.whole_number(1), metavar="N", help="of the ascent (default: 20, or 40 with --method plain)"
+        "--steps", type=cli.whole_number(1), metavar="N", help="of the ascent (default: 16, or 40 with --method plain)"
     )
     parser.add_argument("--gif", action="store_true", help="also save each layer's ascent as an animation")
     options = parser.parse_args(argv)

@@ -87,13 +87,18 @@ class _Climb:
         layers = networks.unfused(model)
         positions = [networks.around_activation(layers, name)[0] for name in names]
         counts = [model.get_layer(name).output.shape[-1] for name in names]
-        self.first_unit = dict(zip(names, np.cumsum([0, *counts]), strict=False))
+        starts = np.cumsum([0, *counts])[:-1].tolist()
+        self.first_unit = dict(zip(names, starts, strict=True))
         self.count = sum(counts)
 
         def scores(images, selection):
-            outputs = networks.outputs_at(layers, images, positions)
-            means = [_mean_over_map(outputs[position]) for position in positions]
-            return keras.ops.sum(keras.ops.concatenate(means, axis=-1) * selection, axis=-1)
+            outputs = dict(networks.outputs_at(layers, images, positions))
+            total = 0  # by matrix products, since TensorFlow's gradient of a mean over each channel is slow
+            for position, first, count in zip(positions, starts, counts, strict=True):
+                chosen = selection[:, first : first + count, None]  # (n, count, 1), one unit for each image
+                values = keras.ops.matmul(keras.ops.reshape(outputs[position], (selection.shape[0], -1, count)), chosen)
+                total += keras.ops.mean(values, axis=(1, 2))
+            return total
 
         self.scores_and_gradients = networks.with_gradient(scores)
 
@@ -104,20 +109,19 @@ class _Climb:
         return lambda images: self.scores_and_gradients(images, selection)
 
 
-def unit_outputs(model, layers, images, batch_size=100):
+def unit_outputs(model, layers, images, batch_size=250):
     """How strongly images excite units: their outputs after the activation (but for a softmax), averaged over the map.
 
     layers: names of convolutions or dense layers. images: (n, h, w, c), uint8 or float32 in [0, 1].
     Returns {layer name: (n, units) float32}.
     """
     unfused = networks.unfused(model)
-    positions = {name: networks.around_activation(unfused, name)[1] for name in layers}
+    name_at = {networks.around_activation(unfused, name)[1]: name for name in layers}
     parts = {name: [] for name in layers}
     for start in range(0, len(images), batch_size):
         batch = networks.as_pixels(images[start : start + batch_size])
-        outputs = networks.outputs_at(unfused, batch, positions.values())
-        for name, position in positions.items():
-            parts[name].append(keras.ops.convert_to_numpy(_mean_over_map(outputs[position])))
+        for position, output in networks.outputs_at(unfused, batch, name_at):
+            parts[name_at[position]].append(keras.ops.convert_to_numpy(_mean_over_map(output)))
     return {name: np.concatenate(arrays) for name, arrays in parts.items()}
 
 

@@ -21,7 +21,7 @@ def layer_outputs(model, images, layers=None):
     parts = []
     for start in range(0, len(images), 100):
         batch = networks.as_pixels(images[start : start + 100])
-        parts.append(networks.outputs_at(model.layers, batch, position.values()))
+        parts.append(dict(networks.outputs_at(model.layers, batch, position.values())))
     return {
         name: np.concatenate([keras.ops.convert_to_numpy(part[place]) for part in parts])
         for name, place in position.items()
@@ -41,15 +41,13 @@ def dead_channels(model, images, batch_size=100):
     at every pixel of every image}.
     """
     layers = networks.unfused(model)
-    activated = {
-        layer.name: networks.around_activation(layers, layer.name)[1] for layer in networks.convolutions(model)
-    }
-    alive = dict.fromkeys(activated, False)
+    names = [layer.name for layer in networks.convolutions(model)]
+    name_at = {networks.around_activation(layers, name)[1]: name for name in names}
+    alive = dict.fromkeys(names, False)
     for start in range(0, len(images), batch_size):
         batch = networks.as_pixels(images[start : start + batch_size])
-        outputs = networks.outputs_at(layers, batch, activated.values())
-        for name, position in activated.items():
-            alive[name] |= keras.ops.convert_to_numpy(keras.ops.any(outputs[position] != 0, axis=(0, 1, 2)))
+        for position, output in networks.outputs_at(layers, batch, name_at):
+            alive[name_at[position]] |= keras.ops.convert_to_numpy(keras.ops.any(output != 0, axis=(0, 1, 2)))
     return {name: np.flatnonzero(~channels).tolist() for name, channels in alive.items()}
 
 

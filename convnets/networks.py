@@ -102,17 +102,15 @@ def run(layers, x):
 
 
 def outputs_at(layers, x, positions):
-    """Runs a batch through layers as far as needed, and keeps what these positions return: {position: output}.
+    """Runs a batch through layers as far as needed, and yields (position, output) for each of these positions.
 
     (A `keras.Model` of several layers' `output` would run a network several times: the layers of a Sequential
-    that was loaded keep the graphs of all the shorter networks that it was while it grew.)
+    that Keras has loaded keep the graphs of all the shorter networks that it was while it grew.)
     """
-    found = {}
     for position, layer in enumerate(layers[: max(positions) + 1]):
         x = layer(x, training=False)
         if position in positions:
-            found[position] = x
-    return found
+            yield position, x
 
 
 def is_convolution(layer):
@@ -148,7 +146,7 @@ def with_gradient(function):
     if backend == "tensorflow":
         import tensorflow as tf
 
-        @tf.function
+        @tf.function(autograph=False)
         def scores_and_gradients(x, *constants):
             with tf.GradientTape() as tape:
                 tape.watch(x)

@@ -51,7 +51,7 @@ class Occlusion:
 
 
 def occlusion_map(
-    model, image, class_index, *, patch=(4, 4), stride=(1, 1), baseline=0.5, score="probability", batch_size=256
+    model, image, class_index, *, patch=(4, 4), stride=(1, 1), baseline=0.5, score="probability", batch_size=512
 ):
     """Measures how much a network's score for a class depends on each pixel of an image.
 
@@ -65,7 +65,7 @@ def occlusion_map(
     return (occlusion.probabilities() if score == "probability" else occlusion).drop_map(class_index)
 
 
-def occlude(model, image, *, patch=(4, 4), stride=(1, 1), baseline=0.5, batch_size=256):
+def occlude(model, image, *, patch=(4, 4), stride=(1, 1), baseline=0.5, batch_size=512):
     """Runs a network on an image with each patch hidden in turn; arguments as for occlusion_map. Returns an Occlusion.
 
     The last row and column of patches end at the image's edge, whatever the stride.
