@@ -86,10 +86,10 @@ def _mosaic_page(mosaic, title, inches):
     (One axes for all images: an axes for each takes ten times as long.)
     """
     heading = 0.22 * (title.count("\n") + 2)
-    figure = Figure(figsize=(mosaic.shape[1] * inches + 0.2, mosaic.shape[0] * inches + heading))
+    width, height = mosaic.shape[1] * inches, mosaic.shape[0] * inches
+    figure = Figure(figsize=(width + 0.2, height + heading + 0.1))
     figure.suptitle(title, y=1 - 0.12 / figure.get_figheight(), fontsize=11)
-    top = 1 - heading / figure.get_figheight()
-    axes = figure.add_axes((0.1 / figure.get_figwidth(), 0, 1, top), anchor="NW")
+    axes = figure.add_axes(np.array([0.1, 0.1, width, height]) / np.tile(figure.get_size_inches(), 2))
     _draw_image(axes, mosaic, interpolation="bicubic")
     axes.set_axis_off()
     return figure, axes
