@@ -201,12 +201,12 @@ def maximization_rows(repeats):
         for method in ("plain", "fourier")
     }
     inside = keras.Model(model.inputs[0], model.get_layer(LAYER).output)
-    peers = [with_tf_keras_vis(inside), *article_loops(inside)]
+    peers = [*with_tf_keras_vis(inside), *article_loops(inside)]
     yield from rows_of("activation maximization", ours, peers, repeats)
 
 
 def with_tf_keras_vis(inside):
-    """Ways to have tf-keras-vis find an image for each channel of what a network returns, {name: function}."""
+    """tf-keras-vis's images for all channels of what a network returns, at once and one by one, {name: function}."""
     import tensorflow as tf
     from tf_keras_vis.activation_maximization import ActivationMaximization
     from tf_keras_vis.utils.scores import CategoricalScore
@@ -227,11 +227,11 @@ def with_tf_keras_vis(inside):
         return tf.linalg.diag_part(tf.reduce_mean(outputs, axis=(1, 2)))
 
     name = f"tf-keras-vis {version('tf-keras-vis')} without regularizers and input modifiers"
-    return {
+    together = {
         f"{name}, {filters} filters at once, CategoricalScore": lambda: at_once(CategoricalScore(list(range(filters)))),
         f"{name}, {filters} filters at once, own score function": lambda: at_once(own_score),
-        f"{name}, filter by filter": one_by_one,
     }
+    return together, {f"{name}, filter by filter": one_by_one}
 
 
 def article_loops(inside):

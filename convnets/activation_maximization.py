@@ -11,7 +11,7 @@ import pandas as pd
 from convnets import networks
 from convnets.errors import UserError
 
-PATH = 5  # how far an ascent in waves goes: further, and the colours get louder
+PATH = 8  # how far an ascent in waves goes: further, and the colours get louder
 
 # How colours go together in the training images of CIFAR-10, see `colour_covariance`.
 PHOTOGRAPHS = np.array([[0.0610, 0.0548, 0.0507], [0.0548, 0.0593, 0.0578], [0.0507, 0.0578, 0.0684]])
@@ -191,15 +191,17 @@ def _ascend_in_waves(climb, noise, shape, steps, rng, movable, covariance):
     for step in range(1, steps + 1):
         far, near = rng.integers(0, shape[:2]), rng.integers(-2, 3, 2)
         _, gradients = climb(_moved(images, far, near, movable))
-        gradients = _moved(gradients, -far, -near, movable) / _root_mean_square(gradients)
+        gradients = _moved(gradients, -far, -near, movable)
         stuck = np.flatnonzero(~gradients.any(axis=(1, 2, 3)))  # no path to the unit is active: try elsewhere
         if len(stuck):
             amplitudes[stuck] = _uniform([noise[index] for index in stuck], shape)
         gradients = waves.gradients(gradients, images)
+        gradients = gradients / _root_mean_square(gradients)
         mean = 0.9 * mean + 0.1 * gradients
         square = 0.99 * square + 0.01 * gradients**2
         length = PATH / steps * (1 - (step - 0.5) / steps)  # few steps go as far as many; the last ones are small
-        amplitudes += length * (mean / (1 - 0.9**step)) / (np.sqrt(square / (1 - 0.99**step)) + 1e-8)
+        # With 1 where Adam has almost 0, waves that hardly matter move less: the colours get purer, the noise less.
+        amplitudes += length * (mean / (1 - 0.9**step)) / (np.sqrt(square / (1 - 0.99**step)) + 1)
         images = waves.images(amplitudes)
         yield images
 
