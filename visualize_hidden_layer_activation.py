@@ -35,7 +35,7 @@ def chosen_units(layer, text):
 def caption(unit, names):
     """What stands above a unit's images. unit: a row of activation_maximization.excitement."""
     name = names[unit.unit] if names else f"unit {unit.unit}"
-    if unit.ratio > 0:
+    if unit.ratio >= 0:
         return f"{name}: {unit.ratio:.1f} x the real ones"
     return f"{name}: {unit.made:.2g}" + (", no real one does" if unit.best else "")
 

@@ -29,20 +29,21 @@ def maximize(model, layer, units=None, **options):
 def maximize_units(
     model, units, *, steps=40, method="fourier", colour_covariance=None, seed=0, batch_size=64, on_step=None
 ):
-    """Looks for images that maximise units: their output before the activation, averaged over the map.
+    """Looks for images that maximise units: the mean over the map of their output before the activation.
 
     units: pairs of a convolution's or dense layer's name and an index. steps: of the ascent.
     method: "plain", the article's: from grey noise, each step adds the gradient divided by its root mean square.
     "fourier": the image is built from waves, the long ones first, in colours that go together in
     `colour_covariance` (c, c), by default as in photographs; each step moves it, so that no unit can rely on
-    single pixels.
+    single pixels. What is below zero counts for a tenth: otherwise a filter that finds edges would gain as little
+    from one as from none, since the other side of each edge takes away what the one side gives.
     seed: of the noise. batch_size: images at once, at most. on_step: called after each step of each batch with the
     step's number, from 1, and the batch's images so far.
-    Returns (images (n, h, w, c) float32 in [0, 1], the units' outputs for exactly these images (n,)).
+    Returns (images (n, h, w, c) float32 in [0, 1], what was maximised, for exactly these images (n,)).
     Raises UserError when there is no such layer or unit.
     """
     _check(model, units)
-    ascend = {"plain": _ascend_plainly, "fourier": _ascend_in_waves}[method]
+    ascend, slope_below_zero = {"plain": (_ascend_plainly, 1), "fourier": (_ascend_in_waves, 0.1)}[method]
     shape = model.input_shape[1:]
     batches = -(-len(units) // batch_size)
     size = -(-len(units) // batches)  # the same for all, since each shape is compiled anew
@@ -52,7 +53,7 @@ def maximize_units(
         batch = batch + batch[:1] * (size - len(batch))
         names = tuple(dict.fromkeys(name for name, _ in batch))
         if names not in climbs:
-            climbs[names] = _Climb(model, names)
+            climbs[names] = _Climb(model, names, slope_below_zero)
         climb = climbs[names].of(batch)
         # What is random comes from the seed and the unit alone, so its image is the same in any company.
         noise = [np.random.default_rng((seed, unit)) for _, unit in batch]
@@ -83,7 +84,7 @@ def _check(model, units):
 class _Climb:
     """The outputs of all units of some layers, averaged over the map, and their gradients, in one pass."""
 
-    def __init__(self, model, names):
+    def __init__(self, model, names, slope_below_zero):
         layers = networks.unfused(model)
         positions = [networks.around_activation(layers, name)[0] for name in names]
         counts = [model.get_layer(name).output.shape[-1] for name in names]
@@ -97,7 +98,7 @@ class _Climb:
             for position, first, count in zip(positions, starts, counts, strict=True):
                 chosen = selection[:, first : first + count, None]  # (n, count, 1), one unit for each image
                 values = keras.ops.matmul(keras.ops.reshape(outputs[position], (selection.shape[0], -1, count)), chosen)
-                total += keras.ops.mean(values, axis=(1, 2))
+                total += keras.ops.mean(keras.ops.leaky_relu(values, slope_below_zero), axis=(1, 2))
             return total
 
         self.scores_and_gradients = networks.with_gradient(scores)
