@@ -18,26 +18,28 @@ SAMPLE = 1000  # test images among which the most exciting ones are looked for
 
 
 def units(text):
-    """A number of units, "all", or their indices with commas between: "16", "3,5,8"."""
-    parts = text.split(",")
-    if text != "all" and not all(part.isdecimal() for part in parts):
-        raise argparse.ArgumentTypeError(f"{text!r} is neither all, a number of units, nor indices as in 3,5,8")
+    """A number of units, "all", or their indices, each with a comma behind or between: "16", "3,5,8", "7,"."""
+    if text != "all" and not all(part.isdecimal() for part in text.removesuffix(",").split(",")):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither all, a number of units, nor indices as in 3,5,8 or 7,")
     return text
 
 
 def chosen_units(layer, text):
     """The units of a layer that the option --units means, as pairs of the layer's name and an index."""
     count = layer.output.shape[-1]
-    numbers = [count] if text == "all" else [int(number) for number in text.split(",")]
-    return [(layer.name, unit) for unit in (numbers if len(numbers) > 1 else range(min(numbers[0], count)))]
+    if text == "all" or text.isdecimal():
+        return [(layer.name, unit) for unit in range(count if text == "all" else min(int(text), count))]
+    return [(layer.name, unit) for unit in dict.fromkeys(map(int, text.removesuffix(",").split(",")))]
 
 
 def caption(unit, names):
     """What stands above a unit's images. unit: a row of activation_maximization.excitement."""
     name = names[unit.unit] if names else f"unit {unit.unit}"
-    if unit.ratio >= 0:
-        return f"{name}: {unit.ratio:.1f} x the real ones"
-    return f"{name}: {unit.made:.2g}" + (", no real one does" if unit.best else "")
+    if not unit.best:
+        return f"{name}: {unit.made:.2g}"
+    if unit.real <= 0:
+        return f"{name}: no real one does"
+    return f"{name}: not the made one" if unit.made <= 0 else f"{name}: {unit.ratio:.2g} x the best real one"
 
 
 def main(argv=None):
@@ -48,7 +50,7 @@ def main(argv=None):
         type=units,
         default="16",
         metavar="N",
-        help="how many of each layer, all, or which: 3,5,8 (default: 16)",
+        help="how many of each layer, all, or which: 3,5,8 or 7, with a comma behind (default: 16)",
     )
     parser.add_argument("--method", choices=["fourier", "plain"], default="fourier", help="default: fourier")
     parser.add_argument(

@@ -11,7 +11,7 @@ import pandas as pd
 from convnets import networks
 from convnets.errors import UserError
 
-PATH = 8  # how far an ascent in waves goes: further, and the colours get louder
+PATH = 24  # how far an ascent in waves goes, all channels together: further, and the contrasts get louder
 
 # How colours go together in the training images of CIFAR-10, see `colour_covariance`.
 PHOTOGRAPHS = np.array([[0.0610, 0.0548, 0.0507], [0.0548, 0.0593, 0.0578], [0.0507, 0.0578, 0.0684]])
@@ -200,7 +200,9 @@ def _ascend_in_waves(climb, noise, shape, steps, rng, movable, covariance):
         gradients = gradients / _root_mean_square(gradients)
         mean = 0.9 * mean + 0.1 * gradients
         square = 0.99 * square + 0.01 * gradients**2
-        length = PATH / steps * (1 - (step - 0.5) / steps)  # few steps go as far as many; the last ones are small
+        length = (
+            PATH / shape[-1] / steps * (1 - (step - 0.5) / steps)
+        )  # few steps go as far as many; the last ones are small
         # With 1 where Adam has almost 0, waves that hardly matter move less: the colours get purer, the noise less.
         amplitudes += length * (mean / (1 - 0.9**step)) / (np.sqrt(square / (1 - 0.99**step)) + 1)
         images = waves.images(amplitudes)

@@ -3,6 +3,7 @@
 import contextlib
 import io
 
+import matplotlib
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
@@ -10,6 +11,8 @@ from matplotlib.patches import Patch
 from PIL import Image
 
 from convnets.errors import UserError
+
+matplotlib.rcParams["text.parse_math"] = False  # a dollar sign in a file's name is one
 
 
 @contextlib.contextmanager
@@ -56,17 +59,20 @@ def augmentation_page(originals, augmented):
     for row, axes_in_row in enumerate(figure.subplots(n, versions + 1, squeeze=False)):
         pictures = [originals[row], *augmented[row]]
         for column, (axes, picture) in enumerate(zip(axes_in_row, pictures, strict=True)):
-            axes.imshow(picture.squeeze(), cmap="gray", vmin=0, vmax=1)  # the grey map is for one channel only
-            axes.set_xticks([])
-            axes.set_yticks([])
+            _draw_image(axes, picture)
             if row == 0:
                 axes.set_title("original" if column == 0 else f"version {column}", fontsize=9)
     return figure
 
 
+def _without_single_channel(image):
+    return image[..., 0] if image.shape[-1] == 1 else image
+
+
 def _draw_image(axes, image, **options):
     """Draws one image, (h, w, channels) uint8, or float in [0, 1], without ticks."""
-    axes.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255 if image.dtype == np.uint8 else 1, **options)
+    limit = 255 if image.dtype == np.uint8 else 1
+    axes.imshow(_without_single_channel(image), cmap="gray", vmin=0, vmax=limit, **options)
     axes.set_xticks([])
     axes.set_yticks([])
 
@@ -125,7 +131,7 @@ def guesses_page(images, results, chosen, title):
         axes.barh(middle, width, 0.8 * bar, left, color="whitesmoke")
         axes.barh(middle, width * share, 0.8 * bar, left, color=colours)
         for place, guess, part in zip(middle, best, share, strict=True):
-            caption = f"{results.class_names[guess]} {100 * part:.0f}"
+            caption = f"{results.class_names[guess]} {100 * part:.1f}"
             axes.text(left + 0.03 * width, place, caption, va="center_baseline", fontsize=8)
     axes.set(xlim=(-0.5, mosaic.shape[1] - 0.5), ylim=(mosaic.shape[0] - 0.5, -0.5))
     return figure
@@ -200,7 +206,7 @@ def reliability_page(reliability, calibration_error):
 
 
 def _draw_map(figure, axes, image, values, title, unit):
-    """Draws a map over a pale grey version of its image: red raises the score, blue lowers it, zero is white."""
+    """Draws a map over a grey version of its image: red raises the score, blue lowers it, zero leaves it grey."""
     axes.imshow(image.mean(axis=-1), cmap="gray", vmin=0, vmax=1)
     limit = np.abs(values).max() or 1
     picture = axes.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, alpha=0.75)
@@ -218,7 +224,7 @@ def _draw_removal(axes, removals, kind):
     axes.set(title=f"{kind.capitalize()} (good: {good})", ylim=(0, 100), xlim=(0, 100))
     axes.set(xlabel=f"pixels {done} (%)", ylabel="probability (%)")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.15))  # below: the curves may go anywhere
 
 
 def importance_page(image, probability_drop, logit_drop, predictions, class_names, removals, title, original=None):
@@ -252,7 +258,9 @@ def _draw_classes(axes, predictions, class_names):
         for index, count in sorted(zip(present, counts, strict=True), key=lambda pair: -pair[1])
     ]
     axes.legend(handles=handles, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
-    axes.set(title="the answer with each patch hidden", xlabel="patch, from the left", ylabel="patch, from the top")
+    changes = len(present) > 1
+    title = "the answer with each patch hidden" if changes else "no hidden patch changes the answer"
+    axes.set(title=title, xlabel="patch, from the left", ylabel="patch, from the top")
 
 
 def comparison_page(image, maps, removals, title):
@@ -333,7 +341,7 @@ def save_animation(frames, path):
     """Saves frames (steps, n, h, w, c) of n images beside each other, float32 in [0, 1], as a GIF that starts again."""
     frames = np.pad(frames, [(0, 0), (0, 0), (1, 1), (1, 1), (0, 0)], constant_values=1)
     mosaics = [_mosaic(images, min(8, len(images))).repeat(3, axis=0).repeat(3, axis=1) for images in frames]
-    pictures = [Image.fromarray((255 * mosaic).round().astype("uint8").squeeze()) for mosaic in mosaics]
+    pictures = [Image.fromarray(_without_single_channel((255 * mosaic).round().astype("uint8"))) for mosaic in mosaics]
     durations = [80] * (len(pictures) - 1) + [2000]  # milliseconds
     with _writing(path):
         pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=durations, loop=0)

@@ -61,15 +61,19 @@ def unfused(model):
     for layer in model.layers:
         if isinstance(layer, keras.layers.InputLayer):
             continue
-        if isinstance(layer, ACTIVATIONS) or _is_linear(layer):
+        if isinstance(layer, ACTIVATIONS) or is_linear(layer):
             layers.append(layer)
         else:
             layers += [_without_activation(layer), keras.layers.Activation(layer.activation)]
     return layers
 
 
-def _is_linear(layer):
-    return getattr(layer, "activation", keras.activations.linear) is keras.activations.linear
+def is_linear(layer):
+    """Whether it has no activation function of its own, and is none."""
+    return (
+        not isinstance(layer, ACTIVATIONS)
+        and getattr(layer, "activation", keras.activations.linear) is keras.activations.linear
+    )
 
 
 def _without_activation(layer):

@@ -182,7 +182,9 @@ def _paste(windows, maps, corners):
     (height, width), (rows, columns) = windows.shape[1:3], maps.shape[1:3]
     for window, into, (top, left) in zip(windows, maps, corners.tolist(), strict=True):
         up, aside = max(-top, 0), max(-left, 0)
-        into[top + up : top + height, left + aside : left + width] = window[up : rows - top, aside : columns - left]
+        down, across = min(height, rows - top), min(width, columns - left)
+        if up < down and aside < across:  # else it lies in what a layer's stride leaves out
+            into[top + up : top + down, left + aside : left + across] = window[up:down, aside:across]
 
 
 def _is_pointwise(layer):
@@ -198,10 +200,11 @@ class _Geometry:
     @staticmethod
     def fits(layer):
         """Whether the layer is one of those that are computed window by window."""
-        pools = (keras.layers.MaxPooling2D, keras.layers.AveragePooling2D)
-        return getattr(layer, "data_format", None) == "channels_last" and (
-            type(layer) is keras.layers.Conv2D or (type(layer) in pools and layer.padding == "valid")
-        )
+        if getattr(layer, "data_format", None) != "channels_last":
+            return False
+        if type(layer) is keras.layers.Conv2D:  # TensorFlow miscalculates some narrow inputs with unequal strides
+            return len(set(layer.strides)) == 1
+        return type(layer) in (keras.layers.MaxPooling2D, keras.layers.AveragePooling2D) and layer.padding == "valid"
 
     def __init__(self, layer, input_shape, output_shape):
         is_convolution = type(layer) is keras.layers.Conv2D

@@ -22,7 +22,10 @@ def read(path, input_shape, *, light_on_dark=False):
     height, width, channels = input_shape
     try:
         with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning):
-            picture = ImageOps.exif_transpose(Image.open(path)).convert("RGBA")
+            picture = ImageOps.exif_transpose(Image.open(path))
+            if picture.mode.startswith("I"):  # 16 bits of grey, of which Pillow would cut off what is above 255
+                picture = Image.fromarray((np.asarray(picture) / 257).clip(0, 255).astype("uint8"))
+            picture = picture.convert("RGBA")
     except FileNotFoundError as error:
         raise UserError(f"can't read the picture {path}: there is no such file") from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:

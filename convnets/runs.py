@@ -93,13 +93,36 @@ def load(folder=None, dataset_name=None, data_dir=None, *, data_needed=True):
         dataset = datasets.load(dataset_name or "auto", data_dir)
         folder = PROJECT / "models" / "stashed" / COMES_WITH_THE_PROJECT[dataset.name]
         return Run(folder, checkpoints.load_model(folder), dataset)
-    model = checkpoints.load_model(folder)
+    model = _with_probabilities(_flat(checkpoints.load_model(folder)), folder)
     try:
         return Run(folder, model, _dataset_for(model, folder, dataset_name, data_dir))
     except (_Unknown, downloads.Unavailable):
         if data_needed or dataset_name:
             raise
         return Run(folder, model, None)
+
+
+def _flat(model):
+    """A Sequential network without others inside it, whose layers become its own."""
+    if not any(isinstance(layer, keras.Sequential) for layer in model.layers):
+        return model
+    layers = []
+    for layer in model.layers:
+        layers += _flat(layer).layers if isinstance(layer, keras.Sequential) else [layer]
+    return keras.Sequential([keras.Input(model.input_shape[1:]), *layers], name=model.name)
+
+
+def _with_probabilities(model, folder):
+    """A network that ends in a softmax: as it is, or, where it ends in logits, with one behind it."""
+    last = model.layers[-1]
+    if networks.is_softmax(last):
+        return model
+    if not networks.is_linear(last):
+        raise UserError(f"the network in {folder} ends in {last.name}: it must end in a softmax, or in logits")
+    print("The network returns logits: a softmax is put behind it.")
+    return keras.Sequential(
+        [keras.Input(model.input_shape[1:]), *model.layers, keras.layers.Softmax()], name=model.name
+    )
 
 
 class _Unknown(UserError):

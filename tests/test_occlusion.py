@@ -64,6 +64,8 @@ NETWORKS = {
     "dilation": lambda: [layers.Conv2D(4, 3, dilation_rate=2, padding="same"), layers.LeakyReLU(negative_slope=0.1)],
     "means": lambda: [layers.AveragePooling2D(2, 1), layers.BatchNormalization(), layers.AveragePooling2D((3, 2))],
     "same pooling": lambda: [layers.Conv2D(4, 3), layers.MaxPooling2D(2, padding="same"), layers.Dropout(0.5)],
+    "leftovers": lambda: [layers.MaxPooling2D(4), layers.Conv2D(4, 1)],
+    "gaps and leftovers": lambda: [layers.Conv2D(4, 4, strides=5)],
     "no spatial layer": lambda: [layers.Rescaling(2, -1)],
 }  # fmt: skip
 

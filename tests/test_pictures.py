@@ -71,3 +71,10 @@ def test_what_is_no_picture(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)  # 50 x 50 are more
     with pytest.raises(UserError, match=r"whole.png is enormous: make it smaller than 2,000 pixels"):
         pictures.read(tmp_path / "whole.png", (8, 8, 3))
+
+
+def test_sixteen_bits_of_grey(tmp_path):
+    Image.fromarray(np.full((40, 40), 40000, dtype="uint16")).save(tmp_path / "grey.png")
+    original, seen = pictures.read(tmp_path / "grey.png", (8, 8, 1))
+    assert original[0, 0].tolist() == [155, 155, 155]  # 40000 / 257
+    np.testing.assert_allclose(seen, 155 / 255, atol=1e-6)

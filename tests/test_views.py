@@ -90,6 +90,70 @@ def test_an_ascent_as_an_animation(tmp_path):
         assert np.abs(np.asarray(animation.convert("L")) - first).mean() > 1
 
 
+def saved(model, folder):
+    folder.mkdir(exist_ok=True)
+    (folder / "model.json").write_text(model.to_json())
+    model.save_weights(folder / "model.weights.h5")
+    return folder
+
+
+def test_a_network_that_returns_logits_gets_a_softmax(own_model, tmp_path, capsys):
+    own_model.layers[-1].activation = keras.activations.linear
+    images = datasets.load("digits").x_test[:4]
+    expected = keras.ops.softmax(own_model.predict(datasets.scale_pixels(images), verbose=0))
+    run = runs.load(saved(own_model, tmp_path / "own"))
+    np.testing.assert_allclose(run.predictions(images), expected, atol=1e-6)
+    assert "returns logits" in capsys.readouterr().out
+    own_model.layers[-1].activation = keras.activations.sigmoid
+    with pytest.raises(UserError, match="must end in a softmax, or in logits"):
+        runs.load(saved(own_model, tmp_path / "own"))
+
+
+def test_networks_inside_a_network_are_looked_into(own_model, tmp_path):
+    inner = keras.Sequential([keras.Input((32, 32, 1)), *own_model.layers[:4]])
+    nested = keras.Sequential([keras.Input((32, 32, 1)), inner, *own_model.layers[4:]])
+    run = runs.load(saved(nested, tmp_path / "own"))
+    assert [type(layer) for layer in run.model.layers] == [type(layer) for layer in own_model.layers]
+    images = datasets.load("digits").x_test[:4]
+    np.testing.assert_allclose(
+        run.predictions(images), own_model.predict(datasets.scale_pixels(images), verbose=0), atol=1e-6
+    )
+
+
+def test_a_picture_s_name_may_hold_anything(tmp_path):
+    Image.new("L", (1, 1), 200).save(tmp_path / "price $5^^$.png")
+    show(
+        "visualize_hidden_layer_output", "--run", DIGITS, "--output-dir", tmp_path / "figures",
+        "--image", tmp_path / "price $5^^$.png",
+    )  # fmt: skip
+    assert len(list((tmp_path / "figures").glob("*price $5^^$*.png"))) == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("2", [0, 1]), ("all", [0, 1, 2, 3]), ("2,", [2]), ("3,1,3", [3, 1]), ("9", [0, 1, 2, 3])],
+)
+def test_which_units(text, expected, own_model):
+    from visualize_hidden_layer_activation import chosen_units, units
+
+    layer = keras.layers.Dense(4, name="dense")
+    keras.Sequential([keras.Input((3,)), layer])
+    assert chosen_units(layer, units(text)) == [("dense", unit) for unit in expected]
+
+
+def test_captions_of_units():
+    from types import SimpleNamespace
+
+    from visualize_hidden_layer_activation import caption
+
+    unit = SimpleNamespace(unit=1, made=3.0, real=2.0, ratio=1.5, best=[7])
+    assert caption(unit, None) == "unit 1: 1.5 x the best real one"
+    assert caption(unit, ("cat", "dog")).startswith("dog: ")
+    assert caption(SimpleNamespace(**{**vars(unit), "made": -1.0}), None) == "unit 1: not the made one"
+    assert caption(SimpleNamespace(**{**vars(unit), "real": 0.0}), None) == "unit 1: no real one does"
+    assert caption(SimpleNamespace(**{**vars(unit), "best": []}), None) == "unit 1: 3"
+
+
 def test_dead_units_are_named_and_not_drawn(tmp_path, capsys):
     keras.utils.set_random_seed(1)
     model = keras.Sequential(
@@ -103,8 +167,7 @@ def test_dead_units_are_named_and_not_drawn(tmp_path, capsys):
     )
     kernel, _ = model.layers[0].get_weights()
     model.layers[0].set_weights([kernel, np.array([-1e6, 0, -1e6])])
-    (tmp_path / "model.json").write_text(model.to_json())
-    model.save_weights(tmp_path / "model.weights.h5")
+    saved(model, tmp_path)
     options = ["--run", tmp_path, "--output-dir", tmp_path, "--layer", "conv", "--units"]
     show("visualize_hidden_layer_activation", *options, "0,2")
     assert "conv: nothing excites the units 0 2" in capsys.readouterr().out
@@ -118,8 +181,7 @@ def test_filters_can_be_seen_without_any_data(tmp_path, capsys):
     model = keras.Sequential(
         [keras.Input((20, 24, 3)), keras.layers.Conv2D(3, 3), keras.layers.Flatten(), keras.layers.Dense(4)]
     )
-    (tmp_path / "model.json").write_text(model.to_json())
-    model.save_weights(tmp_path / "model.weights.h5")
+    saved(model, tmp_path)
     show("visualize_hidden_layer_activation", "--run", tmp_path, "--output-dir", tmp_path, "--steps", 3)
     assert "Data: none at hand" in capsys.readouterr().out
     assert len(list(tmp_path.glob("*.png"))) == 2
