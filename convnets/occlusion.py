@@ -285,14 +285,12 @@ def removal(model, image, class_index, importance, *, baseline="blur", steps=32,
     shares = np.linspace(0, 1, min(steps, order.size) + 1)
     gone = rank.reshape(1, *importance.shape, 1) < np.rint(shares * order.size).reshape(-1, 1, 1, 1)
     hidden = background(image, baseline)
-    deletion, insertion = (
-        networks.predict(model, np.where(gone, ahead, behind).astype("float32"), batch_size)[:, class_index]
-        for ahead, behind in ((hidden, image), (image, hidden))
-    )
+    images = np.concatenate([np.where(gone, hidden, image), np.where(gone, image, hidden)]).astype("float32")
+    deletion, insertion = np.split(networks.predict(model, images, batch_size)[:, class_index], 2)
     return Removal(shares, deletion, insertion)
 
 
-def chance_removals(model, image, class_index, importance, *, repeats=8, seed=0, **options):
+def chance_removals(model, image, class_index, importance, *, repeats=4, seed=0, **options):
     """What `removal` gives for orders that know nothing: the mean of some random ones, of two kinds.
 
     Returns {"random order": pixel by pixel, "same map elsewhere": the map itself, mirrored and moved at random}. Single
