@@ -93,7 +93,9 @@ def load(folder=None, dataset_name=None, data_dir=None, *, data_needed=True):
         dataset = datasets.load(dataset_name or "auto", data_dir)
         folder = PROJECT / "models" / "stashed" / COMES_WITH_THE_PROJECT[dataset.name]
         return Run(folder, checkpoints.load_model(folder), dataset)
-    model = _with_probabilities(_flat(checkpoints.load_model(folder)), folder)
+    model = checkpoints.load_model(folder)
+    _image_shape(model, folder)  # raises for what is no Sequential of images, before any layer is moved
+    model = _with_probabilities(_flat(model), folder)
     try:
         return Run(folder, model, _dataset_for(model, folder, dataset_name, data_dir))
     except (_Unknown, downloads.Unavailable):
@@ -126,7 +128,7 @@ def _with_probabilities(model, folder):
 
 
 class _Unknown(UserError):
-    """Nothing says on what a network was trained."""
+    """No dataset is known that fits a network."""
 
 
 def _dataset_for(model, folder, dataset_name, data_dir):

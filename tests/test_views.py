@@ -109,6 +109,14 @@ def test_a_network_that_returns_logits_gets_a_softmax(own_model, tmp_path, capsy
         runs.load(saved(own_model, tmp_path / "own"))
 
 
+def test_a_network_with_branches_is_refused_also_when_it_returns_logits(tmp_path):
+    inputs = keras.Input((32, 32, 1))
+    flat = keras.layers.Flatten()(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(10)(keras.layers.Add()([flat, flat])))
+    with pytest.raises(UserError, match="a Sequential that takes images"):
+        runs.load(saved(model, tmp_path / "own"))
+
+
 def test_networks_inside_a_network_are_looked_into(own_model, tmp_path):
     inner = keras.Sequential([keras.Input((32, 32, 1)), *own_model.layers[:4]])
     nested = keras.Sequential([keras.Input((32, 32, 1)), inner, *own_model.layers[4:]])
