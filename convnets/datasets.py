@@ -117,13 +117,7 @@ def load(name, data_dir=None):
     Returns a Dataset. Raises UserError when a file is damaged or the dataset can't be had.
     """
     if name == "auto":
-        try:
-            return load("cifar10", data_dir)
-        except downloads.Unavailable as error:
-            print(f"CIFAR-10 is not on this machine and could not be downloaded ({error.reason}).")
-            print("Using scikit-learn's 1,797 handwritten digits instead: expect other pictures and numbers.")
-            print(f"To get CIFAR-10: go online, or put {CIFAR10_ARCHIVE.filename} into {_folders(data_dir)[0]}.")
-            return load("digits")
+        return load_or_digits("cifar10", data_dir)
     if name == "digits":
         return _load_digits()
     find, download = {"cifar10": (_find_cifar10, CIFAR10_ARCHIVE), "mnist": (_find_mnist, MNIST_FILE)}[name]
@@ -139,6 +133,18 @@ def load(name, data_dir=None):
         raise UserError(
             f"can't read {error.filename} ({error.strerror}): see to its permissions, or name a folder with --data-dir"
         ) from error
+
+
+def load_or_digits(name, data_dir=None):
+    """Loads "cifar10" or "mnist" where it can be had, else digits, and says so. Otherwise as load."""
+    try:
+        return load(name, data_dir)
+    except downloads.Unavailable as error:
+        title, file = {"cifar10": ("CIFAR-10", CIFAR10_ARCHIVE), "mnist": ("MNIST", MNIST_FILE)}[name]
+        print(f"{title} is not on this machine and could not be downloaded ({error.reason}).")
+        print("Using scikit-learn's 1,797 handwritten digits instead: expect other pictures and numbers.")
+        print(f"To get {title}: go online, or put {file.filename} into {_folders(data_dir)[0]}.")
+        return load("digits")
 
 
 def _folders(data_dir):

@@ -98,6 +98,7 @@ def train(
     batch_size=128,
     seed=1337,
     augment=None,
+    validation_split=0.0,
     initial_weights=None,
     fresh=False,
     tensorboard=False,
@@ -109,12 +110,14 @@ def train(
     compiled with metrics=["accuracy"].
     dataset: a datasets.Dataset.
     augment: a function (images, numpy.random.Generator) -> images; its repr goes on record.
+    validation_split: the share of the training images, the last ones, that is not trained on but held out.
     initial_weights: a weights file to start from.
     fresh: set the run that is in run_dir aside and start anew.
     verbose: 0 silent, 1 a progress bar, 2 a line an epoch.
 
     Returns the history, a pandas.DataFrame, one row an epoch: epoch (from 1), loss and accuracy (of the
-    training images, while they were trained on), val_loss and val_accuracy (of the test images), seconds.
+    training images, while they were trained on), val_loss and val_accuracy (of the test images), seconds,
+    and, with a validation split, held_out_loss and held_out_accuracy.
     Afterwards the model has the run's newest weights.
 
     Raises UserError when the run was made with other options, is in use or damaged, can't be written,
@@ -133,6 +136,7 @@ def train(
             "loss": _loss(model),
             "optimizer": _settings(model.optimizer),
             "augmentation": repr(augment) if augment else None,
+            "validation_split": validation_split or None,
         },
         "sessions": [],
     }
@@ -152,7 +156,12 @@ def train(
             run = checkpoint.run
             checkpoints.restore(model, checkpoint)
             say(f"Going on after epoch {checkpoint.epoch} from {checkpoint.weights_path}.")
-        keeper = _CheckpointEveryEpoch(run_dir, run, history, epochs, say)
+        y_train, y_test = (
+            keras.utils.to_categorical(y, dataset.num_classes) for y in (dataset.y_train, dataset.y_test)
+        )
+        kept = math.floor(len(dataset.x_train) * (1 - validation_split))  # as Keras itself splits
+        held_out = TestBatches(dataset.x_train[kept:], y_train[kept:]) if kept < len(dataset.x_train) else None
+        keeper = _CheckpointEveryEpoch(run_dir, run, history, epochs, say, held_out)
         finished = len(history) >= epochs
         if not finished:
             run["sessions"].append(provenance.describe(first_epoch=len(history) + 1))
@@ -166,11 +175,13 @@ def train(
                 longer = "Its learning rate has run out as scheduled, so more epochs would change little."
             say(f"This run is finished, it has {len(history)} epochs. {longer} To start anew: --fresh.")
             return pd.DataFrame(history)
-        y_train, y_test = (
-            keras.utils.to_categorical(y, dataset.num_classes) for y in (dataset.y_train, dataset.y_test)
-        )
         batches = TrainingBatches(
-            dataset.x_train, y_train, batch_size=batch_size, seed=seed, first_epoch=len(history), augment=augment
+            dataset.x_train[:kept],
+            y_train[:kept],
+            batch_size=batch_size,
+            seed=seed,
+            first_epoch=len(history),
+            augment=augment,
         )
         with keeper.stop_signals():
             model.fit(
@@ -283,9 +294,10 @@ def _settings(optimizer):
 class _CheckpointEveryEpoch(keras.callbacks.Callback):
     """Saves the run after each epoch, and ends it when asked to or when the loss is no longer a number."""
 
-    def __init__(self, run_dir, run, history, epochs, say):
+    def __init__(self, run_dir, run, history, epochs, say, held_out=None):
         super().__init__()
         self.run_dir, self.run, self.history, self.epochs, self.say = run_dir, run, history, epochs, say
+        self.held_out = held_out
         self.caught_signal = None
 
     @contextlib.contextmanager
@@ -336,6 +348,9 @@ class _CheckpointEveryEpoch(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         self._refuse_nan(logs)
         seconds = time.perf_counter() - self._started
+        if self.held_out is not None:
+            held_out = self.model.evaluate(self.held_out, verbose=0, return_dict=True)
+            logs = {**logs, **{f"held_out_{name}": value for name, value in held_out.items()}}
         self.history.append({"epoch": epoch + 1, **logs, "seconds": round(seconds, 3)})
         checkpoints.save(self.run_dir, self.model, run=self.run, history=self.history)
         self.write_summaries(self.model)
