@@ -2,9 +2,9 @@
 
     python -m benchmarks.publish basic_model-cifar10 basic_model-cifar10-seed2
 
-Puts these finished runs of models/ into results/training_runs.csv (a row a run), copies those with the
-scripts' own names to models/stashed/, and draws up the documents' tables anew from the files in results/.
-Without a name it does only the last.
+Puts these finished runs of models/ into results/training_runs.csv (a row a run) and results/learning_curves.csv (a
+row an epoch), copies those that visualisations fall back on to models/stashed/, and draws up the documents' tables
+anew, from the files in results/ and, where one shows layers, from the network. Without a name it does only the last.
 """
 
 import argparse
@@ -14,39 +14,14 @@ import shutil
 
 import pandas as pd
 
-from convnets import checkpoints
+from convnets import checkpoints, comparison, datasets
+from convnets.articles import NETWORKS
 from convnets.cli import PROJECT
 
 RESULTS = PROJECT / "results"
 STASHED = ["basic_model-cifar10", "improved_model-cifar10", "basic_model-mnist", "basic_model-digits"]
-ARTICLE = {"basic_model-cifar10": "about 80 %", "improved_model-cifar10": "about 85 %"}
-
-
-def training_run(folder):
-    """One row of results/training_runs.csv: what a finished run was, and what came out of it."""
-    checkpoint, _ = checkpoints.newest(folder)
-    history, run = pd.DataFrame(checkpoint.history), checkpoint.run
-    last, best = history.iloc[-1], history.loc[history["val_accuracy"].idxmax()]
-    session = run["sessions"][-1]
-    return {
-        "run": _without_seed(folder.name),
-        "seed": run["options"]["seed"],
-        "epochs": checkpoint.epoch,
-        "test_accuracy": round(last["val_accuracy"], 4),
-        "test_loss": round(last["val_loss"], 4),
-        "best_test_accuracy": round(best["val_accuracy"], 4),
-        "best_epoch": int(best["epoch"]),
-        "minutes": round(history["seconds"].sum() / 60, 1),
-        "seconds_an_epoch": round(history["seconds"].median(), 1),
-        "device": session["device"],
-        "system": session["system"],
-        **session["versions"],
-        "date": session["date"],
-    }
-
-
-def _without_seed(name):
-    return re.sub(r"-seed\d+$", "", name)
+RUNS = list(dict.fromkeys([*STASHED, *(network.run_name(network.dataset) for network in NETWORKS.values())]))
+PUBLISHED = {network.run_name(network.dataset): network.published for network in NETWORKS.values()}
 
 
 def stash(folder, target):
@@ -60,19 +35,65 @@ def stash(folder, target):
 
 
 def trained_table(runs):
-    """The README's table of trained networks, in Markdown."""
+    """The README's table of what its two training scripts reach, in Markdown."""
     lines = [
         "| run | epochs | seeds | test accuracy, last epoch | the article says | minutes |",
         "|---|---|---|---|---|---|",
     ]
+    runs = runs[runs["run"].isin(STASHED)]
     for (name, epochs), group in runs.groupby(["run", "epochs"], sort=False):
         accuracy = 100 * group["test_accuracy"]
         spread = f" ({accuracy.min():.2f} to {accuracy.max():.2f})" if len(group) > 1 else ""
         lines.append(
             f"| `{name}` | {epochs} | {len(group)} | {accuracy.mean():.2f} %{spread} "
-            f"| {ARTICLE.get(name, '')} | {group['minutes'].mean():.0f} |"
+            f"| {PUBLISHED.get(name, '')} | {group['minutes'].mean():.0f} |"
         )
     return "\n".join([*lines, "", _measured_on(runs)])
+
+
+def article_table(runs, article):
+    """Published against measured for the networks of an article, or, for "all", of all of them, in Markdown."""
+    networks = [network for network in NETWORKS.values() if article in (network.article, "all")]
+    table = comparison.printable(comparison.compare(runs, networks))
+    if article != "all":
+        table = table.drop(columns="article")
+    shown = runs[runs["run"].isin([network.run_name(network.dataset) for network in networks])]
+    return "\n".join([_markdown(table), "", _measured_on(shown)])
+
+
+def epoch_table(epochs, which):
+    """A network's means over the seeds after some epochs, in Markdown. which: "bernet-best 1 5 40"."""
+    name, *wanted = which.split()
+    network = NETWORKS[name]
+    rows = epochs[(epochs["run"] == network.run_name(network.dataset)) & epochs["epoch"].isin(map(int, wanted))]
+    means = rows.dropna(axis="columns", how="all").groupby("epoch").mean(numeric_only=True)
+    table = pd.DataFrame({"after epoch": means.index})
+    for quantity, text in (("accuracy", lambda share: f"{100 * share:.2f} %"), ("loss", "{:.3f}".format)):
+        for prefix, images in (("", "training"), ("held_out_", "held-out"), ("val_", "test")):
+            if prefix + quantity in means:
+                table[f"{quantity}, {images} images"] = means[prefix + quantity].map(text).to_numpy()
+    return _markdown(table)
+
+
+def layer_table(name):
+    """A network's layers, with the shape of what each returns and how many parameters it has, in Markdown."""
+    network = NETWORKS[name]
+    model = network.build_model(datasets.INPUT_SHAPES[network.dataset], 10)
+    rows = [
+        {
+            "layer": f"`{type(layer).__name__}`" + (f" {layer.name}" if layer.weights else ""),
+            "returns": " x ".join(map(str, layer.output.shape[1:])),
+            "parameters": f"{layer.count_params():,}" if layer.weights else "",
+        }
+        for layer in model.layers
+    ]
+    rows.append({"layer": "all", "returns": "", "parameters": f"{model.count_params():,}"})
+    return _markdown(pd.DataFrame(rows))
+
+
+def _markdown(table):
+    lines = [table.columns, ["---"] * len(table.columns), *table.itertuples(index=False)]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
 
 
 def speed_table(speeds):
@@ -132,17 +153,28 @@ TABLES = {
     "view_speed": view_table,
     "script_seconds": script_table,
 }
-DOCUMENTS = [PROJECT / "README.md", PROJECT / "docs" / "views.md"]
+TABLES_ABOUT = {"training_runs": article_table, "learning_curves": epoch_table}
+DOCUMENTS = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
 
 
 def with_tables(text):
-    """A Markdown text with each of its tables drawn up from the file that the comment before it names."""
+    """A Markdown text with each of its tables drawn up anew from what the comment before it names.
+
+    <!-- training_speed.csv -->         a file in results/
+    <!-- training_runs.csv: bernet -->  some of its rows: an article's, or a network's
+    <!-- layers: bernet-best -->        a network's layers
+    """
 
     def drawn_up(match):
-        name = match[1]
-        return f"<!-- {name}.csv -->\n{TABLES[name](pd.read_csv(RESULTS / f'{name}.csv'))}\n<!-- end -->"
+        opening, name, ending, about = match.groups()
+        if not ending:
+            table = layer_table(about)
+        else:
+            results = pd.read_csv(RESULTS / f"{name}.csv")
+            table = TABLES_ABOUT[name](results, about) if about else TABLES[name](results)
+        return f"{opening}\n{table}\n<!-- end -->"
 
-    return re.sub(r"<!-- (\w+)\.csv -->.*?<!-- end -->", drawn_up, text, flags=re.DOTALL)
+    return re.sub(r"(<!-- (\w+)(\.csv)?(?:: ([\w -]+))? -->).*?<!-- end -->", drawn_up, text, flags=re.DOTALL)
 
 
 def main():
@@ -150,15 +182,13 @@ def main():
     parser.add_argument("runs", nargs="*", metavar="RUN", help="the name of a finished run in models/")
     folders = [PROJECT / "models" / name for name in parser.parse_args().runs]
     for folder in folders:
-        if _without_seed(folder.name) not in STASHED:
-            parser.error(f"{folder.name} is none of {', '.join(STASHED)}, with or without -seedN")
+        if comparison.without_seed(folder.name) not in RUNS:
+            parser.error(f"{folder.name} is none of {', '.join(RUNS)}, with or without -seedN")
 
-    published = RESULTS / "training_runs.csv"
     if folders:
-        runs = pd.DataFrame([training_run(folder) for folder in folders])
-        runs = pd.concat([runs, pd.read_csv(published)]).drop_duplicates(["run", "seed"])  # the first one stays
-        runs["run"] = pd.Categorical(runs["run"], STASHED, ordered=True)
-        runs.sort_values(["run", "seed"]).to_csv(published, index=False)
+        runs = [checkpoints.newest(folder)[0] for folder in folders]
+        _add("training_runs", [comparison.run_row(run) for run in runs])
+        _add("learning_curves", [epoch for run in runs for epoch in _epochs(run)])
 
     stashed = PROJECT / "models" / "stashed"
     for folder in folders:
@@ -169,6 +199,24 @@ def main():
 
     for document in DOCUMENTS:
         document.write_text(with_tables(document.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def _epochs(checkpoint):
+    """The rows of a run in results/learning_curves.csv."""
+    run, seed = comparison.without_seed(checkpoint.folder.name), checkpoint.run["options"]["seed"]
+    return [{"run": run, "seed": seed, **row} for row in checkpoint.history]
+
+
+def _add(name, rows):
+    """Adds rows to a file in results/; what was there of the same runs goes."""
+    path = RESULTS / f"{name}.csv"
+    new, old = pd.DataFrame(rows), pd.read_csv(path) if path.exists() else pd.DataFrame(columns=["run", "seed"])
+    of_the_same_runs = old.set_index(["run", "seed"]).index.isin(new.set_index(["run", "seed"]).index)
+    table = pd.concat([new, old[~of_the_same_runs]])
+    table["run"] = pd.Categorical(table["run"], RUNS, ordered=True)
+    for column in table.columns.intersection(["seed", "epoch"]):
+        table[column] = table[column].astype(int)
+    table.sort_values(["run", "seed"], kind="stable").round(5).to_csv(path, index=False)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,8 @@ from keras.layers import (
 import basic_model
 import improved_model
 
+DEFAULT_SEED = 1337  # jeffries'
+
 
 @dataclasses.dataclass(frozen=True)
 class Network:
@@ -62,6 +64,20 @@ class Network:
     @property
     def article(self):
         return self.name.split("-")[0]
+
+    def run_name(self, dataset, seed=DEFAULT_SEED):
+        """The name of its run in models/; a network with a script of its own shares that script's run."""
+        name = self.script.__module__ if self.script else self.name
+        return f"{name}-{dataset}" + ("" if seed == DEFAULT_SEED else f"-seed{seed}")
+
+    def with_optimizer(self, optimizer):
+        """The same network with another optimizer, with Keras's default settings: an experiment of the reader's."""
+        if optimizer in (None, self.optimizer):
+            return self
+        name = f"{self.name}-{optimizer}"
+        if name in NETWORKS:
+            return NETWORKS[name]
+        return dataclasses.replace(self, name=name, optimizer=optimizer, published="", low=None, high=None)
 
 
 NETWORKS = {}

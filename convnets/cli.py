@@ -14,7 +14,8 @@ from convnets.errors import Stopped, UserError
 PROJECT = Path(__file__).resolve().parent.parent
 
 
-def _parser(script, description):
+def new_parser(script, description):
+    """Makes the parser of a script, named without .py, that is described by its docstring."""
     return argparse.ArgumentParser(
         prog=f"python {script}.py",
         description=description,
@@ -24,19 +25,16 @@ def _parser(script, description):
 
 
 def training_options(script, *, description, epochs, batch_size):
-    """Makes the parser for a training script's options.
+    """Makes the parser for a script that trains one network.
 
     script: its name without .py. description: its docstring. epochs, batch_size: its defaults.
     """
-    parser = _parser(script, description)
+    parser = new_parser(script, description)
     parser.add_argument(
         "--dataset",
         choices=["auto", "cifar10", "mnist", "digits"],
         default="auto",
         help="auto, the default, means cifar10 where it can be had, else digits",
-    )
-    parser.add_argument(
-        "--data-dir", type=Path, metavar="FOLDER", help="where the dataset lies, or shall be downloaded to"
     )
     parser.add_argument(
         "--run",
@@ -65,17 +63,25 @@ def training_options(script, *, description, epochs, batch_size):
         metavar="N",
         help="of all random numbers (default: %(default)s)",
     )
-    parser.add_argument("--fresh", action="store_true", help="start anew; the old run is set aside, not deleted")
     parser.add_argument(
         "--weights", type=Path, metavar="FILE", help="start from these weights: Keras 3's .weights.h5, or Keras 2's .h5"
     )
-    parser.add_argument("--tensorboard", action="store_true", help="write TensorBoard logs into the run's folder too")
+    run_options(parser)
     return parser
+
+
+def run_options(parser):
+    """Adds the options of all scripts that train, one network or many."""
+    parser.add_argument(
+        "--data-dir", type=Path, metavar="FOLDER", help="where the dataset lies, or shall be downloaded to"
+    )
+    parser.add_argument("--fresh", action="store_true", help="start anew; the old run is set aside, not deleted")
+    parser.add_argument("--tensorboard", action="store_true", help="write TensorBoard logs into the run's folder too")
 
 
 def looking_options(script, *, description):
     """Makes the parser for the options that all visualisations share; arguments as for training_options."""
-    parser = _parser(script, description)
+    parser = new_parser(script, description)
     parser.add_argument(
         "--run", type=trained_run, metavar="NAME", help="the trained network, a folder in models/ (default: the newest)"
     )

@@ -62,6 +62,7 @@ CIFAR10_ARCHIVE_NAMES = (
 )
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 DIGIT_CLASSES = tuple("0123456789")
+INPUT_SHAPES = {"cifar10": (32, 32, 3), "mnist": (28, 28, 1), "digits": (32, 32, 1)}
 
 CIFAR10_ARCHIVE = downloads.Download(
     filename="cifar-10-python.tar.gz",

@@ -7,7 +7,8 @@ import matplotlib
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch, Rectangle
 from PIL import Image
 
 from convnets.errors import UserError
@@ -337,15 +338,247 @@ def unit_page(made, real, titles, title):
     return figure
 
 
-def save_animation(frames, path):
-    """Saves frames (steps, n, h, w, c) of n images beside each other, float32 in [0, 1], as a GIF that starts again."""
+def save_animation(frames, path, *, enlarged=3):
+    """Saves frames (steps, n, h, w, c) of n images beside each other, float32 in [0, 1], as a GIF that starts again.
+
+    enlarged: how many pixels wide and high each pixel becomes.
+    """
     frames = np.pad(frames, [(0, 0), (0, 0), (1, 1), (1, 1), (0, 0)], constant_values=1)
-    mosaics = [_mosaic(images, min(8, len(images))).repeat(3, axis=0).repeat(3, axis=1) for images in frames]
+    mosaics = [
+        _mosaic(images, min(8, len(images))).repeat(enlarged, axis=0).repeat(enlarged, axis=1) for images in frames
+    ]
     pictures = [Image.fromarray(_without_single_channel((255 * mosaic).round().astype("uint8"))) for mosaic in mosaics]
     durations = [80] * (len(pictures) - 1) + [2000]  # milliseconds
     with _writing(path):
         pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=durations, loop=0)
     print(f"Animation: {path}")
+
+
+def comparison_chart(table):
+    """Draws what was published and what was measured, a panel for each dataset.
+
+    table: pandas.DataFrame, what comparison.compare returns.
+    """
+    groups = [group for _, group in table.groupby("dataset")]
+    heights = [len(group) + 1.6 for group in groups]
+    figure = Figure(figsize=(9, 0.36 * sum(heights) + 1.2), layout="constrained")
+    figure.suptitle("Test accuracy after the last epoch: what the articles print, and what was measured here")
+    for axes, group in zip(
+        figure.subplots(len(groups), 1, height_ratios=heights, squeeze=False)[:, 0], groups, strict=True
+    ):
+        places = np.arange(len(group))[::-1]  # the best one on top
+        published = group["low"].notna().to_numpy()
+        axes.hlines(places[published], group["low"][published], group["high"][published], color="moccasin", linewidth=9)
+        exact = (group["low"] == group["high"]).to_numpy()
+        axes.plot(group["low"][exact], places[exact], "D", color="tab:orange", markersize=8)
+        axes.hlines(places, group["lowest"], group["highest"], color="tab:blue", linewidth=1)
+        axes.plot(group["measured"], places, "o", color="tab:blue")
+        names = [f"{row.network}\n{row.published or 'no number printed'}" for row in group.itertuples()]
+        axes.set_yticks(places, names, fontsize=8)
+        axes.set(xlabel="test accuracy (%)", title=group["dataset"].iloc[0], ylim=(-0.8, len(group) - 0.2))
+        axes.grid(alpha=0.3)
+    figure.legend(
+        handles=[
+            Line2D([], [], color="tab:blue", marker="o", linewidth=1, label="measured: mean, lowest and highest seed"),
+            Line2D([], [], color="tab:orange", marker="D", linestyle="", label="published"),
+            Line2D([], [], color="moccasin", linewidth=9, label="published as a range"),
+        ],
+        loc="outside lower center",
+        ncols=3,
+    )
+    return figure
+
+
+LABELS = {"accuracy": "accuracy (%)", "loss": "loss (categorical cross-entropy)"}
+
+
+def learning_curves(histories, quantity, *, lowest=None):
+    """Draws how several networks learned, beside each other.
+
+    histories: {title: [pandas.DataFrame, a row an epoch, for each seed]}. quantity: "accuracy" or "loss".
+    lowest: where the axis of accuracies begins, in percent.
+    """
+    columns = min(4, len(histories))
+    rows = -(-len(histories) // columns)
+    figure = Figure(figsize=(max(3.2 * columns, 5), 2.8 * rows + 0.9), layout="constrained")
+    figure.suptitle(f"{quantity.capitalize()} over the epochs, a line for each seed")
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    scale = 100 if quantity == "accuracy" else 1
+    curves = [
+        (quantity, "training images, while training", "tab:blue"),
+        (f"held_out_{quantity}", "training images held out", "tab:green"),
+        (f"val_{quantity}", "test images", "tab:orange"),
+    ]
+    for axes, (title, seeds) in zip(grid, histories.items(), strict=False):
+        for history in seeds:
+            for column, _, colour in curves:
+                if column in history:
+                    axes.plot(history["epoch"], scale * history[column], color=colour, linewidth=1, alpha=0.8)
+        axes.set_title(title, fontsize=9)
+        axes.set_xlabel("epoch")
+        if quantity == "loss":
+            axes.set_ylim(bottom=0)
+        elif lowest is not None:
+            axes.set_ylim(lowest, 100)
+        axes.grid(alpha=0.3)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    for axes in grid[len(histories) :]:
+        axes.set_axis_off()
+    for axes in grid[::columns]:
+        axes.set_ylabel(LABELS[quantity])
+    handles = [Line2D([], [], color=colour, label=label) for _, label, colour in curves]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+    return figure
+
+
+def pixels_page(image, title):
+    """Draws an image, and how often its pixels have each value, as bytes and as the network gets them.
+
+    image: (h, w, c) uint8.
+    """
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    figure.suptitle(title)
+    left, *histograms = figure.subplots(1, 3, width_ratios=[1, 1.6, 1.6])
+    _draw_image(left, image)
+    channels = [("pixels", "black")] if image.shape[-1] == 1 else list(zip(CHANNELS, CHANNEL_COLOURS, strict=True))
+    for axes, values, most, name in (
+        (histograms[0], image, 255, "as bytes"),
+        (histograms[1], image / 255, 1, "divided by 255, as the network gets them"),
+    ):
+        for channel, (label, colour) in enumerate(channels):
+            axes.hist(values[..., channel].ravel(), 32, (0, most), histtype="step", color=colour, label=label)
+        axes.set(title=name, xlabel="value of a pixel", ylabel="pixels", xlim=(-0.02 * most, 1.02 * most))
+        axes.legend()
+    return figure
+
+
+CHANNELS = ("red", "green", "blue")
+CHANNEL_COLOURS = ("tab:red", "tab:green", "tab:blue")
+
+
+def window_positions_page(height, width, window):
+    """Draws each place that a square window can take on an image: as many as the output of a convolution has pixels."""
+    rows, columns = height - window + 1, width - window + 1
+    figure = Figure(figsize=(1.4 * columns, 1.4 * rows * height / width + 1.1), layout="constrained")
+    figure.suptitle(
+        f"A window of {window} x {window} on {width} x {height} pixels\n{width} - {window} + 1 = {columns} places "
+        f"from left to right, {height} - {window} + 1 = {rows} from top to bottom"
+    )
+    for (row, column), axes in np.ndenumerate(figure.subplots(rows, columns, squeeze=False)):
+        pixels = np.zeros((height, width))
+        pixels[row : row + window, column : column + window] = 1
+        axes.pcolormesh(pixels, cmap="Blues", vmin=0, vmax=1.6, edgecolors="gray", linewidth=0.5)
+        axes.invert_yaxis()
+        axes.set_aspect("equal")
+        axes.set_axis_off()
+        axes.set_title(f"row {row}, column {column}", fontsize=8)
+    return figure
+
+
+def pooling_page(values, pooled, title):
+    """Draws a small image with its numbers, and what poolings make of it.
+
+    values: (h, w). pooled: {name: (h / 2, w / 2)}.
+    """
+    figure = Figure(figsize=(4.2 * (1 + len(pooled)), 4.6), layout="constrained")
+    figure.suptitle(title)
+    grids = {"pixels": values, **pooled}
+    for axes, (name, grid) in zip(figure.subplots(1, len(grids)), grids.items(), strict=True):
+        _draw_numbers(axes, grid, cmap="viridis", vmin=0, vmax=values.max())
+        axes.set_title(name)
+    for edge in np.arange(2, values.shape[0], 2) - 0.5:
+        figure.axes[0].axhline(edge, color="white", linewidth=2)
+        figure.axes[0].axvline(edge, color="white", linewidth=2)
+    return figure
+
+
+def _draw_numbers(axes, grid, **colours):
+    """Draws a small array as coloured fields with their numbers."""
+    picture = axes.imshow(grid, **colours)
+    for (row, column), value in np.ndenumerate(grid):
+        red, green, blue, _ = picture.to_rgba(value)
+        dark = 0.3 * red + 0.6 * green + 0.1 * blue < 0.5
+        text = f"{round(value, 3) + 0.0:.3f}".rstrip("0").rstrip(".")  # adding 0 turns -0 into 0
+        axes.text(column, row, text, ha="center", va="center", fontsize=9, color="white" if dark else "black")
+    axes.set_xticks([])
+    axes.set_yticks([])
+
+
+def arithmetic_page(filtered, title):
+    """Draws how a filter turns one window of an image into one number, channel by channel.
+
+    filtered: a filtering.Filtered.
+    """
+    place = filtered.place
+    window, corner = filtered.window(place), filtered.corner(place)
+    channels = window.shape[-1]
+    figure = Figure(figsize=(14, 2.4 * channels + 1.6), layout="constrained")
+    figure.suptitle(title)
+    left, middle, right = figure.subfigures(1, 3, width_ratios=[1.1, 2.2, 1.1])
+    axes = left.subplots()
+    _draw_image(axes, filtered.image)
+    axes.add_patch(_box(corner, window.shape[:2]))
+    axes.set_title("the window on the image")
+
+    limit = np.abs(filtered.kernel).max()
+    products = window * filtered.kernel
+    most = np.abs(products).max()
+    grid = middle.subplots(channels, 3, squeeze=False)
+    for channel, row in enumerate(grid):
+        name = "pixels" if channels == 1 else CHANNELS[channel]
+        _draw_numbers(row[0], window[..., channel], cmap="gray", vmin=0, vmax=1)
+        _draw_numbers(row[1], filtered.kernel[..., channel], cmap="RdBu_r", vmin=-limit, vmax=limit)
+        _draw_numbers(row[2], products[..., channel], cmap="RdBu_r", vmin=-most, vmax=most)
+        row[0].set_ylabel(name)
+        row[2].set_xlabel(f"sum {products[..., channel].sum():+.3f}")
+    for axes, heading in zip(grid[0], ("pixels in the window", "times the filter", "products"), strict=True):
+        axes.set_title(heading)
+
+    axes = right.subplots()
+    _draw_response(axes, filtered.response)
+    axes.add_patch(_box(place, (1, 1)))
+    axes.set_title("everywhere on the image")
+    axes.set_xlabel(
+        f"sums {products.sum():+.3f}, bias {filtered.bias:+.3f}:\n{filtered.response[place]:.3f} in the box"
+    )
+    return figure
+
+
+def _box(corner, size):
+    return Rectangle((corner[1] - 0.5, corner[0] - 0.5), size[1], size[0], fill=False, color="gold", linewidth=2)
+
+
+def _draw_response(axes, response):
+    limit = np.quantile(np.abs(response), 0.99) or 1  # a padded edge would pale all else
+    axes.imshow(response, cmap="RdBu_r", vmin=-limit, vmax=limit)
+    axes.set_xticks([])
+    axes.set_yticks([])
+
+
+def kernels_page(filters, title):
+    """Draws some filters of a first convolution, and where in an image each finds what it looks for: red, or blue, the
+    opposite.
+
+    filters: list of filtering.Filtered of one image.
+    """
+    figure = Figure(figsize=(1.7 * (len(filters) + 1), 5.6), layout="constrained")
+    figure.suptitle(title)
+    grid = figure.subplots(3, len(filters) + 1)
+    _draw_image(grid[1, 0], filters[0].image)
+    grid[1, 0].set_title("image", fontsize=9)
+    for axes in grid[[0, 2], 0]:
+        axes.set_axis_off()
+    for column, filtered in zip(grid[:, 1:].T, filters, strict=True):
+        limit = np.abs(filtered.kernel).max() or 1
+        _draw_image(column[0], 0.5 + filtered.kernel / (2 * limit))  # grey is zero
+        _draw_response(column[1], filtered.response)
+        column[2].imshow(np.maximum(filtered.response, 0), cmap="gray")
+        column[2].set_xticks([])
+        column[2].set_yticks([])
+        column[0].set_title(f"filter {filtered.unit}", fontsize=9)
+    for axes, name in zip(grid[:, 1], ("filter", "response", "after ReLU"), strict=True):
+        axes.set_ylabel(name)
+    return figure
 
 
 def training_curves(history, title):

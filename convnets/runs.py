@@ -16,7 +16,7 @@ from convnets.errors import UserError
 
 TRIES = 500  # random test images among which one that is predicted right is looked for
 
-USUAL_DATASET = {(32, 32, 3): "cifar10", (28, 28, 1): "mnist", (32, 32, 1): "digits"}
+USUAL_DATASET = {shape: name for name, shape in datasets.INPUT_SHAPES.items()}
 COMES_WITH_THE_PROJECT = {
     "cifar10": "improved_model-cifar10",
     "mnist": "basic_model-mnist",

@@ -1,0 +1,63 @@
+"""See what a network is made of: pixels, filters that slide over them, and poolings.
+
+    python visualize_building_blocks.py                      a random test image that is predicted right
+    python visualize_building_blocks.py --index 12           this one
+    python visualize_building_blocks.py --image my_cat.jpg   your own picture
+    python visualize_building_blocks.py --gif                also films of the filters at work
+
+Draws into figures/ what the tutorials draw before their first line of Keras: the values of an image's pixels (bernet);
+how many places there are for a window on an image (bernet); the sums by which a filter turns a window into a
+number, and what the filters of the first convolution find in the image (wang, "The mathematical part"); and what
+a pooling keeps (bernet).
+"""
+
+from convnets import cli
+
+FILTERS = 8  # how many of the first convolution's are shown
+
+
+def main(argv=None):
+    parser = cli.looking_options("visualize_building_blocks", description=__doc__)
+    cli.image_options(parser)
+    parser.add_argument("--gif", action="store_true", help="also films in which the strongest filters slide")
+    options = parser.parse_args(argv)
+
+    with cli.starting_keras():  # after the options, since importing Keras takes seconds
+        from keras import layers, ops
+        from sklearn.datasets import load_digits
+
+        from convnets import figures, filtering, runs
+
+    # Network and image
+    run = runs.load(options.run, options.dataset, options.data_dir)
+    run.describe()
+    view = runs.choose_image(run, index=options.index, file=options.image, seed=options.seed)
+    filters = filtering.strongest(run.model, view.image, FILTERS)
+
+    # Pooling, of an image so small that its numbers can be read: a handwritten zero
+    zero = load_digits().images[0]
+    poolings = {"max pooling": layers.MaxPooling2D(2), "average pooling": layers.AveragePooling2D(2)}
+    pooled = {name: ops.convert_to_numpy(layer(zero[None, ..., None]))[0, ..., 0] for name, layer in poolings.items()}
+
+    # Pictures
+    strongest = filters[0]
+    arithmetic = f"Filter {strongest.unit} of the first convolution where it responds most to {view.title}"
+    pages = {
+        f"pixels-{view.slug}": figures.pixels_page(
+            (255 * view.image).round().astype("uint8"), f"Pixels of {view.title}"
+        ),
+        "window": figures.window_positions_page(height=5, width=7, window=3),
+        f"{run.name}-arithmetic-{view.slug}": figures.arithmetic_page(strongest, arithmetic),
+        f"{run.name}-filters-{view.slug}": figures.kernels_page(filters, f"{run.name}: filters on {view.title}"),
+        "pooling": figures.pooling_page(zero, pooled, "Pooling: of each 2 x 2 pixels, the largest or the average"),
+    }
+    for name, page in pages.items():
+        figures.save(page, options.output_dir / f"{name}.png", show=options.show)
+    if options.gif:
+        for filtered in filters[:3]:
+            path = options.output_dir / f"{run.name}-sliding-{view.slug}-filter-{filtered.unit}.gif"
+            figures.save_animation(filtering.sliding(filtered), path, enlarged=8)
+
+
+if __name__ == "__main__":
+    cli.run(main)
