@@ -47,16 +47,16 @@ def main(argv=None):
             (255 * view.image).round().astype("uint8"), f"Pixels of {view.title}"
         ),
         "window": figures.window_positions_page(height=5, width=7, window=3),
-        f"{run.name}-arithmetic-{view.slug}": figures.arithmetic_page(strongest, arithmetic),
-        f"{run.name}-filters-{view.slug}": figures.kernels_page(filters, f"{run.name}: filters on {view.title}"),
+        f"arithmetic-{view.slug}": figures.arithmetic_page(strongest, arithmetic),
+        f"filters-{view.slug}": figures.kernels_page(filters, f"{run.name}: filters on {view.title}"),
         "pooling": figures.pooling_page(zero, pooled, "Pooling: of each 2 x 2 pixels, the largest or the average"),
     }
     for name, page in pages.items():
-        figures.save(page, options.output_dir / f"{name}.png", show=options.show)
+        figures.save(page, options.output_dir / f"{run.name}-{name}.png", show=options.show)
     if options.gif:
         for filtered in filters[:3]:
             path = options.output_dir / f"{run.name}-sliding-{view.slug}-filter-{filtered.unit}.gif"
-            figures.save_animation(filtering.sliding(filtered), path, enlarged=8)
+            figures.save_animation(filtering.sliding(filtered), path, enlarged=6)
 
 
 if __name__ == "__main__":

@@ -4,11 +4,10 @@ import re
 
 import pandas as pd
 
-from convnets import checkpoints, datasets
+from convnets import checkpoints, cli, datasets
 from convnets.articles import DEFAULT_SEED
-from convnets.cli import PROJECT
 
-RESULTS = PROJECT / "results" / "training_runs.csv"
+RESULTS = cli.PROJECT / "results" / "training_runs.csv"
 
 
 def finished_run(network, dataset, seed, epochs):
@@ -16,7 +15,7 @@ def finished_run(network, dataset, seed, epochs):
 
     None where it is not there, has fewer epochs, or was trained by another recipe (of which training.train complains).
     """
-    checkpoint, _ = checkpoints.newest(PROJECT / "models" / network.run_name(dataset, seed))
+    checkpoint, _ = checkpoints.newest(cli.run_folder(network.run_name(dataset, seed)))
     if checkpoint is None or checkpoint.epoch < epochs:
         return None
     options = checkpoint.run["options"]
@@ -26,9 +25,9 @@ def finished_run(network, dataset, seed, epochs):
 
 def finished_runs(network, dataset, epochs):
     """A network's runs in models/ with at least so many epochs, whatever their seeds, as a list of Checkpoints."""
-    name = network.run_name(dataset)
-    others = (PROJECT / "models").glob(f"{name}-seed*")
-    seeds = sorted(int(match[1]) for path in others if (match := re.fullmatch(rf"{name}-seed(\d+)", path.name)))
+    folder = cli.run_folder(network.run_name(dataset))
+    others = (re.fullmatch(rf"{folder.name}-seed(\d+)", path.name) for path in folder.parent.glob("*"))
+    seeds = sorted(int(match[1]) for match in others if match)
     runs = [finished_run(network, dataset, seed, epochs) for seed in (DEFAULT_SEED, *seeds)]
     return [run for run in runs if run is not None]
 
@@ -108,8 +107,7 @@ def compare(rows, networks):
                     "minutes": runs["minutes"].mean(),
                 }
             )
-    table = pd.DataFrame(compared).round(3)
-    return table.sort_values(["dataset", "measured"], ascending=[True, False], ignore_index=True)
+    return pd.DataFrame(sorted(compared, key=lambda row: (row["dataset"], -row["measured"]))).round(3)
 
 
 def _points_apart(measured, low, high):
@@ -143,12 +141,10 @@ def _mean_and_spread(row):
 
 def overview(networks):
     """What there is to train: recipes, what was published, what the project measured, and what is trained here."""
-    measured = compare(pd.read_csv(RESULTS), networks).set_index(["network", "dataset"])
+    measured = {(row.network, row.dataset): row for row in compare(pd.read_csv(RESULTS), networks).itertuples()}
     rows = []
     for network in networks:
-        ours = (
-            measured.loc[(network.name, network.dataset)] if (network.name, network.dataset) in measured.index else None
-        )
+        ours = measured.get((network.name, network.dataset))
         rows.append(
             {
                 "network": network.name,

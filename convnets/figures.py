@@ -446,7 +446,7 @@ def pixels_page(image, title):
         (histograms[1], image / 255, 1, "divided by 255, as the network gets them"),
     ):
         for channel, (label, colour) in enumerate(channels):
-            axes.hist(values[..., channel].ravel(), 32, (0, most), histtype="step", color=colour, label=label)
+            axes.hist(values[..., channel].ravel(), bins=32, range=(0, most), histtype="step", color=colour, label=label)
         axes.set(title=name, xlabel="value of a pixel", ylabel="pixels", xlim=(-0.02 * most, 1.02 * most))
         axes.legend()
     return figure

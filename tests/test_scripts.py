@@ -68,10 +68,18 @@ VIEWS = [
     "visualize_pixel_importance",
     "visualize_hidden_layer_activation",
     "visualize_hidden_layer_output",
+    "visualize_building_blocks",
 ]
+COMMON = ["--dataset", "--data-dir", "--help"]
+TRAINING = [*COMMON, "--epochs", "--fresh", "--tensorboard"]
+OPTIONS = {
+    **{script: [*TRAINING, "--run", "--seed", "--batch-size", "--weights"] for script in SCRIPTS},
+    **{script: [*COMMON, "--run", "--seed", "--output-dir", "--show"] for script in VIEWS},
+    "compare_models": [*TRAINING, "--list", "--article", "--all", "--optimizer", "--seeds", "--output-dir", "--show"],
+}
 
 
-@pytest.mark.parametrize("script", SCRIPTS + VIEWS)
+@pytest.mark.parametrize("script", OPTIONS)
 def test_help_comes_without_loading_keras(script):
     code = f"""
 import sys, {script}
@@ -84,13 +92,11 @@ assert not loaded, loaded
 """
     result = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-    options = ["--dataset", "--data-dir", "--run", "--seed"]
-    options += ["--epochs", "--batch-size", "--fresh", "--weights"] if script in SCRIPTS else ["--output-dir", "--show"]
-    for option in options:
+    for option in OPTIONS[script]:
         assert option in result.stdout
 
 
-@pytest.mark.parametrize("script", SCRIPTS + VIEWS)
+@pytest.mark.parametrize("script", OPTIONS)
 def test_a_script_can_be_read_at_one_sitting(script):
     assert len((PROJECT / f"{script}.py").read_text().splitlines()) <= 150
 
@@ -255,6 +261,50 @@ def test_the_documents_tables_are_those_of_the_results():
     assert with_tables(text) == text
     for name in TABLES:
         assert text.count(f"<!-- {name}.csv -->") == 1
+    for about in ("bernet", "jeffries", "scadamale", "wang", "all"):
+        assert text.count(f"<!-- training_runs.csv: {about} -->") == 1
+
+
+def test_the_tables_of_the_articles_say_what_was_measured():
+    from benchmarks.publish import article_table, epoch_table, layer_table
+
+    run = {
+        "run": "bernet-best-mnist",
+        "best_test_accuracy": 0.995,
+        "epochs": 40,
+        "seconds_an_epoch": 2,
+        "device": "a CPU",
+    }
+    runs = [
+        {**run, "seed": 1337, "test_accuracy": 0.99, "minutes": 1.0},
+        {**run, "seed": 2, "test_accuracy": 0.992, "minutes": 2.0},
+        {**run, "run": "basic_model-cifar10", "seed": 1337, "test_accuracy": 0.8, "minutes": 2.0, "device": "another"},
+    ]
+    assert article_table(pd.DataFrame(runs), "bernet").splitlines()[2:] == [
+        "| bernet-best | mnist | 60,806 | around 99.4 % | 99.10 % (99.00 to 99.20) | -0.30 "
+        "| 2 | 40 | 99.50 % | 2.0 | 1.5 |",
+        "",
+        "Measured on: a CPU.",
+    ]
+    assert "| wang | wang-basic | cifar10 | 477,994 | about 80 % | 80.00 %" in article_table(pd.DataFrame(runs), "all")
+
+    epoch = {"run": "bernet-best-mnist", "seed": 2, "accuracy": 0.5, "loss": 1.0, "val_accuracy": 0.25, "val_loss": 2.0}
+    epochs = [{**epoch, "epoch": 1}, {**epoch, "epoch": 2}, {**epoch, "epoch": 2, "seed": 3, "val_accuracy": 0.35}]
+    assert epoch_table(pd.DataFrame(epochs), "bernet-best 2").splitlines() == [
+        "| after epoch | accuracy, training images | accuracy, test images "
+        "| loss, training images | loss, test images |",
+        "| --- | --- | --- | --- | --- |",
+        "| 2 | 50.00 % | 30.00 % | 1.000 | 2.000 |",
+    ]
+
+    assert layer_table("scadamale-dense").splitlines()[2:] == [
+        "| `Rescaling` | 28 x 28 x 1 |  |",
+        "| `Flatten` | 784 |  |",
+        "| `Dense` fc1 | 20 | 15,700 |",
+        "| `Dense` fc2 | 15 | 315 |",
+        "| `Dense` fc3 | 10 | 160 |",
+        "| all |  | 16,175 |",
+    ]
 
 
 @pytest.mark.parametrize("script", [basic_model, improved_model])

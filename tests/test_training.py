@@ -1,3 +1,4 @@
+import dataclasses
 import errno
 import io
 import json
@@ -95,12 +96,12 @@ def test_test_batches_keep_the_order(tiny_dataset):
 # ---------------------------------------------------------------- a run, and going on with it
 
 
-@pytest.mark.parametrize("augment", [None, AUGMENT])
-def test_a_resumed_training_ends_with_the_same_bits(augment, tiny_dataset, build_tiny_model, tmp_path):
-    whole = train(build_tiny_model(), tiny_dataset, tmp_path / "whole", 4, augment=augment)
+@pytest.mark.parametrize("options", [{}, {"augment": AUGMENT}, {"validation_split": 0.25}])
+def test_a_resumed_training_ends_with_the_same_bits(options, tiny_dataset, build_tiny_model, tmp_path):
+    whole = train(build_tiny_model(), tiny_dataset, tmp_path / "whole", 4, **options)
     for epochs in (1, 3, 4):
         model = build_tiny_model()
-        parts = train(model, tiny_dataset, tmp_path / "parts", epochs, augment=augment)
+        parts = train(model, tiny_dataset, tmp_path / "parts", epochs, **options)
     assert differences(tmp_path / "whole", tmp_path / "parts", 4) == []
     pd.testing.assert_frame_equal(whole.drop(columns="seconds"), parts.drop(columns="seconds"))
 
@@ -115,6 +116,23 @@ def test_without_the_random_generators_state_the_bits_would_differ(
     train(build_tiny_model(), tiny_dataset, tmp_path / "parts", 2)
     train(build_tiny_model(), tiny_dataset, tmp_path / "parts", 3)
     assert "history" in differences(tmp_path / "whole", tmp_path / "parts", 3)
+
+
+def test_images_held_out_are_the_last_ones_and_only_looked_at(tiny_dataset, build_tiny_model, tmp_path):
+    model = build_tiny_model()
+    split = train(model, tiny_dataset, tmp_path / "split", 2, validation_split=0.25)
+    held_out = model.evaluate(
+        training.scale_pixels(tiny_dataset.x_train[30:]),
+        np.eye(2)[tiny_dataset.y_train[30:]],
+        verbose=0,
+        return_dict=True,
+    )
+    assert split["held_out_loss"].iloc[-1] == pytest.approx(held_out["loss"], rel=1e-5)
+    assert split["held_out_accuracy"].iloc[-1] == pytest.approx(held_out["accuracy"])
+
+    fewer = dataclasses.replace(tiny_dataset, x_train=tiny_dataset.x_train[:30], y_train=tiny_dataset.y_train[:30])
+    without = train(build_tiny_model(), fewer, tmp_path / "fewer", 2)
+    pd.testing.assert_frame_equal(split[without.columns].drop(columns="seconds"), without.drop(columns="seconds"))
 
 
 def test_the_network_learns_and_the_recorded_accuracy_is_true(tiny_dataset, build_tiny_model, tmp_path):
@@ -210,6 +228,7 @@ def test_fresh_with_unfit_weights_leaves_the_old_run_in_place(tiny_dataset, buil
         ({"seed": 8}, "seed was 7, now 8"),
         ({"batch_size": 8}, "batch size was 16, now 8"),
         ({"augment": AUGMENT}, r"augmentation was None, now Augmentation\(zoom=0.1"),
+        ({"validation_split": 0.1}, r"validation split was None, now 0.1"),
     ],
 )
 def test_other_options_are_refused_with_the_difference_named(

@@ -18,6 +18,7 @@ VIEWS = [
     "visualize_pixel_importance",
     "visualize_hidden_layer_activation",
     "visualize_hidden_layer_output",
+    "visualize_building_blocks",
 ]
 DIGITS = PROJECT / "models" / "stashed" / "basic_model-digits"
 
@@ -37,12 +38,14 @@ PICTURES = {
         f"activation-{name}-fourier" for name in ("conv1", "conv2", "conv3", "conv4", "fc1", "fc2")
     ],
     "visualize_hidden_layer_output": [f"output-test-3-{number:02}-conv{number}" for number in (1, 2, 3, 4)],
+    "visualize_building_blocks": ["pixels-test-3", "window", "arithmetic-test-3", "filters-test-3", "pooling"],
 }
 OPTIONS = {
     "visualize_results": ["--seed", 1],
     "visualize_pixel_importance": ["--index", 3, "--compare", "--stride", 2],
     "visualize_hidden_layer_activation": ["--seed", 1, "--units", 3, "--steps", 3],
     "visualize_hidden_layer_output": ["--index", 3],
+    "visualize_building_blocks": ["--index", 3],
 }
 
 

@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Draws the pictures of the articles' pages anew, from the runs in models/. Those of views.md name their commands there.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+drawn=$(mktemp -d)
+trap 'rm -rf "$drawn"' EXIT
+
+python compare_models.py --all --output-dir "$drawn"
+cp "$drawn/comparison.png" docs/comparison.png
+for article in jeffries wang; do
+  python compare_models.py --article $article --output-dir "$drawn"
+  cp "$drawn/comparison-accuracy.png" docs/$article-accuracy.png
+done
+python compare_models.py --article scadamale --output-dir "$drawn"
+cp "$drawn/comparison-loss.png" docs/scadamale-loss.png
+python compare_models.py --article bernet --accuracy-from 95 --output-dir "$drawn"
+cp "$drawn/comparison-accuracy.png" docs/bernet-accuracy.png
+
+python visualize_results.py --run bernet-best-mnist --seed 1 --output-dir "$drawn"
+cp "$drawn/bernet-best-mnist-mistakes.png" docs/bernet-mistakes.png
+python visualize_building_blocks.py --run bernet-best-mnist --index 7 --gif --output-dir "$drawn"
+cp "$drawn/bernet-best-mnist-pixels-test-7.png" docs/bernet-pixels.png
+cp "$drawn/bernet-best-mnist-window.png" docs/window.png
+cp "$drawn/bernet-best-mnist-pooling.png" docs/pooling.png
+cp "$drawn/bernet-best-mnist-arithmetic-test-7.png" docs/bernet-arithmetic.png
+cp "$drawn/bernet-best-mnist-filters-test-7.png" docs/bernet-filters.png
+cp "$(ls "$drawn"/bernet-best-mnist-sliding-*.gif | head -n 1)" docs/bernet-sliding.gif
+python visualize_building_blocks.py --run improved_model-cifar10 --index 16 --gif --output-dir "$drawn"
+cp "$drawn/improved_model-cifar10-arithmetic-test-16.png" docs/wang-arithmetic.png
+cp "$drawn/improved_model-cifar10-filters-test-16.png" docs/wang-filters.png
+cp "$(ls "$drawn"/improved_model-cifar10-sliding-*.gif | head -n 1)" docs/wang-sliding.gif

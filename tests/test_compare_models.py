@@ -1,0 +1,309 @@
+"""The articles' networks, their recipes, and the script that trains and compares them."""
+
+import shutil
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+import compare_models
+from convnets import articles, checkpoints, cli, comparison, datasets, figures, training
+from convnets.articles import NETWORKS
+from convnets.errors import Stopped, UserError
+
+# ---------------------------------------------------------------- the networks
+
+RECIPES = {  # from the articles: dataset, epochs, batch size, optimizer, validation split, published
+    "jeffries-simple": ("cifar10", 100, 128, "adam", 0, (79.35, 79.35)),
+    "jeffries-dilated": ("cifar10", 75, 256, "adam", 0, (81.40, 81.40)),
+    "scadamale-dense": ("mnist", 40, 100, "adam", 0.1, (95.49, 95.49)),
+    "scadamale-one-conv": ("mnist", 8, 128, "adam", 0.1, (98.64, 98.64)),
+    "scadamale-two-convs": ("mnist", 15, 128, "adam", 0.1, (99.07, 99.07)),
+    "scadamale-dropout": ("mnist", 15, 128, "adam", 0, (99.13, 99.13)),
+    "scadamale-dropout-sgd": ("mnist", 15, 128, "sgd", 0, (96, 97)),
+    "bernet-dense-100": ("mnist", 10, 50, "rmsprop", 0, (98, 100)),
+    "bernet-dropout": ("mnist", 10, 50, "rmsprop", 0, (None, None)),
+    "bernet-dense-200": ("mnist", 10, 50, "rmsprop", 0, (None, None)),
+    "bernet-dense-50": ("mnist", 10, 50, "rmsprop", 0, (None, None)),
+    "bernet-two-convs": ("mnist", 10, 50, "rmsprop", 0, (99, 100)),
+    "bernet-best": ("mnist", 40, 200, "rmsprop", 0, (99.4, 99.4)),
+}
+PARAMETERS = {  # weights and biases, worked out by hand
+    "jeffries-simple": 28 * 32 + 3 * 289 * 32 + 801 * 256 + 257 * 10,
+    "jeffries-dilated": 28 * 32 + 2 * 289 * 64 + 2 * 577 * 32 + 2 * 289 * 32 + 513 * 256 + 257 * 256 + 257 * 10,
+    "scadamale-dense": 785 * 20 + 21 * 15 + 16 * 10,
+    "scadamale-dense-deeper": 785 * 20 + 21 * 15 + 16 * 15 + 16 * 10,
+    "scadamale-dense-wider": 785 * 200 + 201 * 150 + 151 * 10,
+    "scadamale-one-conv": 17 * 8 + 1153 * 128 + 129 * 10,
+    "scadamale-two-convs": 17 * 8 + 129 * 8 + 969 * 128 + 129 * 10,
+    "scadamale-dropout": 10 * 32 + 289 * 32 + 4609 * 128 + 129 * 10,
+    "scadamale-dropout-sgd": 10 * 32 + 289 * 32 + 4609 * 128 + 129 * 10,
+    "bernet-dense-100": 17 * 10 + 6251 * 100 + 101 * 10,
+    "bernet-dropout": 17 * 10 + 6251 * 100 + 101 * 10,
+    "bernet-dense-200": 17 * 10 + 6251 * 200 + 201 * 10,
+    "bernet-dense-50": 17 * 10 + 6251 * 50 + 51 * 10,
+    "bernet-dense-50-50": 17 * 10 + 6251 * 50 + 51 * 50 + 51 * 10,
+    "bernet-two-convs": 17 * 10 + 161 * 20 + 1621 * 100 + 101 * 10,
+    "bernet-best": 17 * 16 + 257 * 32 + 513 * 100 + 101 * 10,
+    "wang-basic": 477_994,
+    "wang-improved": 1_469_994,
+}
+
+
+def build(name):
+    network = NETWORKS[name]
+    return network.build_model(datasets.INPUT_SHAPES[network.dataset], 10)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_is_the_article_s(name):
+    n = NETWORKS[name]
+    assert n.name == name
+    assert (n.dataset, n.epochs, n.batch_size, n.optimizer, n.validation_split, (n.low, n.high)) == RECIPES[name]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_has_the_article_s_parameters_and_returns_probabilities(name):
+    model = build(name)
+    assert model.count_params() == PARAMETERS[name]
+    outputs = model(np.zeros((2, *model.input_shape[1:]), "float32"))
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(outputs).sum(axis=1), 1, atol=1e-6)
+
+
+def test_the_settings_of_the_articles_optimizers_are_still_keras_s_defaults():
+    rates = {name: float(keras.optimizers.get(name).learning_rate) for name in ("adam", "rmsprop", "sgd")}
+    assert rates == pytest.approx({"adam": 0.001, "rmsprop": 0.001, "sgd": 0.01})
+    assert keras.optimizers.get("sgd").momentum == 0
+    assert keras.optimizers.get("rmsprop").rho == 0.9
+
+
+def test_what_is_special_in_some_networks():
+    dropped = {name: [layer.rate for layer in build(name).layers if hasattr(layer, "rate")] for name in NETWORKS}
+    assert dropped["scadamale-dropout"] == [0.75, 0.5]  # the article writes 1 - 0.25 and 1 - 0.5
+    assert dropped["jeffries-dilated"] == [0.35, 0.25, 0.35, 0.25]
+    assert dropped["bernet-dense-100"] == []
+    assert dropped["bernet-dropout"] == [0.5]
+    assert dropped["bernet-best"] == [0.4]
+
+    dilated = [layer for layer in build("jeffries-dilated").layers if isinstance(layer, keras.layers.Conv2D)]
+    assert [layer.filters for layer in dilated] == [32, 64, 32, 32, 32, 64, 32]
+    assert [layer.padding for layer in dilated] == ["valid", "same", "valid", "valid", "valid", "same", "valid"]
+    slopes = [
+        layer.negative_slope for layer in build("jeffries-dilated").layers if isinstance(layer, keras.layers.LeakyReLU)
+    ]
+    assert slopes == pytest.approx([0.003] * 7)
+
+    dense = build("scadamale-dense")
+    np.testing.assert_array_equal(dense.layers[0](np.ones((1, 28, 28, 1), "float32")), 255)  # bytes, as in the article
+    # The article's 'normal': a normal distribution with a standard deviation of 0.05.
+    weights = dense.layers[2].get_weights()[0]
+    assert weights.std() == pytest.approx(0.05, rel=0.05)
+
+
+def test_another_optimizer_makes_another_experiment():
+    best = NETWORKS["bernet-best"]
+    assert best.with_optimizer(None) is best
+    assert best.with_optimizer("rmsprop") is best
+    slow = best.with_optimizer("sgd")
+    assert (slow.name, slow.optimizer, slow.published, slow.low) == ("bernet-best-sgd", "sgd", "", None)
+    assert NETWORKS["scadamale-dropout"].with_optimizer("sgd") is NETWORKS["scadamale-dropout-sgd"]
+
+
+def test_runs_are_named_after_network_dataset_and_seed():
+    assert NETWORKS["bernet-best"].run_name("mnist") == "bernet-best-mnist"
+    assert NETWORKS["bernet-best"].run_name("digits", seed=2) == "bernet-best-digits-seed2"
+    assert NETWORKS["wang-basic"].run_name("cifar10") == "basic_model-cifar10"
+    assert comparison.without_seed("bernet-best-digits-seed2") == "bernet-best-digits"
+
+
+# ---------------------------------------------------------------- published against measured
+
+
+def test_published_against_measured_worked_out_by_hand():
+    one = {"best_test_accuracy": 0.99, "epochs": 15, "seconds_an_epoch": 2.0, "minutes": 1.0}
+    rows = [
+        {**one, "run": "scadamale-two-convs-mnist", "seed": 1337, "test_accuracy": 0.9850},
+        {**one, "run": "scadamale-two-convs-mnist", "seed": 2, "test_accuracy": 0.9890, "minutes": 3.0},
+        {**one, "run": "bernet-dense-100-mnist", "seed": 1337, "test_accuracy": 0.9885},
+        {**one, "run": "scadamale-dropout-sgd-mnist", "seed": 1337, "test_accuracy": 0.9725},
+        {**one, "run": "bernet-dropout-mnist", "seed": 1337, "test_accuracy": 0.9889},
+        {**one, "run": "bernet-dropout-digits", "seed": 1337, "test_accuracy": 0.9},
+    ]
+    table = comparison.compare(pd.DataFrame(rows), NETWORKS.values()).set_index(["network", "dataset"])
+    assert list(table.index) == [
+        ("bernet-dropout", "digits"), ("bernet-dropout", "mnist"), ("bernet-dense-100", "mnist"),
+        ("scadamale-two-convs", "mnist"), ("scadamale-dropout-sgd", "mnist"),
+    ]  # fmt: skip
+    two = table.loc[("scadamale-two-convs", "mnist")]
+    assert (two["measured"], two["lowest"], two["highest"], two["seeds"], two["minutes"]) == (98.7, 98.5, 98.9, 2, 2.0)
+    assert two["points_apart"] == pytest.approx(98.70 - 99.07)
+    assert table.loc[("bernet-dense-100", "mnist"), "points_apart"] == 0  # "larger than 98 %"
+    assert table.loc[("scadamale-dropout-sgd", "mnist"), "points_apart"] == pytest.approx(0.25)  # "about 96-97 %"
+    assert np.isnan(table.loc[("bernet-dropout", "mnist"), "points_apart"])
+    printed = comparison.printable(table.reset_index()).set_index(["network", "data"])
+    assert printed.loc[("scadamale-two-convs", "mnist"), "measured"] == "98.70 % (98.50 to 98.90)"
+    assert printed.loc[("scadamale-two-convs", "mnist"), "points apart"] == "-0.37"
+    assert printed.loc[("bernet-dropout", "digits"), "published"] == ""
+
+    chart = figures.comparison_chart(table.reset_index())
+    digits, mnist = chart.axes
+    assert [axes.get_title() for axes in (digits, mnist)] == ["digits", "mnist"]
+    drawn = {line.get_marker(): line.get_xydata().tolist() for line in mnist.lines}
+    assert drawn["o"] == [[98.89, 3], [98.85, 2], [98.7, 1], [97.25, 0]]
+    assert drawn["D"] == [[99.07, 1]]  # ranges are bars
+
+
+def test_learning_curves_show_what_there_is():
+    history = pd.DataFrame({"epoch": [1, 2], "accuracy": [0.5, 0.75], "val_accuracy": [0.25, 0.5]})
+    held_out = history.assign(held_out_accuracy=[0.125, 0.25])
+    page = figures.learning_curves({"one": [history, history], "two": [held_out]}, "accuracy", lowest=20)
+    one, two = page.axes
+    assert [line.get_ydata().tolist() for line in two.lines] == [[50, 75], [12.5, 25], [25, 50]]
+    assert len(one.lines) == 4
+    assert one.get_ylim() == (20, 100)
+
+
+# ---------------------------------------------------------------- the script
+
+
+@pytest.fixture
+def compare(tmp_path, monkeypatch, capsys):
+    """A function that calls the script, with its models/ and figures/ in tmp_path, and returns what it printed."""
+    monkeypatch.setattr(cli, "PROJECT", tmp_path)
+    compare_models.load_dataset.cache_clear()
+
+    def call(*words):
+        compare_models.main([*words, "--output-dir", str(tmp_path / "figures")])
+        return capsys.readouterr().out
+
+    return call
+
+
+TWO = ("bernet-dense-50", "scadamale-dense", "--dataset", "digits", "--epochs", "2")
+
+
+def trained(output):
+    return [line.removeprefix("Network: ") for line in output.splitlines() if line.startswith("Network: ")]
+
+
+def test_what_is_trained_already_is_not_trained_again(compare, tmp_path):
+    output = compare(*TWO)
+    assert trained(output) == ["scadamale-dense, seed 1337", "bernet-dense-50, seed 1337"]
+    table = pd.read_csv(tmp_path / "figures" / "comparison.csv").set_index("network")
+    assert table["measured"].is_monotonic_decreasing
+    for name in ("scadamale-dense", "bernet-dense-50"):
+        history = pd.read_csv(tmp_path / "models" / f"{name}-digits" / "history.csv")
+        assert table.loc[name, "measured"] == pytest.approx(100 * history["val_accuracy"].iloc[-1], abs=0.01)
+        assert table.loc[name, "epochs"] == len(history) == 2
+        assert f"{table.loc[name, 'measured']:.2f} %" in output
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {
+        "comparison.csv", "comparison.png", "comparison-accuracy.png", "comparison-loss.png",
+    }  # fmt: skip
+
+    again = compare(*TWO)
+    assert trained(again) == []
+    assert again.splitlines()[-8:] == output.splitlines()[-8:]  # the same table and pictures
+
+    shutil.rmtree(tmp_path / "models" / "scadamale-dense-digits")
+    assert trained(compare(*TWO)) == ["scadamale-dense, seed 1337"]
+
+    longer = compare("scadamale-dense", "--dataset", "digits", "--epochs", "3")
+    assert trained(longer) == ["scadamale-dense, seed 1337"]
+    assert "Going on after epoch 2" in longer
+
+
+def test_stopped_amid_a_network_it_goes_on_with_this_one(compare, tmp_path, monkeypatch):
+    train, calls = training.train, []
+
+    def stopped_in_the_second(*args, **kwargs):
+        calls.append(args[2].name)
+        if len(calls) == 2:
+            train(*args, **{**kwargs, "epochs": 1})
+            raise Stopped("Stopped.", 130)
+        return train(*args, **kwargs)
+
+    monkeypatch.setattr(training, "train", stopped_in_the_second)
+    with pytest.raises(Stopped):
+        compare(*TWO)
+    output = compare(*TWO)
+    assert calls == ["scadamale-dense-digits", "bernet-dense-50-digits", "bernet-dense-50-digits"]
+    assert "Going on after epoch 1" in output
+
+
+def test_a_network_trained_after_others_is_the_one_that_is_trained_alone(compare, tmp_path):
+    compare(*TWO)
+    after_another = checkpoints.load_model(tmp_path / "models" / "bernet-dense-50-digits").get_weights()
+    shutil.rmtree(tmp_path / "models")
+    compare("bernet-dense-50", *TWO[2:])
+    alone = checkpoints.load_model(tmp_path / "models" / "bernet-dense-50-digits").get_weights()
+    for one, other in zip(after_another, alone, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_several_seeds_make_a_mean_and_a_spread(compare, tmp_path):
+    output = compare("scadamale-dense", "--dataset", "digits", "--epochs", "1", "--seeds", "3")
+    assert trained(output) == [f"scadamale-dense, seed {seed}" for seed in (1337, 2, 3)]
+    accuracies = [
+        100 * pd.read_csv(tmp_path / "models" / name / "history.csv")["val_accuracy"].iloc[-1]
+        for name in ("scadamale-dense-digits", "scadamale-dense-digits-seed2", "scadamale-dense-digits-seed3")
+    ]
+    assert len(set(accuracies)) > 1
+    spread = f"{np.mean(accuracies):.2f} % ({min(accuracies):.2f} to {max(accuracies):.2f})"
+    assert spread in output
+    assert spread in compare("scadamale-dense", "--dataset", "digits", "--epochs", "1")  # all that are there count
+
+
+def test_the_optimizer_is_replaced(compare, tmp_path):
+    compare("bernet-dense-50", "--optimizer", "sgd", "--dataset", "digits", "--epochs", "1")
+    run = checkpoints.newest(tmp_path / "models" / "bernet-dense-50-sgd-digits")[0].run
+    assert run["options"]["optimizer"]["name"] == "sgd"
+    assert run["options"]["batch_size"] == 50
+
+
+def test_wang_s_networks_are_trained_by_their_own_scripts(compare, tmp_path):
+    output = compare("wang-basic", "--dataset", "digits", "--epochs", "1")
+    assert trained(output) == ["wang-basic, seed 1337"]
+    model = checkpoints.load_model(tmp_path / "models" / "basic_model-digits")
+    assert model.count_params() == articles.basic_model.build_model((32, 32, 1), 10).count_params()
+    assert trained(compare("wang-basic", "--dataset", "digits", "--epochs", "1")) == []
+    with pytest.raises(UserError, match=r"wang-basic is trained by its own script.* change it in basic_model\.py"):
+        compare("wang-basic", "--optimizer", "sgd")
+
+
+def test_a_run_by_another_recipe_is_not_taken_for_the_article_s(compare, tmp_path):
+    compare("wang-basic", "--dataset", "digits", "--epochs", "1")
+    folder = tmp_path / "models" / "basic_model-digits"
+    shutil.rmtree(folder)
+    articles.basic_model.main(["--dataset", "digits", "--epochs", "1", "--batch-size", "64", "--run", str(folder)])
+    with pytest.raises(UserError, match=r"was trained otherwise .*batch size was 64, now 128"):
+        compare("wang-basic", "--dataset", "digits", "--epochs", "1")
+    output = compare("wang-basic", "--dataset", "digits", "--epochs", "1", "--fresh")
+    assert "The old run is kept in" in output
+
+
+def test_without_the_article_s_images_digits_are_taken(compare, tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "nowhere"))
+    output = compare("scadamale-dense", "--epochs", "1")
+    assert "MNIST is not on this machine and could not be downloaded" in output
+    assert (tmp_path / "models" / "scadamale-dense-digits").is_dir()
+    assert "95.49 %" not in output  # which was published for MNIST
+
+
+def test_the_list(compare, tmp_path, monkeypatch):
+    output = compare("--list")
+    lines = {line.split()[0]: line for line in output.splitlines() if line}
+    assert set(NETWORKS) <= set(lines)
+    assert "around 99.4 %" in lines["bernet-best"]
+    assert set(compare("--list", "--article", "jeffries").split()) >= {"jeffries-simple", "jeffries-dilated"}
+    assert "bernet" not in compare("--list", "--article", "jeffries")
+    assert not (tmp_path / "figures").exists()
+
+
+def test_networks_that_there_are_not(compare, capsys):
+    with pytest.raises(UserError, match="there is no network bernet-worst: python compare_models"):
+        compare("bernet-worst")
+    with pytest.raises(SystemExit) as end:
+        compare()
+    assert end.value.code == 2
+    assert "name networks, or give --article, --all or --list" in capsys.readouterr().err
