@@ -3,8 +3,9 @@
     python -m benchmarks.publish basic_model-cifar10 basic_model-cifar10-seed2
 
 Puts these finished runs of models/ into results/training_runs.csv (a row a run) and results/learning_curves.csv (a
-row an epoch), copies those that visualisations fall back on to models/stashed/, and draws up the documents' tables
-anew, from the files in results/ and, where one shows layers, from the network. Without a name it does only the last.
+row an epoch), copies those that visualisations fall back on to models/stashed/, and draws the documents' tables and
+charts anew, from the files in results/ and, where one shows layers, from the network. Without a name it does only
+the last.
 """
 
 import argparse
@@ -14,7 +15,7 @@ import shutil
 
 import pandas as pd
 
-from convnets import checkpoints, comparison, datasets
+from convnets import checkpoints, comparison, datasets, figures
 from convnets.articles import NETWORKS
 from convnets.cli import PROJECT
 
@@ -54,11 +55,11 @@ def trained_table(runs):
 def article_table(runs, article):
     """Published against measured for the networks of an article, or, for "all", of all of them, in Markdown."""
     networks = [network for network in NETWORKS.values() if article in (network.article, "all")]
+    runs = runs[runs["run"].isin([network.run_name(network.dataset) for network in networks])]
     table = comparison.printable(comparison.compare(runs, networks))
     if article != "all":
         table = table.drop(columns="article")
-    shown = runs[runs["run"].isin([network.run_name(network.dataset) for network in networks])]
-    return "\n".join([_markdown(table), "", _measured_on(shown)])
+    return "\n".join([_markdown(table), "", _measured_on(runs)])
 
 
 def epoch_table(epochs, which):
@@ -154,7 +155,14 @@ TABLES = {
     "script_seconds": script_table,
 }
 TABLES_ABOUT = {"training_runs": article_table, "learning_curves": epoch_table}
-DOCUMENTS = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
+DOCS = PROJECT / "docs"
+DOCUMENTS = [PROJECT / "README.md", *sorted(DOCS.glob("*.md"))]
+CURVES = [  # article, what, where the axis begins
+    ("wang", "accuracy", None),
+    ("jeffries", "accuracy", None),
+    ("scadamale", "loss", None),
+    ("bernet", "accuracy", 95),
+]
 
 
 def with_tables(text):
@@ -177,6 +185,23 @@ def with_tables(text):
     return re.sub(r"(<!-- (\w+)(\.csv)?(?:: ([\w -]+))? -->).*?<!-- end -->", drawn_up, text, flags=re.DOTALL)
 
 
+def draw_charts():
+    """Draws the charts in docs/ from the files in results/."""
+    runs, epochs = (pd.read_csv(RESULTS / f"{name}.csv") for name in ("training_runs", "learning_curves"))
+    networks = list(NETWORKS.values())
+    runs = runs[runs["run"].isin([network.run_name(network.dataset) for network in networks])]
+    figures.save(figures.comparison_chart(comparison.compare(runs, networks)), DOCS / "comparison.png")
+    for article, quantity, lowest in CURVES:
+        histories = {
+            network.name: [seed for _, seed in group.dropna(axis="columns", how="all").groupby("seed")]
+            for network in networks
+            if network.article == article
+            and not (group := epochs[epochs["run"] == network.run_name(network.dataset)]).empty
+        }
+        page = figures.learning_curves(histories, quantity, lowest=lowest)
+        figures.save(page, DOCS / f"{article}-{quantity}.png")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="*", metavar="RUN", help="the name of a finished run in models/")
@@ -197,6 +222,7 @@ def main():
             shutil.rmtree(stashed / folder.name, ignore_errors=True)
             (stashed / f".{folder.name}").rename(stashed / folder.name)
 
+    draw_charts()
     for document in DOCUMENTS:
         document.write_text(with_tables(document.read_text(encoding="utf-8")), encoding="utf-8")
 

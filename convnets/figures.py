@@ -409,6 +409,8 @@ def learning_curves(histories, quantity, *, lowest=None):
         (f"held_out_{quantity}", "training images held out", "tab:green"),
         (f"val_{quantity}", "test images", "tab:orange"),
     ]
+    present = {column for seeds in histories.values() for history in seeds for column in history}
+    curves = [curve for curve in curves if curve[0] in present]
     for axes, (title, seeds) in zip(grid, histories.items(), strict=False):
         for history in seeds:
             for column, _, colour in curves:
@@ -427,7 +429,7 @@ def learning_curves(histories, quantity, *, lowest=None):
     for axes in grid[::columns]:
         axes.set_ylabel(LABELS[quantity])
     handles = [Line2D([], [], color=colour, label=label) for _, label, colour in curves]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=9)
     return figure
 
 
@@ -446,7 +448,9 @@ def pixels_page(image, title):
         (histograms[1], image / 255, 1, "divided by 255, as the network gets them"),
     ):
         for channel, (label, colour) in enumerate(channels):
-            axes.hist(values[..., channel].ravel(), bins=32, range=(0, most), histtype="step", color=colour, label=label)
+            axes.hist(
+                values[..., channel].ravel(), bins=32, range=(0, most), histtype="step", color=colour, label=label
+            )
         axes.set(title=name, xlabel="value of a pixel", ylabel="pixels", xlim=(-0.02 * most, 1.02 * most))
         axes.legend()
     return figure

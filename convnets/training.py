@@ -18,6 +18,8 @@ from convnets import checkpoints, figures, provenance, weights
 from convnets.datasets import scale_pixels
 from convnets.errors import Stopped, UserError
 
+SECONDS_BETWEEN_DRAWINGS = 5  # an epoch of a small network takes 1, and to draw its curves 0.2
+
 
 class TrainingBatches(keras.utils.PyDataset):
     """The batches of all epochs from `first_epoch` on, one endless stream.
@@ -298,6 +300,7 @@ class _CheckpointEveryEpoch(keras.callbacks.Callback):
         super().__init__()
         self.run_dir, self.run, self.history, self.epochs, self.say = run_dir, run, history, epochs, say
         self.held_out = held_out
+        self._drawn = -math.inf
         self.caught_signal = None
 
     @contextlib.contextmanager
@@ -328,7 +331,9 @@ class _CheckpointEveryEpoch(keras.callbacks.Callback):
         if self.history:
             history = pd.DataFrame(self.history)
             contents["history.csv"] = history.to_csv(index=False)
-            contents["training_curves.png"] = figures.training_curves(history, self.run_dir.name)
+            if len(history) >= self.epochs or time.perf_counter() - self._drawn > SECONDS_BETWEEN_DRAWINGS:
+                contents["training_curves.png"] = figures.training_curves(history, self.run_dir.name)
+                self._drawn = time.perf_counter()
         for name, content in contents.items():
             try:
                 checkpoints.write(self.run_dir / name, content)

@@ -1,20 +1,10 @@
 #!/usr/bin/env bash
-# Draws the pictures of the articles' pages anew, from the runs in models/. Those of views.md name their commands there.
+# Draws the pictures of the articles' pages anew, from the runs in models/. Their charts are drawn by benchmarks/publish.py,
+# and the pictures of views.md by the commands that it names.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 drawn=$(mktemp -d)
 trap 'rm -rf "$drawn"' EXIT
-
-python compare_models.py --all --output-dir "$drawn"
-cp "$drawn/comparison.png" docs/comparison.png
-for article in jeffries wang; do
-  python compare_models.py --article $article --output-dir "$drawn"
-  cp "$drawn/comparison-accuracy.png" docs/$article-accuracy.png
-done
-python compare_models.py --article scadamale --output-dir "$drawn"
-cp "$drawn/comparison-loss.png" docs/scadamale-loss.png
-python compare_models.py --article bernet --accuracy-from 95 --output-dir "$drawn"
-cp "$drawn/comparison-accuracy.png" docs/bernet-accuracy.png
 
 python visualize_results.py --run bernet-best-mnist --seed 1 --output-dir "$drawn"
 cp "$drawn/bernet-best-mnist-mistakes.png" docs/bernet-mistakes.png

@@ -167,6 +167,21 @@ def test_what_a_run_leaves_behind(tiny_dataset, build_tiny_model, tmp_path):
     np.testing.assert_array_equal(model.get_weights()[0], checkpoints.load_model(run).get_weights()[0])
 
 
+def test_curves_are_not_drawn_more_often_than_they_can_be_looked_at(
+    tiny_dataset, build_tiny_model, tmp_path, monkeypatch
+):
+    drawn = []
+    monkeypatch.setattr(training.figures, "training_curves", lambda history, _: drawn.append(len(history)) or b"")
+    monkeypatch.setattr(training, "SECONDS_BETWEEN_DRAWINGS", 1000)
+    train(build_tiny_model(), tiny_dataset, tmp_path / "run", 4)
+    assert drawn == [1, 4]
+    train(build_tiny_model(), tiny_dataset, tmp_path / "run", 5)  # at once what is there, and the last epoch
+    assert drawn == [1, 4, 4, 5]
+    monkeypatch.setattr(training, "SECONDS_BETWEEN_DRAWINGS", 0)
+    train(build_tiny_model(), tiny_dataset, tmp_path / "run", 7)
+    assert drawn == [1, 4, 4, 5, 5, 6, 7]
+
+
 def test_a_finished_run_is_left_alone_and_the_reader_told_how_to_go_on(
     tiny_dataset, build_tiny_model, tmp_path, capsys
 ):
