@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -66,6 +67,7 @@ def test_every_backend_gives_the_same_arrays(backend):
         ("visualize_pixel_importance", ["--stride", 4]),
         ("visualize_hidden_layer_activation", ["--units", 2, "--steps", 3]),
         ("visualize_hidden_layer_output", []),
+        ("visualize_building_blocks", []),
     ],
 )
 def test_every_view_on_every_backend(view, options, backend, tmp_path):
@@ -80,12 +82,29 @@ def test_every_view_on_every_backend(view, options, backend, tmp_path):
         assert np.asarray(Image.open(picture).convert("L")).std() > 5
 
 
+def test_a_network_of_an_article_on_every_backend(backend, tmp_path):
+    """Its images held out are evaluated amid a training, which each backend does in its own way."""
+    program = """
+import sys
+from pathlib import Path
+import compare_models
+from convnets import cli
+cli.PROJECT = Path(sys.argv[1])
+compare_models.main(["scadamale-dense", "--dataset", "digits", "--epochs", "3", "--output-dir", sys.argv[1]])
+"""
+    said = python(backend, "-c", program, tmp_path)
+    assert "Picture:" in said
+    history = pd.read_csv(tmp_path / "models" / "scadamale-dense-digits" / "history.csv")
+    assert history["loss"].is_monotonic_decreasing
+    assert history["held_out_accuracy"].iloc[-1] > 0.5
+
+
 # ---------------------------------------------------------------- in a process of its own
 
 
 def every_view_as_arrays(run, images):
     """Yields (name, array) of what the four views compute of a run's network; images: (n, h, w, c) uint8."""
-    from convnets import activation_maximization, attribution, checkpoints, feature_maps, networks, occlusion
+    from convnets import activation_maximization, attribution, checkpoints, feature_maps, filtering, networks, occlusion
 
     model = checkpoints.load_model(STASHED / run)
     logits = networks.logits(model)
@@ -108,6 +127,8 @@ def every_view_as_arrays(run, images):
 
     for layer, outputs in feature_maps.layer_outputs(model, images[:8]).items():
         yield f"layer_outputs {layer}", outputs
+    for filtered in filtering.strongest(model, image, 3):
+        yield f"filter {filtered.unit}", filtered.response
     for layer, channels in feature_maps.dead_channels(model, images).items():
         yield f"dead_channels {layer}", np.array(channels)
 
