@@ -6,11 +6,11 @@
     python compare_models.py --all                           all networks of all articles
     python compare_models.py bernet-best --optimizer sgd     an experiment: the same network, another optimizer
 
-A network on MNIST takes from half a minute to three minutes on two CPU cores, one on CIFAR-10 half an hour to
-an hour. The results are a table, best first, a chart of what was published and what was measured, and the curves
-of accuracy and loss over the epochs, in figures/comparison*.
+On two CPU cores a network on MNIST takes from half a minute to five minutes, one on CIFAR-10 from half an hour to
+an hour and a half. The results are a table, best first, a chart of what was published and what was measured, and
+the curves of accuracy and loss over the epochs, in figures/comparison*.
 
-Each network is a run of its own in models/, like any other: the four visualize_*.py scripts show what it sees. Stop
+Each network is a run of its own in models/, like any other: the visualize_*.py scripts show what it sees. Stop
 with Ctrl-C whenever you like: the same command goes on in the midst of the network that was in progress.
 The networks stand layer by layer in convnets/articles.py. To make one deeper or wider, change it there.
 """
@@ -19,7 +19,6 @@ import functools
 import sys
 
 from convnets import cli
-from convnets.errors import UserError
 
 OPTIMIZERS = ["adadelta", "adagrad", "adam", "adamw", "nadam", "rmsprop", "sgd"]
 
@@ -29,7 +28,7 @@ def main(argv=None):
     parser.add_argument("networks", nargs="*", metavar="NETWORK", help="names as --list shows them")
     parser.add_argument("--article", choices=["bernet", "jeffries", "scadamale", "wang"], help="all of its networks")
     parser.add_argument("--all", action="store_true", help="all networks of all articles")
-    parser.add_argument("--list", action="store_true", help="only list the networks, and what was measured")
+    parser.add_argument("--list", action="store_true", help="only list the networks with their articles' recipes")
     parser.add_argument(
         "--dataset", choices=["auto", "cifar10", "mnist", "digits"], default="auto",
         help="auto, the default, means each article's own where it can be had, else digits",
@@ -42,8 +41,8 @@ def main(argv=None):
         help="train each until N epochs in all (default: as many as its article)",
     )  # fmt: skip
     parser.add_argument(
-        "--seeds", type=cli.whole_number(1), default=1, metavar="N",
-        help="train each N times, with other random numbers: seeds 1337, 2, 3 ... (default: 1)",
+        "--seeds", type=cli.whole_number(1, 100), default=1, metavar="N",
+        help="train each N times, with seeds 1337, 2, 3 ... (default: 1); the table counts all that are there",
     )  # fmt: skip
     cli.run_options(parser)
     cli.picture_options(parser)
@@ -52,28 +51,49 @@ def main(argv=None):
         help="let the curves of accuracy begin at P percent, to see the last points better",
     )  # fmt: skip
     options = parser.parse_args(argv)
-
     if not (options.networks or options.article or options.all or options.list):
         parser.error("name networks, or give --article, --all or --list")
 
     with cli.starting_keras():  # after the options, since importing Keras takes seconds
         import pandas as pd
 
-        from convnets import comparison, figures
+        from convnets import articles, comparison, figures, training
 
-    networks = chosen_networks(options)
+    everything = options.all or not (options.networks or options.article)
+    networks = articles.choose(options.networks, options.article, everything=everything, optimizer=options.optimizer)
     if options.list:
         print(comparison.overview(networks).to_string(index=False))
         return
 
+    # What is there already. Whatever is wrong with it shall be known before hours of training.
+    figures.make_folder(options.output_dir)
+    seeds = [articles.DEFAULT_SEED, *range(2, options.seeds + 1)]
+    jobs = {}
+    for network in networks:
+        epochs = options.epochs or network.epochs
+        name = network.dataset if options.dataset == "auto" else options.dataset
+        finished = [comparison.finished_run(network, name, seed, epochs) for seed in seeds if not options.fresh]
+        if options.fresh or None in finished:
+            name = load_dataset(options.dataset, network.dataset, options.data_dir).name
+            if options.fresh:  # all at once: so the same command without --fresh goes on after a stop
+                for seed in seeds:
+                    training.set_aside(cli.run_folder(network.run_name(name, seed)))
+        jobs[network] = (name, epochs)
+
     # Training
-    runs = [run for network in networks for run in trained_runs(network, options)]
+    for network, (name, epochs) in jobs.items():
+        for seed in seeds:
+            if not comparison.finished_run(network, name, seed, epochs):
+                print(f"\nNetwork: {network.name}, seed {seed}")
+                train(network, load_dataset(options.dataset, network.dataset, options.data_dir), seed, epochs, options)
 
     # Comparison
-    table = comparison.compare(pd.DataFrame(map(comparison.run_row, runs)), networks)
+    runs = {network: comparison.finished_runs(network, *job) for network, job in jobs.items()}
+    rows = [comparison.run_row(run, jobs[network][1]) for network in networks for run in runs[network]]
+    table = comparison.compare(pd.DataFrame(rows), networks)
     print(f"\n{comparison.printable(table).to_string(index=False)}\n")
     figures.save_table(table.set_index("network"), options.output_dir / "comparison.csv")
-    histories = comparison.histories(runs)
+    histories = {network.name: [pd.DataFrame(run.history) for run in runs[network]] for network in networks}
     pages = {
         "comparison": figures.comparison_chart(table),
         "comparison-accuracy": figures.learning_curves(histories, "accuracy", lowest=options.accuracy_from),
@@ -81,45 +101,6 @@ def main(argv=None):
     }
     for name, page in pages.items():
         figures.save(page, options.output_dir / f"{name}.png", show=options.show)
-
-
-def chosen_networks(options):
-    """The networks that the options name, with the optimizer that they ask for."""
-    from convnets.articles import NETWORKS
-
-    for name in options.networks:
-        if name not in NETWORKS:
-            raise UserError(f"there is no network {name}: python compare_models.py --list shows them all")
-    everything = options.all or not (options.networks or options.article)
-    chosen = [
-        network
-        for network in NETWORKS.values()
-        if everything or network.article == options.article or network.name in options.networks
-    ]
-    for network in chosen:
-        if network.script and options.optimizer not in (None, network.optimizer):
-            raise UserError(
-                f"{network.name} is trained by its own script, with the optimizer that stands there: change it in "
-                f"{network.script.__module__}.py, or name other networks"
-            )
-    return list(dict.fromkeys(network.with_optimizer(options.optimizer) for network in chosen))
-
-
-def trained_runs(network, options):
-    """Trains a network, once for each seed, unless that is done already. Returns its finished runs."""
-    from convnets import comparison
-
-    epochs = options.epochs or network.epochs
-    seeds = [1337, *range(2, options.seeds + 1)]
-    dataset = network.dataset if options.dataset == "auto" else options.dataset
-    if options.fresh or not all(comparison.finished_run(network, dataset, seed, epochs) for seed in seeds):
-        dataset = load_dataset(options.dataset, network.dataset, options.data_dir)
-        for seed in seeds:
-            if options.fresh or not comparison.finished_run(network, dataset.name, seed, epochs):
-                print(f"\nNetwork: {network.name}, seed {seed}")
-                train(network, dataset, seed, epochs, options)
-        dataset = dataset.name
-    return comparison.finished_runs(network, dataset, epochs)
 
 
 @functools.cache
@@ -139,9 +120,7 @@ def train(network, dataset, seed, epochs, options):
     if network.script:
         words = ["--dataset", dataset.name, "--run", f"{run}", "--epochs", f"{epochs}", "--seed", f"{seed}"]
         words += ["--data-dir", f"{options.data_dir}"] if options.data_dir else []
-        words += ["--fresh"] if options.fresh else []
-        words += ["--tensorboard"] if options.tensorboard else []
-        network.script(words)
+        network.script(words + (["--tensorboard"] if options.tensorboard else []))
         return
     training.describe(dataset)
     keras.utils.clear_session()  # one network at a time in memory
@@ -156,7 +135,6 @@ def train(network, dataset, seed, epochs, options):
         batch_size=network.batch_size,
         seed=seed,
         validation_split=network.validation_split,
-        fresh=options.fresh,
         tensorboard=options.tensorboard,
         verbose=1 if sys.stdout.isatty() else 2,
     )

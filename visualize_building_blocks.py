@@ -54,8 +54,8 @@ def main(argv=None):
     for name, page in pages.items():
         figures.save(page, options.output_dir / f"{run.name}-{name}.png", show=options.show)
     if options.gif:
-        for filtered in filters[:3]:
-            path = options.output_dir / f"{run.name}-sliding-{view.slug}-filter-{filtered.unit}.gif"
+        for rank, filtered in enumerate(filters[:3], start=1):
+            path = options.output_dir / f"{run.name}-sliding-{view.slug}-{rank}-filter-{filtered.unit}.gif"
             figures.save_animation(filtering.sliding(filtered), path, enlarged=6)
 
 

@@ -28,6 +28,7 @@ from keras.layers import (
 
 import basic_model
 import improved_model
+from convnets.errors import UserError
 
 DEFAULT_SEED = 1337  # jeffries'
 
@@ -71,13 +72,19 @@ class Network:
         return f"{name}-{dataset}" + ("" if seed == DEFAULT_SEED else f"-seed{seed}")
 
     def with_optimizer(self, optimizer):
-        """The same network with another optimizer, with Keras's default settings: an experiment of the reader's."""
+        """The same network with another optimizer, with Keras's settings for it; an article's where one has it."""
         if optimizer in (None, self.optimizer):
             return self
-        name = f"{self.name}-{optimizer}"
-        if name in NETWORKS:
-            return NETWORKS[name]
-        return dataclasses.replace(self, name=name, optimizer=optimizer, published="", low=None, high=None)
+        experiment = dataclasses.replace(
+            self, name=f"{self.name}-{optimizer}", optimizer=optimizer, published="", low=None, high=None
+        )
+        same = (network for network in NETWORKS.values() if network.recipe == experiment.recipe)
+        return next(same, experiment)
+
+    @property
+    def recipe(self):
+        """All that decides what is trained."""
+        return self.build_model, self.dataset, self.epochs, self.batch_size, self.optimizer, self.validation_split
 
 
 NETWORKS = {}
@@ -434,3 +441,28 @@ NETWORKS["wang-improved"] = Network(
     section="Improving your model", dataset="cifar10", epochs=improved_model.EPOCHS,
     batch_size=improved_model.BATCH_SIZE, optimizer="adamw", published="about 85 %", low=85, high=85,
 )  # fmt: skip
+
+
+def choose(names, article=None, *, everything=False, optimizer=None):
+    """The networks of these names, of an article, or all; each with another optimizer, where one is given.
+
+    Raises UserError when there is no such network, or when one that is named comes with the optimizer of its script. Of
+    an article such a network is only left out.
+    """
+    for name in names:
+        if name not in NETWORKS:
+            raise UserError(f"there is no network {name}: python compare_models.py --list shows them all")
+    chosen = []
+    for network in NETWORKS.values():
+        if not (everything or network.article == article or network.name in names):
+            continue
+        if network.script and optimizer not in (None, network.optimizer):
+            reason = f"{network.name} is trained by {network.script.__module__}.py, with the optimizer written there"
+            if network.name in names:
+                raise UserError(f"{reason}: change it there, or name other networks")
+            print(f"Left out: {reason}.")
+        else:
+            chosen.append(network.with_optimizer(optimizer))
+    if not chosen:
+        raise UserError("no network is left to train: name others, or leave out --optimizer")
+    return list(dict.fromkeys(chosen))

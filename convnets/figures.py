@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import tempfile
 
 import matplotlib
 import numpy as np
@@ -40,6 +41,12 @@ def save(figure, path, *, show=False):
         plt.imshow(plt.imread(path))
         plt.axis("off")
         plt.show()
+
+
+def make_folder(path):
+    """Makes a folder for pictures, so that it is known before hours of work whether it can be written to."""
+    with _writing(path / "picture"):
+        tempfile.TemporaryFile(dir=path).close()
 
 
 def save_table(table, path):
@@ -429,7 +436,7 @@ def learning_curves(histories, quantity, *, lowest=None):
     for axes in grid[::columns]:
         axes.set_ylabel(LABELS[quantity])
     handles = [Line2D([], [], color=colour, label=label) for _, label, colour in curves]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=9)
+    figure.legend(handles=handles, loc="outside lower center", ncols=3 if columns > 2 else 1, fontsize=9)
     return figure
 
 
@@ -520,17 +527,17 @@ def arithmetic_page(filtered, title):
     figure.suptitle(title)
     left, middle, right = figure.subfigures(1, 3, width_ratios=[1.1, 2.2, 1.1])
     axes = left.subplots()
-    _draw_image(axes, filtered.image)
+    _draw_image(axes, filtered.picture)
     axes.add_patch(_box(corner, window.shape[:2]))
     axes.set_title("the window on the image")
 
-    limit = np.abs(filtered.kernel).max()
+    pixels, limit = filtered.image, np.abs(filtered.kernel).max()
     products = window * filtered.kernel
     most = np.abs(products).max()
     grid = middle.subplots(channels, 3, squeeze=False)
     for channel, row in enumerate(grid):
         name = "pixels" if channels == 1 else CHANNELS[channel]
-        _draw_numbers(row[0], window[..., channel], cmap="gray", vmin=0, vmax=1)
+        _draw_numbers(row[0], window[..., channel], cmap="gray", vmin=min(pixels.min(), 0), vmax=max(pixels.max(), 1))
         _draw_numbers(row[1], filtered.kernel[..., channel], cmap="RdBu_r", vmin=-limit, vmax=limit)
         _draw_numbers(row[2], products[..., channel], cmap="RdBu_r", vmin=-most, vmax=most)
         row[0].set_ylabel(name)
@@ -539,7 +546,7 @@ def arithmetic_page(filtered, title):
         axes.set_title(heading)
 
     axes = right.subplots()
-    _draw_response(axes, filtered.response)
+    _draw_response(axes, filtered)
     axes.add_patch(_box(place, (1, 1)))
     axes.set_title("everywhere on the image")
     axes.set_xlabel(
@@ -552,9 +559,9 @@ def _box(corner, size):
     return Rectangle((corner[1] - 0.5, corner[0] - 0.5), size[1], size[0], fill=False, color="gold", linewidth=2)
 
 
-def _draw_response(axes, response):
-    limit = np.quantile(np.abs(response), 0.99) or 1  # a padded edge would pale all else
-    axes.imshow(response, cmap="RdBu_r", vmin=-limit, vmax=limit)
+def _draw_response(axes, filtered):
+    limit = filtered.limit
+    axes.imshow(filtered.response, cmap="RdBu_r", vmin=-limit, vmax=limit)
     axes.set_xticks([])
     axes.set_yticks([])
 
@@ -568,15 +575,15 @@ def kernels_page(filters, title):
     figure = Figure(figsize=(1.7 * (len(filters) + 1), 5.6), layout="constrained")
     figure.suptitle(title)
     grid = figure.subplots(3, len(filters) + 1)
-    _draw_image(grid[1, 0], filters[0].image)
+    _draw_image(grid[1, 0], filters[0].picture)
     grid[1, 0].set_title("image", fontsize=9)
     for axes in grid[[0, 2], 0]:
         axes.set_axis_off()
     for column, filtered in zip(grid[:, 1:].T, filters, strict=True):
         limit = np.abs(filtered.kernel).max() or 1
         _draw_image(column[0], 0.5 + filtered.kernel / (2 * limit))  # grey is zero
-        _draw_response(column[1], filtered.response)
-        column[2].imshow(np.maximum(filtered.response, 0), cmap="gray")
+        _draw_response(column[1], filtered)
+        column[2].imshow(np.maximum(filtered.response, 0), cmap="gray", vmin=0, vmax=filtered.limit)
         column[2].set_xticks([])
         column[2].set_yticks([])
         column[0].set_title(f"filter {filtered.unit}", fontsize=9)

@@ -13,11 +13,13 @@ from convnets.errors import UserError
 class Filtered:
     """One filter of the first convolution on an image.
 
-    image: what the convolution gets, (h, w, c) float32. unit: which filter.
+    picture: the image, (h, w, c) float32 in [0, 1]. image: what the convolution gets, which may be scaled otherwise.
+    unit: which filter.
     kernel: (kh, kw, c). bias: a number. strides, padding: (down, right), padding as rows of zeros at top and left.
     response: (rows, columns), the convolution's output before any activation.
     """
 
+    picture: np.ndarray
     image: np.ndarray
     unit: int
     kernel: np.ndarray
@@ -27,15 +29,23 @@ class Filtered:
     response: np.ndarray
 
     @property
-    def place(self):
-        """(row, column) of the largest response with the whole window on the image, none of it on the padding."""
-        on_image = np.full(self.response.shape, -np.inf)
+    def on_image(self):
+        """The response where the whole window is on the image; where some of it is on the padding, not a number."""
         inside = [
             [0 <= self.corner((p, p))[axis] <= self.image.shape[axis] - self.kernel.shape[axis] for p in range(extent)]
             for axis, extent in enumerate(self.response.shape)
         ]
-        on_image[np.ix_(*inside)] = self.response[np.ix_(*inside)]
-        return tuple(map(int, np.unravel_index(on_image.argmax(), on_image.shape)))
+        return np.where(np.logical_and.outer(*inside), self.response, np.nan)
+
+    @property
+    def place(self):
+        """(row, column) of the largest response on the image."""
+        return tuple(map(int, np.unravel_index(np.nanargmax(self.on_image), self.response.shape)))
+
+    @property
+    def limit(self):
+        """The largest absolute response on the image, or 1 where all are 0: the end of a colour scale."""
+        return np.nanmax(np.abs(self.on_image)) or 1
 
     def corner(self, place):
         """(row, column) of the image's pixel at which the window begins; negative where that is in the padding."""
@@ -54,15 +64,21 @@ class Filtered:
 def strongest(model, image, count):
     """The filters of the first convolution that respond most to an image, as a list of Filtered, the strongest first.
 
-    image: (h, w, c) float32 in [0, 1]. Raises UserError when the network has no convolution of the simple kind.
+    image: (h, w, c) float32 in [0, 1]. Raises UserError when the network has no convolution of the simple kind, or
+    one whose input is no image any more.
     """
     layers = networks.unfused(model)
     position = next((number for number, layer in enumerate(layers) if networks.is_convolution(layer)), None)
     layer = None if position is None else layers[position]
     if type(layer) is not keras.layers.Conv2D or layer.groups > 1 or max(layer.dilation_rate) > 1:
-        raise UserError("the network has no convolution to begin with whose filters slide over all channels")
+        raise UserError(
+            "the filters that these pictures can show are those of an ordinary convolution (not dilated, grouped or "
+            "depthwise), and the network has none, or begins with another"
+        )
     x = networks.run(layers[:position], image[None])
-    image = keras.ops.convert_to_numpy(x)[0]
+    if x.shape[1:] != image.shape:
+        raise UserError(f"what comes to the first convolution, {layer.name}, is no image any more, but {x.shape[1:]}")
+    picture, image = image, keras.ops.convert_to_numpy(x)[0]
     responses = keras.ops.convert_to_numpy(layer(x))[0]
     kernels = keras.ops.convert_to_numpy(layer.kernel)
     biases = keras.ops.convert_to_numpy(layer.bias) if layer.use_bias else np.zeros(layer.filters)
@@ -75,32 +91,36 @@ def strongest(model, image, count):
             )
         )
     filters = [
-        Filtered(image, unit, kernels[..., unit], float(biases[unit]), layer.strides, padding, responses[..., unit])
+        Filtered(
+            picture, image, unit, kernels[..., unit], float(biases[unit]), layer.strides, padding, responses[..., unit]
+        )
         for unit in range(layer.filters)
     ]
     return sorted(filters, key=lambda filtered: -filtered.response[filtered.place])[:count]
 
 
-def sliding(filtered, steps=60):
+def sliding(filtered):
     """A film of the window on its way over the image, and of the response that grows behind it.
 
-    Returns (steps, 2, h, w, 3) float32 in [0, 1]: the image with the window's frame on it, and the response in the
-    middle of as many pixels, grey where it is 0 or not there yet.
+    It goes through the first two rows place by place, and on row by row. Returns (steps, 2, h, w, 3) float32 in [0, 1]:
+    the image with the window on it, and the response in the middle of as many pixels, grey where it is 0 and white
+    where it is not there yet.
     """
     rows, columns = filtered.response.shape
     height, width, _ = filtered.image.shape
-    limit = np.quantile(np.abs(filtered.response), 0.99) or 1  # a padded edge would pale all else
-    brightness = np.clip(0.5 + filtered.response / (2 * limit), 0, 1)
+    brightness = np.clip(0.5 + filtered.response / (2 * filtered.limit), 0, 1)
     order = np.arange(rows * columns).reshape(rows, columns)
     top, left = (height - rows) // 2, (width - columns) // 2
-    film = np.full((min(steps, rows * columns), 2, height, width, 3), 0.5, dtype="float32")
-    for frame, last in zip(film, np.linspace(0, rows * columns - 1, len(film)).astype(int), strict=True):
-        frame[0] = filtered.image
+    place_by_place, row_by_row = order[:2].ravel(), order[2:, -1]
+    last_places = [*place_by_place, *row_by_row]
+    film = np.ones((len(last_places), 2, height, width, 3), dtype="float32")
+    for frame, last in zip(film, last_places, strict=True):
+        frame[0] = filtered.picture
         (row, column), (kernel_height, kernel_width) = filtered.corner(divmod(last, columns)), filtered.kernel.shape[:2]
         rows_seen = np.arange(max(row, 0), min(row + kernel_height, height))
         columns_seen = np.arange(max(column, 0), min(column + kernel_width, width))
         yellow = 0.5 * np.array([1, 0.8, 0])
         frame[0][np.ix_(rows_seen, columns_seen)] = 0.5 * frame[0][np.ix_(rows_seen, columns_seen)] + yellow
-        known = np.where(order <= last, brightness, 0.5)
+        known = np.where(order <= last, brightness, 1)
         frame[1, top : top + rows, left : left + columns] = known[..., None]
     return film

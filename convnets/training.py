@@ -185,18 +185,34 @@ def train(
             first_epoch=len(history),
             augment=augment,
         )
-        with keeper.stop_signals():
-            model.fit(
-                batches,
-                steps_per_epoch=batches.batches_per_epoch,
-                shuffle=False,  # the batches come shuffled
-                initial_epoch=len(history),
-                epochs=epochs,
-                validation_data=TestBatches(dataset.x_test, y_test),
-                callbacks=[*callbacks, keeper],
-                verbose=verbose,
-            )
+        try:
+            with keeper.stop_signals():
+                model.fit(
+                    batches,
+                    steps_per_epoch=batches.batches_per_epoch,
+                    shuffle=False,  # the batches come shuffled
+                    initial_epoch=len(history),
+                    epochs=epochs,
+                    validation_data=TestBatches(dataset.x_test, y_test),
+                    callbacks=[*callbacks, keeper],
+                    verbose=verbose,
+                )
+        except Stopped:
+            keeper.write_summaries(model, at_the_end=True)
+            raise
         return pd.DataFrame(history)
+
+
+def set_aside(run_dir):
+    """Renames a run's folder, where there is one, so that a training under its name starts anew, and says so.
+
+    Raises UserError when the run is in use, or the folder is none of a run.
+    """
+    run_dir = Path(run_dir).resolve()
+    with _locked(run_dir):
+        checkpoints.refuse_other_files(run_dir)
+        if run_dir.exists():
+            print(f"The old run is kept in {checkpoints.set_aside(run_dir)}.")
 
 
 def _callbacks(run_dir, verbose, tensorboard):
@@ -322,7 +338,7 @@ class _CheckpointEveryEpoch(keras.callbacks.Callback):
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def write_summaries(self, model):
+    def write_summaries(self, model, *, at_the_end=False):
         """Writes what a reader looks at. All of it can be made again, so a failure is no reason to stop."""
         contents = {
             "architecture.json": checkpoints.to_json(checkpoints.architecture(model)),
@@ -331,7 +347,8 @@ class _CheckpointEveryEpoch(keras.callbacks.Callback):
         if self.history:
             history = pd.DataFrame(self.history)
             contents["history.csv"] = history.to_csv(index=False)
-            if len(history) >= self.epochs or time.perf_counter() - self._drawn > SECONDS_BETWEEN_DRAWINGS:
+            at_the_end |= len(history) >= self.epochs
+            if at_the_end or time.perf_counter() - self._drawn > SECONDS_BETWEEN_DRAWINGS:
                 contents["training_curves.png"] = figures.training_curves(history, self.run_dir.name)
                 self._drawn = time.perf_counter()
         for name, content in contents.items():

@@ -14,8 +14,8 @@ cp "$drawn/bernet-best-mnist-window.png" docs/window.png
 cp "$drawn/bernet-best-mnist-pooling.png" docs/pooling.png
 cp "$drawn/bernet-best-mnist-arithmetic-test-7.png" docs/bernet-arithmetic.png
 cp "$drawn/bernet-best-mnist-filters-test-7.png" docs/bernet-filters.png
-cp "$(ls "$drawn"/bernet-best-mnist-sliding-*.gif | head -n 1)" docs/bernet-sliding.gif
-python visualize_building_blocks.py --run improved_model-cifar10 --index 16 --gif --output-dir "$drawn"
-cp "$drawn/improved_model-cifar10-arithmetic-test-16.png" docs/wang-arithmetic.png
-cp "$drawn/improved_model-cifar10-filters-test-16.png" docs/wang-filters.png
-cp "$(ls "$drawn"/improved_model-cifar10-sliding-*.gif | head -n 1)" docs/wang-sliding.gif
+cp "$drawn"/bernet-best-mnist-sliding-test-7-1-*.gif docs/bernet-sliding.gif
+python visualize_building_blocks.py --run improved_model-cifar10 --index 141 --gif --output-dir "$drawn"
+cp "$drawn/improved_model-cifar10-arithmetic-test-141.png" docs/wang-arithmetic.png
+cp "$drawn/improved_model-cifar10-filters-test-141.png" docs/wang-filters.png
+cp "$drawn"/improved_model-cifar10-sliding-test-141-1-*.gif docs/wang-sliding.gif

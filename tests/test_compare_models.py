@@ -1,5 +1,6 @@
 """The articles' networks, their recipes, and the script that trains and compares them."""
 
+import dataclasses
 import shutil
 
 import keras
@@ -18,6 +19,8 @@ RECIPES = {  # from the articles: dataset, epochs, batch size, optimizer, valida
     "jeffries-simple": ("cifar10", 100, 128, "adam", 0, (79.35, 79.35)),
     "jeffries-dilated": ("cifar10", 75, 256, "adam", 0, (81.40, 81.40)),
     "scadamale-dense": ("mnist", 40, 100, "adam", 0.1, (95.49, 95.49)),
+    "scadamale-dense-deeper": ("mnist", 40, 100, "adam", 0.1, (None, None)),
+    "scadamale-dense-wider": ("mnist", 100, 100, "adam", 0.1, (None, None)),  # "degrades after epoch 50 or so"
     "scadamale-one-conv": ("mnist", 8, 128, "adam", 0.1, (98.64, 98.64)),
     "scadamale-two-convs": ("mnist", 15, 128, "adam", 0.1, (99.07, 99.07)),
     "scadamale-dropout": ("mnist", 15, 128, "adam", 0, (99.13, 99.13)),
@@ -26,9 +29,38 @@ RECIPES = {  # from the articles: dataset, epochs, batch size, optimizer, valida
     "bernet-dropout": ("mnist", 10, 50, "rmsprop", 0, (None, None)),
     "bernet-dense-200": ("mnist", 10, 50, "rmsprop", 0, (None, None)),
     "bernet-dense-50": ("mnist", 10, 50, "rmsprop", 0, (None, None)),
+    "bernet-dense-50-50": ("mnist", 10, 50, "rmsprop", 0, (None, None)),
     "bernet-two-convs": ("mnist", 10, 50, "rmsprop", 0, (99, 100)),
     "bernet-best": ("mnist", 40, 200, "rmsprop", 0, (99.4, 99.4)),
 }
+CONV_RELU = "Conv2D 32, relu, Conv2D 32, relu, MaxPooling2D, Dropout 0.25, "
+DILATED = "Conv2D 32, leaky, Conv2D 64, leaky, Conv2D 32, leaky, "
+LAYERS = {  # in the articles' order
+    "jeffries-simple": 2 * CONV_RELU + "Flatten, Dense 256, relu, Dropout 0.5, Dense 10, softmax",
+    "jeffries-dilated": DILATED
+    + "Conv2D 32, leaky, MaxPooling2D, Dropout 0.35, "
+    + DILATED
+    + "MaxPooling2D, Dropout 0.25, Flatten, "
+    + "Dense 256 relu, Dropout 0.35, Dense 256 relu, Dropout 0.25, Dense 10 softmax",
+    "scadamale-dense": "Rescaling, Flatten, Dense 20 relu, Dense 15 relu, Dense 10 softmax",
+    "scadamale-dense-deeper": "Rescaling, Flatten, Dense 20 relu, Dense 15 relu, Dense 15 relu, Dense 10 softmax",
+    "scadamale-dense-wider": "Rescaling, Flatten, Dense 200 relu, Dense 150 relu, Dense 10 softmax",
+    "scadamale-one-conv": "Conv2D 8, relu, MaxPooling2D, Flatten, Dense 128, relu, Dense 10, softmax",
+    "scadamale-two-convs": "Conv2D 8, relu, Conv2D 8, relu, MaxPooling2D, Flatten, Dense 128, relu, Dense 10, softmax",
+    # The article writes the rates as 1 - 0.25 and 1 - 0.5.
+    "scadamale-dropout": "Conv2D 32, relu, Conv2D 32, relu, MaxPooling2D, Dropout 0.75, "
+    "Flatten, Dense 128, relu, Dropout 0.5, Dense 10, softmax",
+    "bernet-dense-100": "Conv2D 10 relu, Flatten, Dense 100 relu, Dense 10 softmax",
+    "bernet-dropout": "Conv2D 10 relu, Flatten, Dropout 0.5, Dense 100 relu, Dense 10 softmax",
+    "bernet-dense-200": "Conv2D 10 relu, Flatten, Dropout 0.5, Dense 200 relu, Dense 10 softmax",
+    "bernet-dense-50": "Conv2D 10 relu, Flatten, Dropout 0.5, Dense 50 relu, Dense 10 softmax",
+    "bernet-dense-50-50": "Conv2D 10 relu, Flatten, Dropout 0.5, Dense 50 relu, Dense 50 relu, Dense 10 softmax",
+    "bernet-two-convs": "Conv2D 10 relu, MaxPooling2D, Conv2D 20 relu, Flatten, Dropout 0.5, "
+    "Dense 100 relu, Dense 10 softmax",
+    "bernet-best": "Conv2D 16 relu, MaxPooling2D, Conv2D 32 relu, MaxPooling2D, Flatten, Dropout 0.4, "
+    "Dense 100 relu, Dense 10 softmax",
+}
+LAYERS["scadamale-dropout-sgd"] = LAYERS["scadamale-dropout"]
 PARAMETERS = {  # weights and biases, worked out by hand
     "jeffries-simple": 28 * 32 + 3 * 289 * 32 + 801 * 256 + 257 * 10,
     "jeffries-dilated": 28 * 32 + 2 * 289 * 64 + 2 * 577 * 32 + 2 * 289 * 32 + 513 * 256 + 257 * 256 + 257 * 10,
@@ -71,6 +103,20 @@ def test_a_network_has_the_article_s_parameters_and_returns_probabilities(name):
     np.testing.assert_allclose(keras.ops.convert_to_numpy(outputs).sum(axis=1), 1, atol=1e-6)
 
 
+def in_words(layer):
+    kind = type(layer).__name__
+    if kind in ("Activation", "LeakyReLU"):
+        return layer.activation.__name__ if kind == "Activation" else "leaky"
+    size = next((getattr(layer, name) for name in ("filters", "units", "rate") if hasattr(layer, name)), "")
+    activation = getattr(layer, "activation", keras.activations.linear).__name__
+    return f"{kind} {size} {activation.replace('linear', '')}".strip()
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_network_s_layers_stand_in_the_article_s_order(name):
+    assert ", ".join(map(in_words, build(name).layers)) == LAYERS[name]
+
+
 def test_the_settings_of_the_articles_optimizers_are_still_keras_s_defaults():
     rates = {name: float(keras.optimizers.get(name).learning_rate) for name in ("adam", "rmsprop", "sgd")}
     assert rates == pytest.approx({"adam": 0.001, "rmsprop": 0.001, "sgd": 0.01})
@@ -79,15 +125,7 @@ def test_the_settings_of_the_articles_optimizers_are_still_keras_s_defaults():
 
 
 def test_what_is_special_in_some_networks():
-    dropped = {name: [layer.rate for layer in build(name).layers if hasattr(layer, "rate")] for name in NETWORKS}
-    assert dropped["scadamale-dropout"] == [0.75, 0.5]  # the article writes 1 - 0.25 and 1 - 0.5
-    assert dropped["jeffries-dilated"] == [0.35, 0.25, 0.35, 0.25]
-    assert dropped["bernet-dense-100"] == []
-    assert dropped["bernet-dropout"] == [0.5]
-    assert dropped["bernet-best"] == [0.4]
-
     dilated = [layer for layer in build("jeffries-dilated").layers if isinstance(layer, keras.layers.Conv2D)]
-    assert [layer.filters for layer in dilated] == [32, 64, 32, 32, 32, 64, 32]
     assert [layer.padding for layer in dilated] == ["valid", "same", "valid", "valid", "valid", "same", "valid"]
     slopes = [
         layer.negative_slope for layer in build("jeffries-dilated").layers if isinstance(layer, keras.layers.LeakyReLU)
@@ -108,6 +146,7 @@ def test_another_optimizer_makes_another_experiment():
     slow = best.with_optimizer("sgd")
     assert (slow.name, slow.optimizer, slow.published, slow.low) == ("bernet-best-sgd", "sgd", "", None)
     assert NETWORKS["scadamale-dropout"].with_optimizer("sgd") is NETWORKS["scadamale-dropout-sgd"]
+    assert NETWORKS["scadamale-dropout-sgd"].with_optimizer("adam") is NETWORKS["scadamale-dropout"]
 
 
 def test_runs_are_named_after_network_dataset_and_seed():
@@ -146,6 +185,11 @@ def test_published_against_measured_worked_out_by_hand():
     assert printed.loc[("scadamale-two-convs", "mnist"), "points apart"] == "-0.37"
     assert printed.loc[("bernet-dropout", "digits"), "published"] == ""
 
+    shorter = comparison.compare(pd.DataFrame([{**rows[0], "epochs": 14}]), NETWORKS.values()).iloc[0]
+    assert shorter["published"] == "99.07 %"
+    assert shorter["low"] is None  # fewer epochs than the article's say nothing about its number
+    assert shorter["points_apart"] is None
+
     chart = figures.comparison_chart(table.reset_index())
     digits, mnist = chart.axes
     assert [axes.get_title() for axes in (digits, mnist)] == ["digits", "mnist"]
@@ -174,6 +218,7 @@ def compare(tmp_path, monkeypatch, capsys):
     compare_models.load_dataset.cache_clear()
 
     def call(*words):
+        capsys.readouterr()  # of a call before that raised
         compare_models.main([*words, "--output-dir", str(tmp_path / "figures")])
         return capsys.readouterr().out
 
@@ -267,8 +312,13 @@ def test_wang_s_networks_are_trained_by_their_own_scripts(compare, tmp_path):
     model = checkpoints.load_model(tmp_path / "models" / "basic_model-digits")
     assert model.count_params() == articles.basic_model.build_model((32, 32, 1), 10).count_params()
     assert trained(compare("wang-basic", "--dataset", "digits", "--epochs", "1")) == []
-    with pytest.raises(UserError, match=r"wang-basic is trained by its own script.* change it in basic_model\.py"):
+    with pytest.raises(UserError, match=r"wang-basic is trained by basic_model.py, with the optimizer written there: "):
         compare("wang-basic", "--optimizer", "sgd")
+    with pytest.raises(UserError, match="no network is left to train"):
+        compare("--article", "wang", "--optimizer", "sgd")
+    everything = articles.choose([], everything=True, optimizer="sgd")
+    assert {network.optimizer for network in everything} == {"sgd"}
+    assert not any(network.script for network in everything)
 
 
 def test_a_run_by_another_recipe_is_not_taken_for_the_article_s(compare, tmp_path):
@@ -276,10 +326,58 @@ def test_a_run_by_another_recipe_is_not_taken_for_the_article_s(compare, tmp_pat
     folder = tmp_path / "models" / "basic_model-digits"
     shutil.rmtree(folder)
     articles.basic_model.main(["--dataset", "digits", "--epochs", "1", "--batch-size", "64", "--run", str(folder)])
-    with pytest.raises(UserError, match=r"was trained otherwise .*batch size was 64, now 128"):
+    with pytest.raises(UserError, match=r"was trained otherwise .batch size was 64, now 128.: rename that folder"):
         compare("wang-basic", "--dataset", "digits", "--epochs", "1")
     output = compare("wang-basic", "--dataset", "digits", "--epochs", "1", "--fresh")
     assert "The old run is kept in" in output
+
+
+def test_an_edited_network_is_not_taken_for_the_one_that_was_trained(compare, monkeypatch):
+    """The script's docstring invites its reader to make networks wider."""
+    compare("bernet-dense-50", "--dataset", "digits", "--epochs", "1")
+    wider = dataclasses.replace(NETWORKS["bernet-dense-50"], build_model=articles.bernet_dense_200)
+    monkeypatch.setitem(NETWORKS, "bernet-dense-50", wider)
+    with pytest.raises(UserError, match=r"was trained otherwise .layer 4 .Dense.: units was 50, now 200"):
+        compare("bernet-dense-50", "--dataset", "digits", "--epochs", "1")
+    assert "otherwise" not in compare("--list", "--article", "bernet")  # which is about MNIST
+
+
+def test_what_is_wrong_is_known_before_anything_is_trained(compare, tmp_path, capsys):
+    (tmp_path / "figures").write_text("a file")
+    with pytest.raises(UserError, match=r"can't write .* name another folder with --output-dir"):
+        compare(*TWO)
+    (tmp_path / "figures").unlink()
+    compare("bernet-dense-50", *TWO[2:])
+    record = tmp_path / "models" / "bernet-dense-50-digits"
+    record.rename(tmp_path / "models" / "bernet-dense-100-digits")
+    with pytest.raises(UserError, match="bernet-dense-100-digits was trained otherwise"):
+        compare("scadamale-dense", "bernet-dense-100", *TWO[2:])
+    assert trained(capsys.readouterr().out) == []
+
+
+def test_all_are_set_aside_at_once_so_that_a_fresh_comparison_goes_on(compare, tmp_path, monkeypatch):
+    compare(*TWO)
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "train", lambda *_, **__: (_ for _ in ()).throw(Stopped("Stopped.", 130)))
+        with pytest.raises(Stopped):
+            compare(*TWO, "--fresh")
+    assert {path.name for path in (tmp_path / "models").glob("[!.]*")} == {
+        "bernet-dense-50-digits-old-1", "scadamale-dense-digits-old-1",
+    }  # fmt: skip
+    assert trained(compare(*TWO)) == ["scadamale-dense, seed 1337", "bernet-dense-50, seed 1337"]
+
+
+def test_a_longer_training_counts_as_far_as_the_others_go(compare, tmp_path):
+    compare("scadamale-dense", "--dataset", "digits", "--epochs", "3")
+    compare("scadamale-dense", "--dataset", "digits", "--epochs", "2", "--seeds", "2")
+    table = pd.read_csv(tmp_path / "figures" / "comparison.csv").iloc[0]
+    histories = [
+        pd.read_csv(tmp_path / "models" / name / "history.csv")
+        for name in ("scadamale-dense-digits", "scadamale-dense-digits-seed2")
+    ]
+    assert [len(history) for history in histories] == [3, 2]
+    assert (table["seeds"], table["epochs"]) == (2, 2)
+    assert table["measured"] == pytest.approx(100 * np.mean([h["val_accuracy"][1] for h in histories]), abs=0.01)
 
 
 def test_without_the_article_s_images_digits_are_taken(compare, tmp_path, monkeypatch):
@@ -295,6 +393,16 @@ def test_the_list(compare, tmp_path, monkeypatch):
     lines = {line.split()[0]: line for line in output.splitlines() if line}
     assert set(NETWORKS) <= set(lines)
     assert "around 99.4 %" in lines["bernet-best"]
+    accuracy = 100 * pd.read_csv(comparison.RESULTS).groupby("run")["test_accuracy"].mean()
+    for name in ("bernet-best", "wang-basic"):
+        network = NETWORKS[name]
+        assert f"{accuracy[network.run_name(network.dataset)]:.2f} %" in lines[name]
+        assert not lines[name].endswith("yes")
+    shutil.copytree(
+        cli.Path(compare_models.__file__).parent / "models" / "stashed" / "basic_model-cifar10",
+        tmp_path / "models" / "basic_model-cifar10",
+    )
+    assert next(line for line in compare("--list").splitlines() if line.endswith("yes")).split()[0] == "wang-basic"
     assert set(compare("--list", "--article", "jeffries").split()) >= {"jeffries-simple", "jeffries-dilated"}
     assert "bernet" not in compare("--list", "--article", "jeffries")
     assert not (tmp_path / "figures").exists()

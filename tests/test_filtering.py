@@ -68,24 +68,26 @@ def test_each_response_is_the_sum_of_its_window_times_the_filter(kernel_size, st
 def test_the_film_ends_with_the_whole_response_and_its_last_window(edges, step):
     filtered = filtering.strongest(edges, step, 1)[0]
     film = filtering.sliding(filtered)
-    assert film.shape == (16, 2, 6, 6, 3)  # no more steps than places
+    assert film.shape == (8 + 2, 2, 6, 6, 3)  # two rows place by place, two at once
     np.testing.assert_allclose(film[-1, 1, 1:5, 1:5, 0], 0.5 + filtered.response / 7)
-    np.testing.assert_array_equal(film[0, 1, 1, 2:5], 0.5)  # not there yet
+    np.testing.assert_array_equal(film[0, 1, 1, 2:5], 1)  # not there yet
     framed = (film[-1, 0] != step).any(axis=-1)
     assert framed[3:, 3:].all()
     assert framed.sum() == 9
-    assert len(filtering.sliding(filtered, steps=5)) == 5
     assert film.min() >= 0
     assert film.max() <= 1
 
 
 def test_a_network_without_filters_that_slide(step):
     for layer in (layers.Activation("relu"), layers.DepthwiseConv2D(3), layers.Conv2D(1, 3, dilation_rate=2)):
-        with pytest.raises(UserError, match="no convolution to begin with"):
+        with pytest.raises(UserError, match="are those of an ordinary convolution"):
             filtering.strongest(network(layer), step, 1)
+    for layer in (layers.Dense(3), layers.MaxPooling2D(2)):
+        with pytest.raises(UserError, match="is no image any more"):
+            filtering.strongest(network(layer, layers.Conv2D(1, 2)), step, 1)
 
 
-def test_the_stashed_networks_have_filters_to_show():
+def test_the_improved_network_s_filters_are_shown_before_the_activation():
     import improved_model
 
     image = np.random.default_rng(0).random((32, 32, 3), dtype="float32")

@@ -15,6 +15,7 @@ import pytest
 import basic_model
 import improved_model
 from convnets import checkpoints, cli
+from convnets.articles import NETWORKS
 from convnets.cli import PROJECT
 from convnets.errors import Stopped, UserError
 
@@ -349,6 +350,27 @@ def test_the_article_s_accuracy_is_reached():
     accuracy = pd.read_csv(PROJECT / "results" / "training_runs.csv").groupby("run")["test_accuracy"].mean()
     assert accuracy["basic_model-cifar10"] >= 0.795
     assert accuracy["improved_model-cifar10"] >= 0.85
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_what_an_article_published_was_measured(name):
+    network = NETWORKS[name]
+    runs = pd.read_csv(PROJECT / "results" / "training_runs.csv")
+    runs = runs[runs["run"] == network.run_name(network.dataset)]
+    least_seeds, tolerance = {"mnist": (3, 0.5), "cifar10": (1, 1.5)}[network.dataset]
+    assert len(runs) >= (least_seeds if network.published else 1)
+    assert (runs["epochs"] == network.epochs).all()
+    if network.published:
+        assert 100 * runs["test_accuracy"].mean() >= network.low - tolerance
+
+
+def test_the_last_epoch_is_what_is_published():
+    epochs = pd.read_csv(PROJECT / "results" / "learning_curves.csv").groupby(["run", "seed"])
+    runs = pd.read_csv(PROJECT / "results" / "training_runs.csv").set_index(["run", "seed"])
+    for run, history in epochs:
+        assert list(history["epoch"]) == list(range(1, runs.loc[run, "epochs"] + 1))
+        assert runs.loc[run, "test_accuracy"] == pytest.approx(history["val_accuracy"].iloc[-1], abs=1e-4)
+        assert runs.loc[run, "best_test_accuracy"] == pytest.approx(history["val_accuracy"].max(), abs=1e-4)
 
 
 def test_what_the_benchmarks_found():
