@@ -22,6 +22,7 @@ from convnets.cli import PROJECT
 RESULTS = PROJECT / "results"
 STASHED = ["basic_model-cifar10", "improved_model-cifar10", "basic_model-mnist", "basic_model-digits"]
 RUNS = list(dict.fromkeys([*STASHED, *(network.run_name(network.dataset) for network in NETWORKS.values())]))
+EPOCHS = {network.run_name(network.dataset): network.epochs for network in NETWORKS.values()}
 PUBLISHED = {network.run_name(network.dataset): network.published for network in NETWORKS.values()}
 
 
@@ -198,8 +199,9 @@ def draw_charts():
             if network.article == article
             and not (group := epochs[epochs["run"] == network.run_name(network.dataset)]).empty
         }
-        page = figures.learning_curves(histories, quantity, lowest=lowest)
-        figures.save(page, DOCS / f"{article}-{quantity}.png")
+        if histories:
+            page = figures.learning_curves(histories, quantity, lowest=lowest)
+            figures.save(page, DOCS / f"{article}-{quantity}.png")
 
 
 def main():
@@ -212,6 +214,9 @@ def main():
 
     if folders:
         runs = [checkpoints.newest(folder)[0] for folder in folders]
+        for run in runs:
+            if run.epoch < EPOCHS.get(comparison.without_seed(run.folder.name), 0):
+                parser.error(f"{run.folder.name} is not finished: it has {run.epoch} epochs")
         _add("training_runs", [comparison.run_row(run) for run in runs])
         _add("learning_curves", [epoch for run in runs for epoch in _epochs(run)])
 

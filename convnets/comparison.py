@@ -140,7 +140,9 @@ def printable(table):
             "parameters": table["parameters"].map("{:,}".format),
             "published": table["published"],
             "measured": [_mean_and_spread(row) for row in table.itertuples()],
-            "points apart": ["" if pd.isna(points) else f"{points:+.2f}" for points in table["points_apart"]],
+            "points apart": [
+                "" if pd.isna(points) else f"{round(points, 2) + 0.0:+.2f}" for points in table["points_apart"]
+            ],
             "seeds": table["seeds"],
             "epochs": table["epochs"],
             "at best epoch": table["at_best_epoch"].map("{:.2f} %".format),
