@@ -6,9 +6,9 @@
     python compare_models.py --all                           all networks of all articles
     python compare_models.py bernet-best --optimizer sgd     an experiment: the same network, another optimizer
 
-On two CPU cores a network on MNIST takes from half a minute to five minutes, one on CIFAR-10 from half an hour to
-an hour and a half. The results are a table, best first, a chart of what was published and what was measured, and
-the curves of accuracy and loss over the epochs, in figures/comparison*.
+On two CPU cores a network on MNIST takes at most 5 minutes, one on CIFAR-10 at most 60. The results are a table,
+best first, a chart of what was published and what was measured, and the curves of accuracy and loss over the
+epochs, in figures/comparison*.
 
 Each network is a run of its own in models/, like any other: the visualize_*.py scripts show what it sees. Stop
 with Ctrl-C whenever you like: the same command goes on in the midst of the network that was in progress.

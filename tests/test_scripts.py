@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 import basic_model
+import compare_models
 import improved_model
 from convnets import checkpoints, cli
 from convnets.articles import NETWORKS
@@ -362,6 +363,19 @@ def test_what_an_article_published_was_measured(name):
     assert (runs["epochs"] == network.epochs).all()
     if network.published:
         assert 100 * runs["test_accuracy"].mean() >= network.low - tolerance
+
+
+def test_what_the_comparison_promises_was_measured():
+    mnist, cifar10 = map(
+        int,
+        re.search(
+            r"on MNIST takes at most (\d+) minutes, one on CIFAR-10 at most (\d+)\.", compare_models.__doc__
+        ).groups(),
+    )
+    runs = pd.read_csv(PROJECT / "results" / "training_runs.csv").groupby("run")["minutes"].mean()
+    longest = runs.groupby(lambda name: "mnist" if "mnist" in name else "cifar10").max()
+    assert mnist - 1 <= longest["mnist"] <= mnist
+    assert cifar10 - 15 <= longest["cifar10"] <= cifar10
 
 
 def test_the_last_epoch_is_what_is_published():
