@@ -40,7 +40,7 @@ class Network:
     name: "bernet-best"; its first word is the article.
     build_model: a function (input_shape, num_classes) -> keras.Sequential.
     dataset: "cifar10" or "mnist".
-    epochs, batch_size: as in the article.
+    epochs, batch_size: as in the article, but for fewer epochs where a comment says so.
     optimizer: a name that Keras knows, with the article's settings, which are still Keras's defaults.
     validation_split: the share of the training images that the article holds out to watch the training.
     published: what the article says of the test accuracy, "" where it gives no number.
@@ -136,7 +136,8 @@ def jeffries_simple(input_shape, num_classes):
 
 
 @_recipe(
-    section="Training Our Neural Net and Optimizing It", dataset="cifar10", epochs=75, batch_size=256,
+    section="Training Our Neural Net and Optimizing It", dataset="cifar10", batch_size=256,
+    epochs=50,  # the article: 75
     published="81.40 %", low=81.40, high=81.40,
 )  # fmt: skip
 def jeffries_dilated(input_shape, num_classes):
