@@ -199,9 +199,8 @@ def draw_charts():
             if network.article == article
             and not (group := epochs[epochs["run"] == network.run_name(network.dataset)]).empty
         }
-        if histories:
-            page = figures.learning_curves(histories, quantity, lowest=lowest)
-            figures.save(page, DOCS / f"{article}-{quantity}.png")
+        page = figures.learning_curves(histories, quantity, lowest=lowest)
+        figures.save(page, DOCS / f"{article}-{quantity}.png")
 
 
 def main():

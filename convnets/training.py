@@ -150,8 +150,8 @@ def train(
         run["options"]["initial_weights"] = _on_record(initial_weights, checkpoint)
         if initial_weights and not checkpoint:
             weights.load(model, initial_weights)
-        if fresh and run_dir.exists():
-            say(f"The old run is kept in {checkpoints.set_aside(run_dir)}.")
+        if fresh:
+            _keep_old_run(run_dir, say)
         checkpoints.make_folder(run_dir)
         if checkpoint:
             _refuse_contradictions(run_dir, checkpoint.run, run, model)
@@ -211,8 +211,12 @@ def set_aside(run_dir):
     run_dir = Path(run_dir).resolve()
     with _locked(run_dir):
         checkpoints.refuse_other_files(run_dir)
-        if run_dir.exists():
-            print(f"The old run is kept in {checkpoints.set_aside(run_dir)}.")
+        _keep_old_run(run_dir, print)
+
+
+def _keep_old_run(run_dir, say):
+    if run_dir.exists():
+        say(f"The old run is kept in {checkpoints.set_aside(run_dir)}.")
 
 
 def _callbacks(run_dir, verbose, tensorboard):
