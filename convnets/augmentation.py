@@ -66,6 +66,28 @@ def _cubic(distance, sharpness=0.75):
     return np.where(x < 1, near, np.where(x < 2, far, 0))
 
 
+@dataclass(frozen=True)
+class Shift:
+    """Moves each image by up to so many whole pixels in each direction; what was beyond an edge is mirrored at it."""
+
+    pixels: int = 2
+
+    def __call__(self, images, rng):
+        """Moves `images`, (n, height, width, channels), as the `numpy.random.Generator` rng draws.
+
+        Returns a new array of the same shape and dtype.
+        """
+        n, height, width, _ = images.shape
+        most = self.pixels
+        padded = np.pad(images, ((0, 0), (most, most), (most, most), (0, 0)), "reflect")
+        moves = rng.integers(0, 2 * most + 1, (2, n))
+        moved = np.empty_like(images)
+        for down, right in np.ndindex(2 * most + 1, 2 * most + 1):  # all images with the same move at once
+            same = np.flatnonzero((moves[0] == down) & (moves[1] == right))
+            moved[same] = padded[same, down : down + height, right : right + width]
+        return moved
+
+
 def preview(dataset, augment, *, seed, images=8, versions=5):
     """Picks random training images and augments each of them several times.
 

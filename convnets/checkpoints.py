@@ -110,10 +110,18 @@ class _WeightsInMemory(io.BytesIO):
 
 
 def architecture(model):
-    """The network as Keras's JSON describes it, without how it was compiled."""
-    description = json.loads(model.to_json())
+    """The network as Keras's JSON describes it, without how it was compiled and at what precision it was trained.
+
+    (Its weights are float32 at any precision, and what looks into a network wants exact gradients.)
+    """
+    description = json.loads(model.to_json(), object_hook=_in_float32)
     description.pop("compile_config", None)
     return description
+
+
+def _in_float32(part):
+    is_policy = part.get("class_name") == "DTypePolicy" and part["config"]["name"].startswith("mixed_")
+    return {**part, "config": {"name": "float32"}} if is_policy else part
 
 
 def save(folder, model, *, run, history):
@@ -252,6 +260,8 @@ def load_model(path):
 def _model_from_json(path):
     """The model that a JSON file describes; None for one that describes something else."""
     import keras
+
+    import convnets.layers  # noqa: F401 - so that Keras knows them
 
     try:
         description = json.loads(path.read_text(encoding="utf-8"))

@@ -24,10 +24,11 @@ def new_parser(script, description):
     )
 
 
-def training_options(script, *, description, epochs, batch_size):
+def training_options(script, *, description, epochs, batch_size, run="{script}-DATASET"):
     """Makes the parser for a script that trains one network.
 
-    script: its name without .py. description: its docstring. epochs, batch_size: its defaults.
+    script: its name without .py. description: its docstring. epochs, batch_size: its defaults; epochs may be None
+    where they depend on other options. run: how the help names the default run.
     """
     parser = new_parser(script, description)
     parser.add_argument(
@@ -40,14 +41,14 @@ def training_options(script, *, description, epochs, batch_size):
         "--run",
         type=run_folder,
         metavar="NAME",
-        help=f"folder in models/ for this run, or a path with a slash (default: {script}-DATASET)",
+        help=f"folder in models/ for this run, or a path with a slash (default: {run.format(script=script)})",
     )
     parser.add_argument(
         "--epochs",
         type=whole_number(1),
         default=epochs,
         metavar="N",
-        help="train until N epochs in all (default: %(default)s)",
+        help=f"train until N epochs in all (default: {epochs or 'as many as it takes'})",
     )
     parser.add_argument(
         "--batch-size",
@@ -77,6 +78,19 @@ def run_options(parser):
     )
     parser.add_argument("--fresh", action="store_true", help="start anew; the old run is set aside, not deleted")
     parser.add_argument("--tensorboard", action="store_true", help="write TensorBoard logs into the run's folder too")
+
+
+def speed_options(parser):
+    """Adds the options of a script that tries what is fastest on the machine at hand."""
+    parser.add_argument(
+        "--precision", choices=["float32", "bfloat16"], help="of the computations (default: what is faster here)"
+    )
+    parser.add_argument(
+        "--threads",
+        type=whole_number(1, 1024),
+        metavar="N",
+        help="that TensorFlow computes with (default: what is faster here)",
+    )
 
 
 def looking_options(script, *, description):

@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import confusion_matrix
 
+from convnets import networks
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -77,3 +79,17 @@ class Evaluation:
         table.insert(1, "to", edges[table.index + 1])
         error = np.average((table["confidence"] - table["accuracy"]).abs(), weights=table["images"])
         return table.reset_index(drop=True), float(error)
+
+
+def predict_views(model, images, *, mirror):
+    """A network's mean answer to each image as it is, a pixel further up and left, and a pixel further down and right.
+
+    images: (n, height, width, channels) uint8. mirror: whether to ask for the mirror images of these three, too.
+    Returns probabilities, (n, classes) float32.
+    """
+    height, width = images.shape[1:3]
+    padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), "reflect")
+    views = [padded[:, move : move + height, move : move + width] for move in range(3)]
+    if mirror:
+        views += [view[:, :, ::-1] for view in views]
+    return np.mean([networks.predict(model, view) for view in views], axis=0)

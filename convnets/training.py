@@ -18,6 +18,7 @@ from convnets import checkpoints, figures, provenance, weights
 from convnets.datasets import scale_pixels
 from convnets.errors import Stopped, UserError
 
+FLIPS = 2**32 - 1  # stands where an epoch stands, so that the flips have random numbers of their own
 SECONDS_BETWEEN_DRAWINGS = 5  # an epoch of a small network takes 1, and to draw its curves 0.2
 
 
@@ -29,14 +30,17 @@ class TrainingBatches(keras.utils.PyDataset):
 
     images: (n, height, width, channels) uint8. labels: (n, classes) float32, one-hot.
     Each item is (float32 pixels in [0, 1], labels), shuffled, then augmented where `augment` is given.
+    alternate_flips: half of the images, drawn once, are mirrored in every odd epoch, the others in every even one.
     """
 
     num_batches = None
 
-    def __init__(self, images, labels, *, batch_size, seed, first_epoch, augment=None):
+    def __init__(self, images, labels, *, batch_size, seed, first_epoch, augment=None, alternate_flips=False):
         super().__init__()
         self.images, self.labels = images, labels
         self.batch_size, self.seed, self.first_epoch, self.augment = batch_size, seed, first_epoch, augment
+        coins = np.random.default_rng((seed, FLIPS)).integers(0, 2, len(images))
+        self._flip_coins = coins if alternate_flips else None
         self.batches_per_epoch = math.ceil(len(images) / batch_size)
         self._epoch_in_order = None
 
@@ -48,6 +52,9 @@ class TrainingBatches(keras.utils.PyDataset):
             self._epoch_in_order = epoch
         chosen = self._order[batch * self.batch_size : (batch + 1) * self.batch_size]
         pixels = scale_pixels(self.images[chosen])
+        if self._flip_coins is not None:
+            mirrored = (self._flip_coins[chosen] + epoch) % 2 == 1
+            pixels[mirrored] = pixels[mirrored, :, ::-1]
         if self.augment is not None:
             pixels = self.augment(pixels, np.random.default_rng((self.seed, epoch, 1 + batch)))
         return pixels, self.labels[chosen]
@@ -100,6 +107,7 @@ def train(
     batch_size=128,
     seed=1337,
     augment=None,
+    alternate_flips=False,
     validation_split=0.0,
     initial_weights=None,
     fresh=False,
@@ -112,6 +120,7 @@ def train(
     compiled with metrics=["accuracy"].
     dataset: a datasets.Dataset.
     augment: a function (images, numpy.random.Generator) -> images; its repr goes on record.
+    alternate_flips: mirror each image in every other epoch, half of them in the odd ones, half in the even ones.
     validation_split: the share of the training images, the last ones, that is not trained on but held out.
     initial_weights: a weights file to start from.
     fresh: set the run that is in run_dir aside and start anew.
@@ -119,7 +128,9 @@ def train(
 
     Returns the history, a pandas.DataFrame, one row an epoch: epoch (from 1), loss and accuracy (of the
     training images, while they were trained on), val_loss and val_accuracy (of the test images), seconds,
-    and, with a validation split, held_out_loss and held_out_accuracy.
+    training_seconds (of these, what the steps took), compilation_seconds (what the first step of a process took
+    longer than the others; not part of training_seconds) and, with a validation split, held_out_loss and
+    held_out_accuracy.
     Afterwards the model has the run's newest weights.
 
     Raises UserError when the run was made with other options, is in use or damaged, can't be written,
@@ -138,6 +149,8 @@ def train(
             "loss": _loss(model),
             "optimizer": _settings(model.optimizer),
             "augmentation": repr(augment) if augment else None,
+            "alternate_flips": alternate_flips or None,
+            "precision": None if model.dtype_policy.name == "float32" else model.dtype_policy.name,
             "validation_split": validation_split or None,
         },
         "sessions": [],
@@ -184,6 +197,7 @@ def train(
             seed=seed,
             first_epoch=len(history),
             augment=augment,
+            alternate_flips=alternate_flips,
         )
         try:
             with keeper.stop_signals():
@@ -321,6 +335,7 @@ class _CheckpointEveryEpoch(keras.callbacks.Callback):
         self.run_dir, self.run, self.history, self.epochs, self.say = run_dir, run, history, epochs, say
         self.held_out = held_out
         self._drawn = -math.inf
+        self._compiled = False
         self.caught_signal = None
 
     @contextlib.contextmanager
@@ -363,27 +378,36 @@ class _CheckpointEveryEpoch(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self._started = time.perf_counter()
+        self._step_ends = []
 
     def on_train_batch_end(self, batch, logs=None):
         self._stop_if_asked()
         self._refuse_nan(logs)
+        self._step_ends.append(time.perf_counter())
 
     def on_test_batch_end(self, batch, logs=None):
         self._stop_if_asked()
 
     def on_epoch_end(self, epoch, logs=None):
         self._refuse_nan(logs)
-        seconds = time.perf_counter() - self._started
+        seconds = {"seconds": time.perf_counter() - self._started, **self._seconds_of_training()}
         if self.held_out is not None:
             held_out = self.model.evaluate(self.held_out, verbose=0, return_dict=True)
             logs = {**logs, **{f"held_out_{name}": value for name, value in held_out.items()}}
-        self.history.append({"epoch": epoch + 1, **logs, "seconds": round(seconds, 3)})
+        self.history.append({"epoch": epoch + 1, **logs, **{what: round(s, 3) for what, s in seconds.items()}})
         checkpoints.save(self.run_dir, self.model, run=self.run, history=self.history)
         self.write_summaries(self.model)
         seconds_left = np.median([row["seconds"] for row in self.history[-5:]]) * (self.epochs - epoch - 1)
         if seconds_left:
             self.say(f"Saved; about {duration(seconds_left)} left.")
         self._stop_if_asked()
+
+    def _seconds_of_training(self):
+        """Those of the steps; and those by which a process's first step, which compiles, was slower than the others."""
+        steps = np.diff([self._started, *self._step_ends])
+        compilation = 0.0 if self._compiled else max(0.0, steps[0] - np.median(steps))
+        self._compiled = True
+        return {"training_seconds": steps.sum() - compilation, "compilation_seconds": compilation}
 
     def _saved(self):
         done = self.history[-1]["epoch"] if self.history else 0

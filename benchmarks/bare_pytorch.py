@@ -1,0 +1,288 @@
+"""The network of fast_model.py in bare PyTorch on the CPU: what it is compared with in benchmarks/fast_training.py.
+
+    python -m benchmarks.bare_pytorch seconds     of the steps of the network for 94 %
+    python -m benchmarks.bare_pytorch nesterov    the recipe of airbench94 with Nesterov's momentum, 9.9 epochs
+    python -m benchmarks.bare_pytorch muon        its recipe with Muon, 8 epochs
+
+The recipes are those of airbench94.py and airbench94_muon.py (K. Jordan, "94% on CIFAR-10 in 3.29 seconds on a single
+GPU", 2024, and the code published with it), with the same hyperparameters, written anew for a CPU: bfloat16 instead
+of float16, channels last, not compiled. Prints one line of JSON.
+"""
+
+import argparse
+import json
+import math
+import time
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from convnets import datasets
+
+FILTERS = (64, 256, 256)
+LABEL_SMOOTHING = 0.2
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """With an offset but no factor."""
+
+    def __init__(self, channels):
+        super().__init__(channels, eps=1e-12, momentum=0.4)
+        self.weight.requires_grad = False
+
+
+def conv(inputs, filters):
+    layer = nn.Conv2d(inputs, filters, 3, padding="same", bias=False)
+    nn.init.dirac_(layer.weight.data[:inputs])
+    return layer
+
+
+def build_model(activation, logit_scale):
+    layers, inputs = [nn.Conv2d(3, 24, 2), activation()], 24
+    layers[0].weight.requires_grad = False
+    for filters in FILTERS:
+        layers += [conv(inputs, filters), nn.MaxPool2d(2), BatchNorm(filters), activation()]
+        layers += [conv(filters, filters), BatchNorm(filters), activation()]
+        inputs = filters
+    head = nn.Linear(inputs, 10, bias=False)
+    return nn.Sequential(*layers, nn.MaxPool2d(3), nn.Flatten(), head, Scale(logit_scale))
+
+
+class Scale(nn.Module):
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x):
+        return x * self.factor
+
+
+def whiten(layer, images):
+    patches = images.unfold(2, 2, 1).unfold(3, 2, 1).permute(0, 2, 3, 1, 4, 5).reshape(-1, 12).float()
+    variances, directions = torch.linalg.eigh(patches.T @ patches / len(patches))
+    filters = (directions / torch.sqrt(variances + 5e-4)).T.reshape(12, 3, 2, 2)
+    layer.weight.data[:] = torch.cat([filters, -filters])
+    layer.bias.data.zero_()
+
+
+class Muon(torch.optim.Optimizer):
+    def __init__(self, parameters, lr, momentum=0.6):
+        super().__init__(parameters, {"lr": lr, "momentum": momentum})
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            for weight in group["params"]:
+                state = self.state[weight]
+                if not state:
+                    state["momentum"] = torch.zeros_like(weight)
+                momentum = state["momentum"].mul_(group["momentum"]).add_(weight.grad)
+                step = weight.grad.add(momentum, alpha=group["momentum"])
+                weight.mul_(len(weight) ** 0.5 / weight.norm())
+                weight.sub_(orthogonalized(step.reshape(len(step), -1)).view_as(step), alpha=group["lr"])
+
+
+def orthogonalized(matrix, steps=3):
+    x = matrix.bfloat16()
+    x = x / (x.norm() + 1e-7)
+    tall = len(x) > x.shape[1]
+    x = x.T if tall else x
+    for _ in range(steps):
+        squared = x @ x.T
+        x = 3.4445 * x + (2.0315 * squared @ squared - 4.775 * squared) @ x
+    return x.T if tall else x
+
+
+class Images:
+    """CIFAR-10 normalized, each image mirrored in every other epoch, and moved by up to two pixels."""
+
+    def __init__(self):
+        dataset = datasets.load("cifar10")
+        mean, deviation = torch.tensor([0.4914, 0.4822, 0.4465]), torch.tensor([0.2470, 0.2435, 0.2616])
+
+        def prepared(images):
+            images = ((torch.from_numpy(images) / 255 - mean) / deviation).permute(0, 3, 1, 2)
+            return images.contiguous(memory_format=torch.channels_last)
+
+        self.train, self.test = prepared(dataset.x_train), prepared(dataset.x_test)
+        self.y_train, self.y_test = torch.from_numpy(dataset.y_train), torch.from_numpy(dataset.y_test)
+        half = torch.rand(len(self.train)) < 0.5
+        flipped = torch.where(half.view(-1, 1, 1, 1), self.train.flip(-1), self.train)
+        self.padded = F.pad(flipped, (2,) * 4, "reflect")
+
+    def epoch(self, epoch, batch_size):
+        moves = torch.randint(0, 5, (2, len(self.padded)))
+        images = torch.empty_like(self.train)
+        for down in range(5):
+            for right in range(5):
+                same = (moves[0] == down) & (moves[1] == right)
+                images[same] = self.padded[same, :, down : down + 32, right : right + 32]
+        images = images.flip(-1) if epoch % 2 else images
+        order = torch.randperm(len(images))
+        for batch in range(len(images) // batch_size):
+            chosen = order[batch * batch_size : (batch + 1) * batch_size]
+            yield images[chosen].contiguous(memory_format=torch.channels_last), self.y_train[chosen]
+
+
+@torch.no_grad()
+def accuracies(model, images):
+    """The test accuracy of the images as they are, and of the recipes' mean over six views."""
+    model.eval()
+
+    def logits(views):
+        with torch.autocast("cpu", torch.bfloat16):
+            return torch.cat([model(batch).float() for batch in views.split(1000)])
+
+    def mirrored_too(views):
+        return (logits(views) + logits(views.flip(-1))) / 2
+
+    padded = F.pad(images.test, (1,) * 4, "reflect")
+    plain = logits(images.test)
+    moved = (mirrored_too(padded[:, :, :32, :32]) + mirrored_too(padded[:, :, 2:, 2:])) / 2
+    views = mirrored_too(images.test) / 2 + moved / 2
+    return [(answers.argmax(1) == images.y_test).double().mean().item() for answers in (plain, views)]
+
+
+def optimizers_of(model, recipe, batch_size, steps, bias_steps):
+    """The recipe's optimizers, and a function that sets their learning rates for a step."""
+    convolutions = [p for p in model.parameters() if p.ndim == 4 and p.requires_grad]
+    offsets = [module.bias for module in model.modules() if isinstance(module, BatchNorm)]
+    bias, head = model[0].bias, model[-2].weight
+    if recipe == "muon":
+        decay, rate, head_rate = 2e-6 * batch_size, 0.053, 0.67
+        groups = [
+            {"params": [bias], "lr": rate, "weight_decay": decay / rate},
+            {"params": offsets, "lr": rate, "weight_decay": decay / rate},
+            {"params": [head], "lr": head_rate, "weight_decay": decay / head_rate},
+        ]
+        optimizers = [torch.optim.SGD(groups, momentum=0.85, nesterov=True), Muon(convolutions, 0.24)]
+    else:
+        scale = 1024 * (1 + 1 / (1 - 0.85))
+        rate, decay = 11.5 / scale, 0.0153 * batch_size / scale
+        groups = [
+            {"params": [bias, *convolutions, head], "lr": rate, "weight_decay": decay / rate},
+            {"params": offsets, "lr": 64 * rate, "weight_decay": decay / (64 * rate)},
+        ]
+        optimizers = [torch.optim.SGD(groups, momentum=0.85, nesterov=True)]
+    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+    initial = [group["lr"] for group in groups]
+
+    def set_rates(step):
+        peak = int(0.23 * steps)
+        for number, (group, rate) in enumerate(zip(groups, initial, strict=True)):
+            if recipe == "muon":
+                share = 1 - step / (steps if number else bias_steps)
+            else:
+                share = 0.2 + 0.8 * step / peak if step < peak else 1 - 0.93 * (step - peak) / (steps - peak)
+            group["lr"] = rate * max(share, 0)
+
+    return optimizers, set_rates
+
+
+class Lookahead:
+    """Draws the weights back to their own moving average every five steps, from the fourth epoch on."""
+
+    def __init__(self, model):
+        self.model, self.average = model, {name: value.clone() for name, value in model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, kept):
+        for name, value in self.model.state_dict().items():
+            if value.is_floating_point():
+                value.copy_(self.average[name].lerp_(value, 1 - kept))
+
+
+def train(recipe, seed, epochs=None):
+    """Trains airbench94's network by one of its recipes, to the end or for some epochs.
+
+    The weights are float32, the computations bfloat16. Returns a dict of what came out.
+    """
+    torch.manual_seed(seed)
+    images = Images()
+    batch_size, all_epochs = (2000, 8) if recipe == "muon" else (1024, 9.9)
+    steps_an_epoch = len(images.train) // batch_size
+    steps = math.ceil(all_epochs * steps_an_epoch)
+    model = build_model(nn.GELU, 1 / 256 if recipe == "muon" else 1 / 9)
+    if recipe == "muon":
+        model[-2].weight.data /= model[-2].weight.data.std()
+    whiten(model[0], images.train[:5000])
+    model = model.to(memory_format=torch.channels_last)
+    optimizers, set_rates = optimizers_of(model, recipe, batch_size, steps, 3 * steps_an_epoch)
+    lookahead, step, seconds = None, 0, 0.0
+    last = steps if epochs is None else min(steps, epochs * steps_an_epoch)
+    for epoch in range(math.ceil(last / steps_an_epoch)):
+        model.train()
+        started = time.perf_counter()
+        model[0].bias.requires_grad = epoch < 3
+        for x, y in images.epoch(epoch, batch_size):
+            set_rates(step)
+            with torch.autocast("cpu", torch.bfloat16):
+                logits = model(x)
+            loss = F.cross_entropy(logits.float(), y, label_smoothing=LABEL_SMOOTHING, reduction="sum")
+            model.zero_grad(set_to_none=True)
+            loss.backward()
+            for optimizer in optimizers:
+                optimizer.step()
+            step += 1
+            if recipe == "nesterov" and epoch >= 3 and step % 5 == 0:
+                lookahead = lookahead or Lookahead(model)
+                lookahead.update(0.95**5 * (step / steps) ** 3)
+            if step == last:
+                break
+        if lookahead:
+            lookahead.update(1)
+        seconds += time.perf_counter() - started
+        print(f"epoch {epoch + 1}: {seconds:.1f} s, loss {loss.item() / len(y):.3f}", flush=True)
+    plain, views = accuracies(model, images)
+    return {
+        "recipe": recipe,
+        "seed": seed,
+        "epochs": step / steps_an_epoch,
+        "seconds": seconds,
+        "test_accuracy": plain,
+        "test_accuracy_with_views": views,
+    }
+
+
+def step_seconds(precision, batch_size=500, steps=12):
+    """The seconds that steps of fast_model.py's network take, with Muon, one by one. Returns a list without the first.
+
+    precision: "float32", "bfloat16" (weights, too: the fastest, though no training could do with so few digits), or
+    "autocast" (float32 weights, bfloat16 computations).
+    """
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    model = build_model(lambda: nn.LeakyReLU(0.1), 1 / 9).to(dtype=dtype, memory_format=torch.channels_last)
+    optimizers, _ = optimizers_of(model, "muon", batch_size, 1, 1)
+    x = torch.rand(batch_size, 3, 32, 32).to(dtype=dtype, memory_format=torch.channels_last)
+    y = torch.randint(0, 10, (batch_size,))
+    model[0].bias.requires_grad = False
+    seconds = []
+    for _ in range(steps):
+        started = time.perf_counter()
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "autocast"):
+            logits = model(x)
+        loss = F.cross_entropy(logits.float(), y, label_smoothing=LABEL_SMOOTHING)
+        model.zero_grad(set_to_none=True)
+        loss.backward()
+        for optimizer in optimizers:
+            optimizer.step()
+        seconds.append(time.perf_counter() - started)
+    return seconds[1:]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["seconds", "nesterov", "muon"])
+    parser.add_argument("--precision", choices=["float32", "bfloat16", "autocast"], default="autocast")
+    parser.add_argument("--seed", type=int, default=1337)
+    parser.add_argument("--epochs", type=int, help="stop after so many")
+    options = parser.parse_args()
+    if options.what == "seconds":
+        print(json.dumps(step_seconds(options.precision)))
+    else:
+        print(json.dumps(train(options.what, options.seed, options.epochs)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""The fastest settings for the machine at hand, found by trying."""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+from convnets.cli import PROJECT
+
+PRECISIONS = ("float32", "bfloat16")
+KEPT_IN = PROJECT / "models" / ".fastest_threads.json"
+
+
+def use_threads(threads=None):
+    """Sets how many threads TensorFlow computes with. To be called before Keras is imported; prints the choice.
+
+    threads: None for what is faster here, a thread for each core or, where a core can run two, for each of these.
+    Both are tried once, in processes of their own, since a process can't change its mind; the answer is kept.
+    """
+    if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
+        return
+    if threads is None:
+        import joblib
+
+        logical, physical = joblib.cpu_count(), joblib.cpu_count(only_physical_cores=True)
+        threads = logical if logical == physical else _fastest((physical, logical))
+        reason = "one for each core" if logical == physical else "the faster of both numbers here"
+        print(f"Threads: {threads}, {reason}")
+    os.environ["TF_NUM_INTRAOP_THREADS"] = str(threads)
+
+
+def _fastest(candidates):
+    key = f"{candidates} {os.environ.get('HOSTNAME', '')}"
+    try:
+        return int(json.loads(KEPT_IN.read_text())[key])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    seconds = {}
+    for threads in candidates:
+        environment = {**os.environ, "TF_NUM_INTRAOP_THREADS": str(threads), "TF_CPP_MIN_LOG_LEVEL": "3"}
+        command = [sys.executable, "-c", "from convnets import speed; print(min(speed.convolution_seconds().values()))"]
+        result = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=True)
+        seconds[threads] = float(result.stdout.split()[-1])
+    fastest = min(seconds, key=seconds.get)
+    KEPT_IN.write_text(json.dumps({key: fastest}))
+    return fastest
+
+
+def use_precision(precision=None, run_dir=None):
+    """Sets the precision in which networks built from now on compute, and prints it; their weights are float32 always.
+
+    precision: "float32", "bfloat16", or None: that of the run in run_dir if there is one, else what is faster here. A
+    processor or GPU that multiplies bfloat16 numbers (16 bits, of the range of float32 but with 8 bits of precision)
+    needs half of the time or less; one that does not needs more than for float32.
+    """
+    import keras
+
+    reason = "as asked for"
+    if precision is None and run_dir is not None and (recorded := _recorded(run_dir)):
+        precision, reason = recorded, "as the run that is there"
+    if precision is None:
+        seconds = convolution_seconds()
+        ratio = seconds["float32"] / seconds["bfloat16"]
+        precision = "bfloat16" if ratio > 1.2 else "float32"
+        reason = f"a convolution in bfloat16 takes {1 / ratio:.2f} times as long as in float32 here"
+    print(f"Precision: {precision}, {reason}")
+    keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
+
+
+def _recorded(run_dir):
+    """The precision of the run in a folder, or None where there is none."""
+    try:
+        options = json.loads((run_dir / "run.json").read_text(encoding="utf-8"))["options"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return "bfloat16" if options.get("precision") == "mixed_bfloat16" else "float32"
+
+
+def convolution_seconds(repeats=5):
+    """The seconds of a convolution of a middle layer's size, {precision: median of some runs}; 0.2 seconds in all."""
+    import keras
+    import numpy as np
+
+    images = np.random.default_rng(0).random((200, 15, 15, 64), dtype="float32")
+    seconds = {}
+    for precision in PRECISIONS:
+        x = keras.ops.cast(images, precision)
+        kernel = keras.ops.ones((3, 3, 64, 64), precision)
+
+        def run(x=x, kernel=kernel):
+            started = time.perf_counter()
+            float(keras.ops.sum(keras.ops.conv(x, kernel, padding="same")[:, 0, 0, 0]))  # waits for the result
+            return time.perf_counter() - started
+
+        run()
+        seconds[precision] = statistics.median(run() for _ in range(repeats))
+    return seconds
