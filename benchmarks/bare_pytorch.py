@@ -1,16 +1,10 @@
-"""The network of fast_model.py in bare PyTorch on the CPU: what it is compared with in benchmarks/fast_training.py.
-
-    python -m benchmarks.bare_pytorch seconds     of the steps of the network for 94 %
-    python -m benchmarks.bare_pytorch nesterov    the recipe of airbench94 with Nesterov's momentum, 9.9 epochs
-    python -m benchmarks.bare_pytorch muon        its recipe with Muon, 8 epochs
+"""What benchmarks/fast_training.py compares fast_model.py with: its network, and airbench94's recipes, in bare PyTorch.
 
 The recipes are those of airbench94.py and airbench94_muon.py (K. Jordan, "94% on CIFAR-10 in 3.29 seconds on a single
 GPU", 2024, and the code published with it), with the same hyperparameters, written anew for a CPU: bfloat16 instead
-of float16, channels last, not compiled. Prints one line of JSON.
+of float16, channels last, not compiled.
 """
 
-import argparse
-import json
 import math
 import time
 
@@ -245,8 +239,8 @@ def train(recipe, seed, epochs=None):
     }
 
 
-def step_seconds(precision, batch_size=500, steps=12):
-    """The seconds that steps of fast_model.py's network take, with Muon, one by one. Returns a list without the first.
+def step_seconds(precision, batch_size=2000, steps=8):
+    """The seconds an image of some steps of fast_model.py's network, with Muon, one by one, without the first.
 
     precision: "float32", "bfloat16" (weights, too: the fastest, though no training could do with so few digits), or
     "autocast" (float32 weights, bfloat16 computations).
@@ -267,22 +261,5 @@ def step_seconds(precision, batch_size=500, steps=12):
         loss.backward()
         for optimizer in optimizers:
             optimizer.step()
-        seconds.append(time.perf_counter() - started)
+        seconds.append((time.perf_counter() - started) / batch_size)
     return seconds[1:]
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["seconds", "nesterov", "muon"])
-    parser.add_argument("--precision", choices=["float32", "bfloat16", "autocast"], default="autocast")
-    parser.add_argument("--seed", type=int, default=1337)
-    parser.add_argument("--epochs", type=int, help="stop after so many")
-    options = parser.parse_args()
-    if options.what == "seconds":
-        print(json.dumps(step_seconds(options.precision)))
-    else:
-        print(json.dumps(train(options.what, options.seed, options.epochs)))
-
-
-if __name__ == "__main__":
-    main()

@@ -127,7 +127,7 @@ def _arrays(path):
 
 
 def _without_seconds(history):
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in history]
+    return [{name: value for name, value in row.items() if not name.endswith("seconds")} for row in history]
 
 
 def main():

@@ -15,6 +15,7 @@ import shutil
 
 import pandas as pd
 
+from benchmarks.ablation import VARIANTS
 from convnets import checkpoints, comparison, datasets, figures
 from convnets.articles import NETWORKS
 from convnets.cli import PROJECT
@@ -144,6 +145,104 @@ def script_table(scripts):
     return "\n".join([*lines, "", _measured_on(scripts)])
 
 
+def fast_table(runs):
+    """The table of what fast_model.py reaches, and how fast, in Markdown."""
+    lines = [
+        "| `--target` | seeds | test accuracy | with six views | seconds of training | compiling | whole program |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for target, group in runs.groupby("target"):
+        plain, views = 100 * group["test_accuracy"], 100 * group["test_accuracy_with_views"]
+        lines.append(
+            f"| {target:g} | {len(group)} | {_mean_and_range(plain, ' %')} | {_mean_and_range(views, ' %')} "
+            f"| {_mean_and_range(group['training_seconds'], '', 0)} | {group['compilation_seconds'].mean():.0f} "
+            f"| {group['process_seconds'].mean():.0f} |"
+        )
+    return "\n".join([*lines, "", _measured_on(runs)])
+
+
+def startup_table(repeats):
+    """The table of what comes before a training, in Markdown."""
+    means = repeats.drop(columns=["repeat", "device"]).median()
+    lines = ["| before the first step | seconds |", "|---|---|"]
+    return "\n".join([*lines, *(f"| {what} | {seconds:.1f} |" for what, seconds in means.items())])
+
+
+def ablation_table(runs):
+    """The table of what each trick of fast_model.py brings, in Markdown."""
+    means = runs.groupby("variant", sort=False)[
+        ["test_accuracy", "test_accuracy_with_views", "training_seconds"]
+    ].mean()
+    whole = means.loc["all tricks"]
+    lines = ["| | accuracy | points lost | with views | seconds | times as long |", "|---|---|---|---|---|---|"]
+    for name in VARIANTS:
+        if name in means.index:
+            row = means.loc[name]
+            lost = 100 * (whole["test_accuracy"] - row["test_accuracy"])
+            lines.append(
+                f"| {name} | {row['test_accuracy']:.2%} | {lost:.2f} | {row['test_accuracy_with_views']:.2%} "
+                f"| {row['training_seconds']:.0f} | {row['training_seconds'] / whole['training_seconds']:.2f} |"
+            )
+    return "\n".join([*lines, "", f"Means of {runs['seed'].nunique()} seeds. {_measured_on(runs)}"])
+
+
+def tutorial_table(runs):
+    """The table of how long the article's networks take to what fast_model.py reaches in seconds, in Markdown."""
+    ours = pd.read_csv(RESULTS / "fast_model.csv").groupby("target")["training_seconds"].mean()
+    lines = [
+        "| to test accuracy | script | epochs | seconds an epoch | seconds | `fast_model.py` | times faster |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in runs.itertuples():
+        lines.append(
+            f"| {row.target} % | `{row.script}.py` | {row.epochs} | {row.seconds_an_epoch:.1f} | {row.seconds:.0f} "
+            f"| {ours[row.target]:.0f} | {row.seconds / ours[row.target]:.0f} |"
+        )
+    return "\n".join([*lines, "", _measured_on(runs)])
+
+
+def peer_table(runs):
+    """The table of an epoch of the network for 94 % here and in bare PyTorch, in Markdown."""
+    names = {"autocast": "float32 weights, bfloat16 computations", "bfloat16": "bfloat16 throughout"}
+    lines = ["| bare PyTorch | seconds an epoch | ours | ours / PyTorch |", "|---|---|---|---|"]
+    for row in runs.itertuples():
+        lines.append(
+            f"| {names.get(row.precision, row.precision)} | {row.seconds_an_epoch:.0f} "
+            f"| {row.our_seconds_an_epoch:.0f} | {row.ratio:.2f} |"
+        )
+    return "\n".join([*lines, "", _measured_on(runs)])
+
+
+def profile_table(parts):
+    """The table of where the time of a step of the network for 94 % goes, in Markdown."""
+    whole = parts.iloc[0]
+    lines = [
+        f"{whole['gflops']:.0f} of {whole['peak_gflops']:.0f} GFLOP/s, "
+        f"{whole['gflops'] / whole['peak_gflops']:.0%} of the peak in bfloat16.",
+        "",
+        "| part of a step | share of its time |",
+        "|---|---|",
+    ]
+    lines += [f"| {row.part} | {row.share_of_time:.0%} |" for row in parts.iloc[1:].itertuples()]
+    return "\n".join([*lines, "", _measured_on(parts)])
+
+
+def recipe_table(runs):
+    """The table of airbench94's recipes on the same processor, in Markdown."""
+    lines = ["| recipe | epochs | seeds | test accuracy | with six views | seconds |", "|---|---|---|---|---|---|"]
+    for (recipe, epochs), group in runs.groupby(["recipe", "epochs"]):
+        lines.append(
+            f"| airbench94, {recipe} | {epochs:.1f} | {len(group)} | {group['test_accuracy'].mean():.2%} "
+            f"| {group['test_accuracy_with_views'].mean():.2%} | {group['seconds'].mean():.0f} |"
+        )
+    return "\n".join([*lines, "", _measured_on(runs)])
+
+
+def _mean_and_range(values, unit, digits=2):
+    text = f"{values.mean():.{digits}f}{unit}"
+    return text if len(values) == 1 else f"{text} ({values.min():.{digits}f} to {values.max():.{digits}f})"
+
+
 def _measured_on(results):
     return f"Measured on: {'; '.join(results['device'].unique())}."
 
@@ -154,6 +253,13 @@ TABLES = {
     "kill_and_resume": kill_table,
     "view_speed": view_table,
     "script_seconds": script_table,
+    "fast_model": fast_table,
+    "fast_startup": startup_table,
+    "fast_tutorials": tutorial_table,
+    "fast_peer": peer_table,
+    "fast_recipes": recipe_table,
+    "fast_profile": profile_table,
+    "ablation": ablation_table,
 }
 TABLES_ABOUT = {"training_runs": article_table, "learning_curves": epoch_table}
 DOCS = PROJECT / "docs"

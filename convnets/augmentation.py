@@ -67,24 +67,37 @@ def _cubic(distance, sharpness=0.75):
 
 
 @dataclass(frozen=True)
-class Shift:
-    """Moves each image by up to so many whole pixels in each direction; what was beyond an edge is mirrored at it."""
+class ShiftAndCutOut:
+    """Moves each image by a few whole pixels, and hides a part of it.
 
-    pixels: int = 2
+    shift: how many pixels at most, in each direction; what was beyond an edge is mirrored at it.
+    hole: the side, in pixels, of a square around a random pixel that becomes grey; 0 for none.
+
+    Source: DeVries and Taylor, "Improved regularization of convolutional neural networks with cutout", 2017.
+    """
+
+    shift: int = 2
+    hole: int = 0
 
     def __call__(self, images, rng):
-        """Moves `images`, (n, height, width, channels), as the `numpy.random.Generator` rng draws.
+        """Augments `images`, (n, height, width, channels) float32, with the `numpy.random.Generator` rng.
 
         Returns a new array of the same shape and dtype.
         """
         n, height, width, _ = images.shape
-        most = self.pixels
-        padded = np.pad(images, ((0, 0), (most, most), (most, most), (0, 0)), "reflect")
-        moves = rng.integers(0, 2 * most + 1, (2, n))
+        padded = np.pad(images, ((0, 0), (self.shift, self.shift), (self.shift, self.shift), (0, 0)), "reflect")
+        moves = rng.integers(0, 2 * self.shift + 1, (2, n))
         moved = np.empty_like(images)
-        for down, right in np.ndindex(2 * most + 1, 2 * most + 1):  # all images with the same move at once
+        for down, right in np.ndindex(2 * self.shift + 1, 2 * self.shift + 1):  # all images with the same move at once
             same = np.flatnonzero((moves[0] == down) & (moves[1] == right))
             moved[same] = padded[same, down : down + height, right : right + width]
+        if self.hole:
+            tops, lefts = (rng.integers(0, size, n) - self.hole // 2 for size in (height, width))
+            rows, columns = (
+                (np.arange(size) >= first[:, None]) & (np.arange(size) < first[:, None] + self.hole)
+                for size, first in ((height, tops), (width, lefts))
+            )
+            moved[rows[:, :, None] & columns[:, None, :]] = 0.5
         return moved
 
 

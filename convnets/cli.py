@@ -27,7 +27,7 @@ def new_parser(script, description):
 def training_options(script, *, description, epochs, batch_size, run="{script}-DATASET"):
     """Makes the parser for a script that trains one network.
 
-    script: its name without .py. description: its docstring. epochs, batch_size: its defaults; epochs may be None
+    script: its name without .py. description: its docstring. epochs, batch_size: its defaults, or None
     where they depend on other options. run: how the help names the default run.
     """
     parser = new_parser(script, description)
@@ -48,14 +48,14 @@ def training_options(script, *, description, epochs, batch_size, run="{script}-D
         type=whole_number(1),
         default=epochs,
         metavar="N",
-        help=f"train until N epochs in all (default: {epochs or 'as many as it takes'})",
+        help=f"train until N epochs in all (default: {epochs or 'the target decides'})",
     )
     parser.add_argument(
         "--batch-size",
         type=whole_number(1),
         default=batch_size,
         metavar="N",
-        help="images in a gradient step (default: %(default)s)",
+        help=f"images in a gradient step (default: {batch_size or 'the target decides'})",
     )
     parser.add_argument(
         "--seed",

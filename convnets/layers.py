@@ -38,3 +38,50 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def _move(self, average, value):
         average.assign(average * self.momentum + value * (1 - self.momentum))
+
+
+@keras.saving.register_keras_serializable(package="convnets")
+class Conv2D(keras.layers.Conv2D):
+    """Keras's convolution, with a faster gradient of its filters where maps are small.
+
+    That gradient is a sum over all places of products of two vectors, what went in there and what came back. On maps of
+    7x7 and 3x3, TensorFlow's own operation gets a third to a tenth of the speed that it reaches forward; one product
+    of matrices for each of a filter's nine weights gets more. On other backends, and for larger or strided maps, this
+    is Keras's layer itself.
+    """
+
+    def call(self, inputs, training=None):
+        plain = self.padding == "same" and not self.use_bias and self.activation is keras.activations.linear
+        plain &= (self.strides, self.dilation_rate, self.groups) == ((1, 1), (1, 1), 1)
+        if training and plain and keras.backend.backend() == "tensorflow" and inputs.shape[1] <= 8:
+            return _convolution(inputs, ops.convert_to_tensor(self.kernel))
+        return super().call(inputs)
+
+
+def _convolution(maps, kernel):
+    """A convolution, "same", stride 1, whose gradient by the kernel is computed as products of matrices."""
+    import tensorflow as tf
+
+    rows, columns, inputs, filters = kernel.shape
+    height, width = maps.shape[1:3]
+
+    @tf.custom_gradient
+    def convolution(maps, kernel):
+        def gradient(upstream):
+            by_maps = tf.raw_ops.Conv2DBackpropInput(
+                input_sizes=tf.shape(maps), filter=kernel, out_backprop=upstream, strides=[1, 1, 1, 1], padding="SAME"
+            )
+            margins = [((size - 1) // 2, size // 2) for size in (rows, columns)]
+            padded = tf.pad(maps, [(0, 0), *margins, (0, 0)])
+            seen = [
+                tf.reshape(padded[:, row : row + height, column : column + width], (-1, inputs))
+                for row in range(rows)
+                for column in range(columns)
+            ]
+            upstream = tf.reshape(upstream, (-1, filters))
+            by_kernel = tf.stack([tf.matmul(part, upstream, transpose_a=True) for part in seen])
+            return by_maps, tf.reshape(by_kernel, kernel.shape)
+
+        return tf.nn.conv2d(maps, kernel, 1, "SAME"), gradient
+
+    return convolution(maps, tf.convert_to_tensor(kernel))

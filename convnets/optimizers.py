@@ -14,18 +14,21 @@ class Muon(keras.optimizers.SGD):
     only, so each step first brings the filters of a layer back to a mean square length of 1: the learning rate is
     then the same change of direction from the first step to the last.
 
-    learning_rate: of the convolutions, a number or a schedule.
-    momentum: of the convolutions.
-    other_learning_rate, other_momentum: of the dense layer and the batch normalizations' offsets; the former as a
-    multiple of learning_rate.
+    learning_rate, momentum: of the convolutions. The former is a number or a schedule, which all weights follow.
+    dense_factor, offset_factor: how many times as large it is for dense layers and for the batch normalizations'
+    offsets. other_momentum: theirs.
+    weight_decay: as in Keras's other optimizers, the share by which a weight shrinks in each step, times the
+    learning rate. To convolutions it does nothing, for the reason above.
 
-    Source: Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024.
+    Sources: Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024; the factors and momenta
+    are near those of K. Jordan, "94% on CIFAR-10 in 3.29 seconds on a single GPU", 2024.
     """
 
-    def __init__(self, learning_rate, *, momentum=0.6, other_learning_rate=10.0, other_momentum=0.85, **more):
+    def __init__(
+        self, learning_rate=0.24, *, momentum=0.6, dense_factor=7.0, offset_factor=440.0, other_momentum=0.85, **more
+    ):
         super().__init__(learning_rate, momentum=momentum, nesterov=True, **more)
-        self.other_learning_rate = other_learning_rate
-        self.other_momentum = other_momentum
+        self.dense_factor, self.offset_factor, self.other_momentum = dense_factor, offset_factor, other_momentum
 
     def update_step(self, gradient, variable, learning_rate):
         is_convolution = len(variable.shape) == 4
@@ -36,19 +39,19 @@ class Muon(keras.optimizers.SGD):
         if is_convolution:
             filters = variable.shape[-1]
             length = ops.sqrt(ops.sum(ops.square(variable)) / filters)
-            step = ops.reshape(orthogonalized(ops.reshape(step, (-1, filters))), variable.shape)
+            # At the precision of the network, which is enough: sizes come out only roughly equal anyway.
+            matrix = ops.cast(ops.reshape(step, (-1, filters)), keras.config.dtype_policy().compute_dtype)
+            step = ops.cast(ops.reshape(orthogonalized(matrix), variable.shape), variable.dtype)
             self.assign(variable, variable / length - learning_rate * step)
         else:
-            self.assign(variable, variable - learning_rate * self.other_learning_rate * step)
+            factor = self.dense_factor if len(variable.shape) == 2 else self.offset_factor
+            self.assign(variable, variable - learning_rate * factor * step)
 
     def get_config(self):
         config = super().get_config()
         config.pop("nesterov")
-        return {
-            **config,
-            "other_learning_rate": self.other_learning_rate,
-            "other_momentum": self.other_momentum,
-        }
+        settings = ("dense_factor", "offset_factor", "other_momentum")
+        return {**config, **{name: getattr(self, name) for name in settings}}
 
 
 def orthogonalized(matrix, steps=3):

@@ -8,6 +8,7 @@ import sys
 import threading
 
 import h5py
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -84,6 +85,10 @@ def test_a_later_start_sees_the_same_batches(augment, tiny_dataset):
         np.testing.assert_array_equal(whole[6 + index][1], resumed[index][1])
 
 
+def without_seconds(history):
+    return history.drop(columns=[name for name in history.columns if name.endswith("seconds")])
+
+
 def test_test_batches_keep_the_order(tiny_dataset):
     batches = training.TestBatches(tiny_dataset.x_test, tiny_dataset.y_test, batch_size=8)
     assert batches.num_batches == 3
@@ -93,17 +98,33 @@ def test_test_batches_keep_the_order(tiny_dataset):
     )
 
 
+def test_alternate_flips_show_each_image_and_its_mirror_image_in_turn(tiny_dataset):
+    images = tiny_dataset.x_train
+    seen = []
+    for epoch in range(4):
+        batches = training.TrainingBatches(
+            images, np.arange(40), batch_size=16, seed=1, first_epoch=epoch, alternate_flips=True
+        )
+        pixels, which = (np.concatenate(parts) for parts in zip(*(batches[i] for i in range(3)), strict=True))
+        seen.append(pixels[np.argsort(which)])
+    one, mirrored = training.scale_pixels(images), training.scale_pixels(images[:, :, ::-1])
+    as_is = (seen[0] == one).all(axis=(1, 2, 3))
+    assert 10 < as_is.sum() < 30  # about half, at random
+    for epoch, pixels in enumerate(seen):
+        np.testing.assert_array_equal(pixels, np.where((as_is ^ (epoch % 2))[:, None, None, None], one, mirrored))
+
+
 # ---------------------------------------------------------------- a run, and going on with it
 
 
-@pytest.mark.parametrize("options", [{}, {"augment": AUGMENT}, {"validation_split": 0.25}])
+@pytest.mark.parametrize("options", [{}, {"augment": AUGMENT}, {"validation_split": 0.25}, {"alternate_flips": True}])
 def test_a_resumed_training_ends_with_the_same_bits(options, tiny_dataset, build_tiny_model, tmp_path):
     whole = train(build_tiny_model(), tiny_dataset, tmp_path / "whole", 4, **options)
     for epochs in (1, 3, 4):
         model = build_tiny_model()
         parts = train(model, tiny_dataset, tmp_path / "parts", epochs, **options)
     assert differences(tmp_path / "whole", tmp_path / "parts", 4) == []
-    pd.testing.assert_frame_equal(whole.drop(columns="seconds"), parts.drop(columns="seconds"))
+    pd.testing.assert_frame_equal(without_seconds(whole), without_seconds(parts))
 
 
 def test_without_the_random_generators_state_the_bits_would_differ(
@@ -132,7 +153,7 @@ def test_images_held_out_are_the_last_ones_and_only_looked_at(tiny_dataset, buil
 
     fewer = dataclasses.replace(tiny_dataset, x_train=tiny_dataset.x_train[:30], y_train=tiny_dataset.y_train[:30])
     without = train(build_tiny_model(), fewer, tmp_path / "fewer", 2)
-    pd.testing.assert_frame_equal(split[without.columns].drop(columns="seconds"), without.drop(columns="seconds"))
+    pd.testing.assert_frame_equal(without_seconds(split[without.columns]), without_seconds(without))
 
 
 def test_the_network_learns_and_the_recorded_accuracy_is_true(tiny_dataset, build_tiny_model, tmp_path):
@@ -141,6 +162,41 @@ def test_the_network_learns_and_the_recorded_accuracy_is_true(tiny_dataset, buil
     predicted = model.predict(training.scale_pixels(tiny_dataset.x_test), verbose=0).argmax(axis=1)
     assert history["val_accuracy"].iloc[-1] == pytest.approx((predicted == tiny_dataset.y_test).mean())
     assert history["val_accuracy"].iloc[-1] == 1
+
+
+def test_the_time_of_steps_is_apart_from_compiling_and_testing(tiny_dataset, build_tiny_model, tmp_path, monkeypatch):
+    """With a clock that a step moves by 1 second, the first by 5 more, and a look at the test images by 100."""
+    now = [0.0]
+
+    class Clock(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            now[0] += 6 if now[0] == 0 else 1
+
+        def on_test_batch_begin(self, batch, logs=None):
+            now[0] += 100
+
+    monkeypatch.setattr(training.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(training, "_callbacks", lambda *_: [Clock()])
+    history = train(build_tiny_model(), tiny_dataset, tmp_path / "run", 2, batch_size=8)  # 5 steps an epoch
+    assert history["training_seconds"].tolist() == [5, 5]
+    assert history["compilation_seconds"].tolist() == [5, 0]
+    assert history["seconds"].tolist() == [110, 105]
+
+
+def test_a_run_keeps_its_precision_and_is_looked_at_in_float32(tiny_dataset, build_tiny_model, tmp_path):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        history = train(build_tiny_model(), tiny_dataset, tmp_path / "run", 2)
+        whole = train(build_tiny_model(), tiny_dataset, tmp_path / "run", 4)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert len(history) == 2
+    assert len(whole) == 4
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["options"]["precision"] == "mixed_bfloat16"
+    model = checkpoints.load_model(tmp_path / "run")
+    assert {layer.compute_dtype for layer in model.layers} == {"float32"}
+    with pytest.raises(UserError, match="precision was mixed_bfloat16, now None"):
+        train(build_tiny_model(), tiny_dataset, tmp_path / "run", 5)
 
 
 def test_what_a_run_leaves_behind(tiny_dataset, build_tiny_model, tmp_path):
@@ -153,7 +209,9 @@ def test_what_a_run_leaves_behind(tiny_dataset, build_tiny_model, tmp_path):
         *(f"epoch-{epoch:04d}.json" for epoch in kept), *(f"epoch-{epoch:04d}.weights.h5" for epoch in kept),
     }  # fmt: skip
     saved = pd.read_csv(run / "history.csv")
-    assert saved.columns.tolist() == ["epoch", "accuracy", "loss", "val_accuracy", "val_loss", "seconds"]
+    assert saved.columns.tolist() == [
+        "epoch", "accuracy", "loss", "val_accuracy", "val_loss", "seconds", "training_seconds", "compilation_seconds",
+    ]  # fmt: skip
     assert saved["epoch"].tolist() == [1, 2, 3, 4, 5]
     pd.testing.assert_frame_equal(saved, history)
     provenance = json.loads((run / "run.json").read_text())

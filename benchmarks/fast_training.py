@@ -1,0 +1,285 @@
+"""How fast is fast_model.py? What else could this processor do in the same time?
+
+    python -m benchmarks.fast_training targets 80 85 --seeds 5    accuracy and seconds of each target
+    python -m benchmarks.fast_training startup                    what comes before a training's first step
+    python -m benchmarks.fast_training tutorials                  seconds that the article's two networks need
+    python -m benchmarks.fast_training peer                       an epoch of the same network in bare PyTorch
+    python -m benchmarks.fast_training recipes                    airbench94's own recipes on this processor
+    python -m benchmarks.fast_training profile                    share of the processor's peak, and where the rest goes
+
+Needs CIFAR-10; peer and recipes also benchmarks/requirements.txt. Each measurement is a process of its own, those
+that are compared run in turn, and the results go to results/fast_*.csv.
+"""
+
+import argparse
+import json
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pandas as pd
+
+from convnets import provenance
+from convnets.cli import PROJECT
+
+RESULTS = PROJECT / "results"
+SEEDS = (1337, 2, 3, 4, 5)
+
+
+def run(call):
+    """Runs a benchmark's function, "module.function(arguments)", in a process of its own; returns what it returns."""
+    program = f"import json; from benchmarks import {call.partition('.')[0]}; print(json.dumps({call}))"
+    return json.loads(_output("-c", program).splitlines()[-1])
+
+
+def _output(*words):
+    return subprocess.run([sys.executable, *words], cwd=PROJECT, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+def trained(words, folder, program=("fast_model.py",)):
+    """Trains on CIFAR-10 as a reader would, with these words, into a folder. Returns a dict of what came out."""
+    started = time.perf_counter()
+    output = _output(*program, *words, "--dataset", "cifar10", "--run", f"{folder}/")
+    seconds = time.perf_counter() - started
+    history = pd.read_csv(Path(folder) / "history.csv")
+    views = re.search(r"views of each image: ([\d.]+)%", output)
+    return {
+        "epochs": len(history),
+        "test_accuracy": history["val_accuracy"].iloc[-1],
+        "test_accuracy_with_views": float(views[1]) / 100 if views else None,
+        **history[["training_seconds", "compilation_seconds"]].sum(),
+        "process_seconds": seconds,
+        "device": provenance.device(),
+    }
+
+
+def add(name, rows, key):
+    """Adds rows to results/NAME.csv; old ones with the same key go."""
+    path = RESULTS / f"{name}.csv"
+    table = pd.DataFrame(rows).round(4)
+    if path.exists():
+        old = pd.read_csv(path)
+        keep = ~old.set_index(key).index.isin(table.set_index(key).index)
+        table = pd.concat([old[keep], table])
+    table.sort_values(key, kind="stable").to_csv(path, index=False)
+    print(table.to_string(index=False))
+
+
+def targets(options):
+    for target in options.names or ["80", "85", "94", "95.5"]:
+        for seed in SEEDS[: options.seeds]:
+            with tempfile.TemporaryDirectory() as folder:
+                kept = PROJECT / "models" / f"fast_model-{target}-cifar10{f'-seed{seed}' if seed != SEEDS[0] else ''}"
+                words = ["--target", target, "--seed", str(seed)]
+                result = trained(words, kept if options.keep else folder)
+            add("fast_model", [{"target": float(target), "seed": seed, **result}], ["target", "seed"])
+
+
+def startup_seconds():
+    """The seconds of each thing that comes before the steps of the network for 94 %, but for compiling."""
+    seconds, last = {}, time.perf_counter()
+
+    def note(what):
+        nonlocal last
+        seconds[what], last = time.perf_counter() - last, time.perf_counter()
+
+    import fast_model
+    from convnets import datasets, speed
+
+    note("importing Keras")
+    dataset = datasets.load("cifar10")
+    note("loading the images")
+    speed.use_precision()
+    note("choosing a precision")
+    model = fast_model.build_model(dataset.input_shape, dataset.num_classes)
+    note("building the network")
+    fast_model.set_first_weights(model, datasets.scale_pixels(dataset.x_train[:5000]))
+    note("first weights, whitening")
+    return seconds
+
+
+def startup(options):
+    rows = [{"repeat": n, **run("fast_training.startup_seconds()")} for n in range(3)]
+    add("fast_startup", [{**row, "device": provenance.device()} for row in rows], ["repeat"])
+
+
+def compiled(precision, batch_size=None):
+    """The network for 94 %, as fast_model.py trains it, and a batch of noise."""
+    import keras
+    import numpy as np
+
+    import fast_model
+    from convnets import speed
+    from convnets.optimizers import Muon
+
+    batch_size = batch_size or fast_model.RECIPES["94"].batch_size
+    speed.use_precision(precision)
+    model = fast_model.build_model((32, 32, 3), 10)
+    loss = keras.losses.CategoricalCrossentropy(label_smoothing=0.2)
+    model.compile(loss=loss, optimizer=Muon(weight_decay=0.1), metrics=["accuracy"])
+    rng = np.random.default_rng(0)
+    images = rng.random((batch_size, 32, 32, 3), dtype="float32")
+    return model, (images, np.eye(10, dtype="float32")[rng.integers(0, 10, len(images))])
+
+
+def step_seconds(precision, batch_size=None, steps=8):
+    """The seconds an image of some steps of the network for 94 %, one by one, without the first, which compiles."""
+    model, batch = compiled(precision, batch_size)
+    seconds = []
+    for _ in range(steps):
+        started = time.perf_counter()
+        model.train_on_batch(*batch)
+        seconds.append((time.perf_counter() - started) / len(batch[0]))
+    return seconds[1:]
+
+
+def tutorials(options):
+    """Epochs until the accuracy, as the run that comes with the project needed, times the seconds of an epoch here."""
+    rows = []
+    for script, target in (("basic_model", 80), ("improved_model", 85)):
+        history = pd.read_csv(PROJECT / "models" / "stashed" / f"{script}-cifar10" / "history.csv")
+        epochs = int(history.loc[history["val_accuracy"] >= target / 100, "epoch"].iloc[0])
+        with tempfile.TemporaryDirectory() as folder:
+            here = trained(["--epochs", "2"], folder, [f"{script}.py"])
+        seconds = here["training_seconds"] / 2
+        rows.append(
+            {
+                "script": script,
+                "target": target,
+                "epochs": epochs,
+                "seconds_an_epoch": seconds,
+                "seconds": epochs * seconds,
+                "device": provenance.device(),
+            }
+        )
+    add("fast_tutorials", rows, ["script"])
+
+
+def peer(options, repeats=3):
+    """Our steps and those of bare PyTorch, in turn."""
+    seconds = {"keras": [], **{precision: [] for precision in ("float32", "bfloat16", "autocast")}}
+    for _ in range(repeats):
+        for name, measured in seconds.items():
+            ours = "fast_training.step_seconds('bfloat16')"
+            steps = run(ours if name == "keras" else f"bare_pytorch.step_seconds({name!r})")
+            measured.append(statistics.median(steps))
+    ours = statistics.median(seconds.pop("keras"))
+    rows = [
+        {
+            "precision": name,
+            "our_seconds_an_epoch": 50_000 * ours,
+            "seconds_an_epoch": 50_000 * statistics.median(measured),
+            "ratio": ours / statistics.median(measured),
+            "device": provenance.device(),
+        }
+        for name, measured in seconds.items()
+    ]
+    add("fast_peer", rows, ["precision"])
+
+
+GROUPS = {  # what part of a step an operation of TensorFlow belongs to, by a part of its name
+    "BackpropFilter": "gradients of filters, by TensorFlow",
+    "BackpropInput": "gradients of maps",
+    "Conv2D": "convolutions, forward",
+    "MatMul": "products of matrices: gradients of filters on small maps, Muon",
+    "BatchNorm": "batch normalization",
+    "Relu": "leaky ReLU",
+    "MaxPool": "pooling",
+}
+OTHERS = "all else: Muon's sums, copies, casts, loss"
+
+
+def operation_seconds(precision="bfloat16", steps=3):
+    """The seconds a step of each group of operations, one operation at a time, and the seconds of such a step."""
+    import tensorflow as tf
+    from tensorflow.tsl.profiler.protobuf import xplane_pb2
+
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    model, batch = compiled(precision)
+    model.train_on_batch(*batch)
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        with tf.profiler.experimental.Profile(folder):
+            for _ in range(steps):
+                model.train_on_batch(*batch)
+        seconds = {"step": (time.perf_counter() - started) / steps}
+        space = xplane_pb2.XSpace.FromString(next(Path(folder).rglob("*.xplane.pb")).read_bytes())
+    for plane in space.planes:
+        for event in (event for line in plane.lines for event in line.events):
+            node, _, operation = plane.event_metadata[event.metadata_id].name.rpartition(":")
+            if node and not operation.startswith(" ") and operation not in ("Process", "Run"):
+                group = next((group for part, group in GROUPS.items() if part in operation), OTHERS)
+                seconds[group] = seconds.get(group, 0) + event.duration_ps / 1e12 / steps
+    return seconds
+
+
+def peak(precision="bfloat16", size=8192, repeats=5):
+    """The floating point operations a second of the product of two large matrices, the best of some runs."""
+    import tensorflow as tf
+
+    a, b = (tf.cast(tf.random.normal((size, size)), precision) for _ in range(2))
+    product = tf.function(lambda: tf.matmul(a, b)[0, 0])
+    product()
+    seconds = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        product().numpy()
+        seconds.append(time.perf_counter() - started)
+    return 2 * size**3 / min(seconds)
+
+
+def operations_an_image():
+    """The floating point operations that one image takes in training: of all convolutions, and their gradients."""
+    import fast_model
+
+    model, total = fast_model.build_model((32, 32, 3), 10), 0
+    for number in range(7):
+        layer = model.get_layer(f"conv{number}")
+        multiplications = layer.output.shape[1] * layer.output.shape[2] * layer.kernel.shape.num_elements()
+        total += (
+            2 * multiplications * (1 if number == 0 else 2 if number == 1 else 3)
+        )  # nothing is trained before conv1
+    return total
+
+
+def profile(options):
+    seconds = statistics.median(run("fast_training.step_seconds('bfloat16')"))
+    speed, best = run("fast_training.operations_an_image()") / seconds, run("fast_training.peak()")
+    parts = run("fast_training.operation_seconds()")
+    step = parts.pop("step")
+    rows = [{"part": "whole step", "share_of_time": 1, "gflops": speed / 1e9, "peak_gflops": best / 1e9}]
+    rows += [
+        {"part": part, "share_of_time": value / step}
+        for part, value in sorted(parts.items(), key=lambda item: -item[1])
+    ]
+    add("fast_profile", [{"number": n, **row, "device": provenance.device()} for n, row in enumerate(rows)], ["number"])
+
+
+def recipes(options):
+    rows = []
+    for recipe in options.names or ["muon", "nesterov"]:
+        for seed in SEEDS[: options.seeds]:
+            result = run(f"bare_pytorch.train({recipe!r}, {seed})")
+            rows.append({**result, "device": provenance.device()})
+    add("fast_recipes", rows, ["recipe", "seed"])
+
+
+WHAT = {function.__name__: function for function in (targets, startup, tutorials, peer, recipes, profile)}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=WHAT)
+    parser.add_argument("names", nargs="*", help="which targets, or recipes (default: all)")
+    parser.add_argument("--seeds", type=int, default=1, help="how many")
+    parser.add_argument("--keep", action="store_true", help="keep the runs in models/")
+    options = parser.parse_args()
+    WHAT[options.what](options)
+
+
+if __name__ == "__main__":
+    main()

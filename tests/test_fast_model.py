@@ -1,0 +1,285 @@
+"""fast_model.py and what only it uses: the fused layer, the optimizer, the first weights, the fastest settings."""
+
+import json
+import shutil
+
+import keras
+import numpy as np
+import pytest
+
+import fast_model
+import visualize_hidden_layer_activation
+import visualize_hidden_layer_output
+import visualize_pixel_importance
+import visualize_results
+from benchmarks.kill_and_resume import differences
+from convnets import augmentation, checkpoints, datasets, evaluation, layers, optimizers, speed
+
+RNG = np.random.default_rng(0)
+
+
+# ---------------------------------------------------------------- batch normalization
+
+
+@pytest.mark.parametrize("scale", [True, False])
+def test_the_fused_normalization_is_that_of_keras(scale):
+    images = RNG.normal(3, 2, (6, 5, 4, 3)).astype("float32")
+    results = []
+    for layer_class in (keras.layers.BatchNormalization, layers.BatchNormalization):
+        layer = layer_class(scale=scale, momentum=0.6)
+        layer.build(images.shape)
+        layer.beta.assign([0.5, -1, 2])
+        for _ in range(3):
+            trained = layer(images, training=True)
+        results.append([trained, layer(images, training=False), *layer.get_weights()])
+    for theirs, ours in zip(*results, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+def test_its_gradients_are_those_of_keras():
+    import tensorflow as tf
+
+    images = tf.constant(RNG.normal(3, 2, (6, 5, 4, 3)).astype("float32"))
+    weights = tf.constant(RNG.normal(0, 1, images.shape).astype("float32"))
+    gradients = []
+    for layer_class in (keras.layers.BatchNormalization, layers.BatchNormalization):
+        layer = layer_class()
+        layer.build(images.shape)
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            total = tf.reduce_sum(weights * layer(images, training=True))
+        gradients.append(tape.gradient(total, [images, *(v.value for v in layer.trainable_variables)]))
+    for theirs, ours in zip(*gradients, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
+
+
+def test_a_frozen_normalization_keeps_its_averages():
+    layer = layers.BatchNormalization()
+    layer.build((None, 4, 4, 3))
+    layer.trainable = False
+    images = RNG.normal(3, 2, (6, 4, 4, 3)).astype("float32")
+    np.testing.assert_allclose(layer(images, training=True), images, atol=2e-2)  # mean 0, variance 1, epsilon 0.001
+    np.testing.assert_array_equal(layer.moving_mean, np.zeros(3))
+
+
+# ---------------------------------------------------------------- convolution
+
+
+@pytest.mark.parametrize("kernel_size", [(3, 3), (2, 4)])
+def test_the_convolution_and_its_gradients_are_those_of_keras(kernel_size):
+    import tensorflow as tf
+
+    maps = tf.constant(RNG.normal(size=(3, 5, 4, 6)).astype("float32"))
+    weights = tf.constant(RNG.normal(size=(3, 5, 4, 7)).astype("float32"))
+    kernel = RNG.normal(size=(*kernel_size, 6, 7)).astype("float32")
+    results = []
+    for layer_class in (keras.layers.Conv2D, layers.Conv2D):
+        layer = layer_class(7, kernel_size, padding="same", use_bias=False)
+        layer.build(maps.shape)
+        layer.set_weights([kernel])
+        with tf.GradientTape() as tape:
+            tape.watch(maps)
+            outputs = layer(maps, training=True)
+            total = tf.reduce_sum(weights * outputs)
+        results.append([outputs, *tape.gradient(total, [maps, layer.kernel.value])])
+    for theirs, ours in zip(*results, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
+
+
+@pytest.mark.parametrize("options", [{"strides": 2}, {"padding": "valid"}, {"activation": "relu"}, {"use_bias": True}])
+def test_other_convolutions_are_left_to_keras(options, monkeypatch):
+    monkeypatch.setattr(layers, "_convolution", lambda *_: pytest.fail("not for this one"))
+    layer = layers.Conv2D(4, 3, **{"padding": "same", "use_bias": False, **options})
+    layer(RNG.random((2, 6, 6, 3), dtype="float32"), training=True)
+
+
+# ---------------------------------------------------------------- Muon
+
+
+def test_orthogonalized_keeps_directions_and_evens_out_sizes():
+    left, _ = np.linalg.qr(RNG.normal(size=(6, 6)))
+    right, _ = np.linalg.qr(RNG.normal(size=(4, 4)))
+    sizes = np.array([10, 5, 2, 1])
+    matrix = (left[:, :4] * sizes) @ right.T
+    result = keras.ops.convert_to_numpy(optimizers.orthogonalized(matrix.astype("float32"), steps=5))
+    np.testing.assert_allclose(np.linalg.svd(result)[1], 1, atol=0.35)
+    in_its_directions = left[:, :4].T @ result @ right
+    np.testing.assert_allclose(in_its_directions, np.diag(np.diag(in_its_directions)), atol=1e-4)
+    assert (np.diag(in_its_directions) > 0.6).all()
+    wide = keras.ops.convert_to_numpy(optimizers.orthogonalized(matrix.T.astype("float32"), steps=5))
+    np.testing.assert_allclose(wide, result.T, atol=1e-4)
+
+
+def test_muon_on_a_number_is_worked_out_by_hand():
+    """A convolution of one weight: its direction is all it has, so a step of any gradient has the same size."""
+    kernel = keras.Variable(np.full((1, 1, 1, 1), 4.0, "float32"))
+    optimizer = optimizers.Muon(0.1)
+    optimizer.build([kernel])
+    one = 1.0
+    for _ in range(3):
+        one = 3.4445 * one - 4.775 * one**3 + 2.0315 * one**5
+    optimizer.apply([keras.ops.full((1, 1, 1, 1), 1e-3, "float32")])
+    assert float(kernel.numpy().item()) == pytest.approx(1 - 0.1 * one, rel=1e-4)  # first 4 becomes 1
+    optimizer.apply([keras.ops.full((1, 1, 1, 1), -5.0, "float32")])
+    assert float(kernel.numpy().item()) == pytest.approx(1 + 0.1 * one, rel=1e-4)  # 0.93 becomes 1 first
+
+
+def test_muon_moves_other_weights_like_keras_own_nesterov_momentum():
+    gradients = RNG.normal(size=(5, 3)).astype("float32")
+    ours, theirs = keras.Variable([1.0, 2.0, 3.0]), keras.Variable([1.0, 2.0, 3.0])
+    muon = optimizers.Muon(0.01, offset_factor=10, other_momentum=0.85)
+    sgd = keras.optimizers.SGD(0.1, momentum=0.85, nesterov=True)
+    for optimizer, variable in ((muon, ours), (sgd, theirs)):
+        optimizer.build([variable])
+        for gradient in gradients:
+            optimizer.apply([keras.ops.convert_to_tensor(gradient)])
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+
+
+def test_muon_comes_back_from_its_configuration():
+    muon = optimizers.Muon(0.3, momentum=0.5, dense_factor=7, offset_factor=8, other_momentum=0.4)
+    assert keras.optimizers.deserialize(keras.optimizers.serialize(muon)).get_config() == muon.get_config()
+
+
+# ---------------------------------------------------------------- first weights, shifts, views
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_first_layer_takes_out_what_neighbouring_pixels_have_in_common(channels):
+    smooth = RNG.random((300, 5, 5, channels)).astype("float32").cumsum(axis=1).cumsum(axis=2) / 25
+    images = np.repeat(np.repeat(smooth, 6, axis=1), 6, axis=2) + 0.1 * RNG.random((300, 30, 30, channels))
+    model = fast_model.build_model((30, 30, channels), 10, (4, 4, 4))
+    fast_model.set_first_weights(model, images.astype("float32"))
+    outputs = keras.ops.convert_to_numpy(model.get_layer("conv0")(images)).reshape(-1, 8 * channels)
+    positive, negative = np.split(outputs, 2, axis=1)
+    np.testing.assert_allclose(negative, -positive, atol=1e-4)
+    covariance = np.cov(positive, rowvar=False)
+    assert np.abs(covariance - np.diag(np.diag(covariance))).max() < 0.02
+    assert (np.diag(covariance) > 0.5).all()  # 1, but for directions in which hardly anything varies
+    assert np.abs(positive.mean(axis=0)).max() < 0.02
+
+
+def test_convolutions_start_by_handing_on_what_they_get():
+    model = fast_model.build_model((32, 32, 3), 10, (32, 40, 16))
+    fast_model.set_first_weights(model, RNG.random((10, 32, 32, 3), dtype="float32"))
+    for name, inputs, filters in (("conv1", 24, 32), ("conv4", 40, 40), ("conv5", 40, 16)):
+        maps = RNG.random((2, 6, 6, inputs), dtype="float32")
+        passed_on = min(inputs, filters)
+        outputs = keras.ops.convert_to_numpy(model.get_layer(name)(maps))
+        np.testing.assert_array_equal(outputs[..., :passed_on], maps[..., :passed_on])
+        assert (outputs[..., passed_on:] != 0).any() == (filters > inputs)
+
+
+def test_shifts_move_by_whole_pixels_and_mirror_at_the_edges():
+    image = np.arange(49, dtype="float32").reshape(1, 7, 7, 1)
+    shifted = augmentation.ShiftAndCutOut(2)(np.repeat(image, 500, axis=0), np.random.default_rng(0))
+    padded = np.pad(image[0, ..., 0], 2, "reflect")
+    possible = {padded[y : y + 7, x : x + 7].tobytes() for y in range(5) for x in range(5)}
+    assert {moved.tobytes() for moved in shifted} == possible
+    np.testing.assert_array_equal(augmentation.ShiftAndCutOut(0)(image, np.random.default_rng(0)), image)
+
+
+def test_a_hole_is_a_grey_square_around_a_random_pixel():
+    images = np.zeros((200, 8, 9, 3), dtype="float32")
+    holed = augmentation.ShiftAndCutOut(shift=0, hole=4)(images, np.random.default_rng(0))
+    assert set(np.unique(holed)) == {0, 0.5}
+    areas = (holed[..., 0] == 0.5).sum(axis=(1, 2))
+    assert areas.max() == 16
+    assert areas.min() == 4  # 2 x 2 of it are left in a corner
+    np.testing.assert_array_equal(holed[..., 0], holed[..., 2])
+    possible = {
+        tuple(np.pad(np.full((4, 4), 0.5), ((top, 8 - top), (left, 9 - left)))[2:10, 2:11].ravel())
+        for top in range(8)
+        for left in range(9)
+    }
+    assert {tuple(image) for image in holed[..., 0].reshape(200, -1)} <= possible
+
+
+def test_the_mean_over_views_is_worked_out_by_hand():
+    """The network returns the pixel at the left edge of the middle row."""
+    left = keras.Sequential([keras.Input((3, 3, 1)), keras.layers.Cropping2D(((1, 1), (0, 2))), keras.layers.Flatten()])
+    images = np.zeros((1, 3, 3, 1), dtype="uint8")
+    images[0, :, :, 0] = [[9, 51, 9], [255, 9, 0], [9, 102, 9]]
+    # as it is 1; down and right 0.2, since the column beyond the edge mirrors the second one; up and left 0.4
+    assert evaluation.predict_views(left, images, mirror=False) == pytest.approx((1 + 0.2 + 0.4) / 3)
+    # the mirror images: 0, 0.2 and 0.4
+    assert evaluation.predict_views(left, images, mirror=True) == pytest.approx((1 + 0.2 + 0.4 + 0 + 0.2 + 0.4) / 6)
+
+
+# ---------------------------------------------------------------- the fastest settings
+
+
+@pytest.mark.parametrize(("bfloat16_seconds", "precision"), [(0.5, "bfloat16"), (0.95, "float32"), (3, "float32")])
+def test_the_faster_precision_is_taken_where_it_is_clearly_faster(bfloat16_seconds, precision, monkeypatch, capsys):
+    monkeypatch.setattr(speed, "convolution_seconds", lambda: {"float32": 1.0, "bfloat16": bfloat16_seconds})
+    try:
+        speed.use_precision()
+        assert keras.config.dtype_policy().name == {"bfloat16": "mixed_bfloat16"}.get(precision, "float32")
+        assert f"Precision: {precision}, a convolution in bfloat16 takes {bfloat16_seconds:.2f} times" in (
+            capsys.readouterr().out
+        )
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+def test_a_run_goes_on_in_its_own_precision(monkeypatch, tmp_path):
+    monkeypatch.setattr(speed, "convolution_seconds", lambda: pytest.fail("no need to measure"))
+    for recorded, policy in (("mixed_bfloat16", "mixed_bfloat16"), (None, "float32")):
+        (tmp_path / "run.json").write_text(json.dumps({"options": {"precision": recorded}}))
+        try:
+            speed.use_precision(run_dir=tmp_path)
+            assert keras.config.dtype_policy().name == policy
+        finally:
+            keras.config.set_dtype_policy("float32")
+
+
+def test_both_precisions_can_be_measured():
+    seconds = speed.convolution_seconds(repeats=1)
+    assert set(seconds) == {"float32", "bfloat16"}
+    assert all(0 < value < 60 for value in seconds.values())
+
+
+# ---------------------------------------------------------------- the script
+
+
+@pytest.fixture(scope="module")
+def digits_run(tmp_path_factory):
+    """A run of the target 85 on digits, two epochs in one go."""
+    folder = tmp_path_factory.mktemp("fast") / "whole"
+    fast_model.main(["--target", "85", "--dataset", "digits", "--precision", "float32", "--run", str(folder)])
+    return folder
+
+
+def test_a_stopped_run_goes_on_to_the_same_bits(digits_run, tmp_path, capsys):
+    options = ["--target", "85", "--dataset", "digits", "--run", str(tmp_path / "parts")]
+    fast_model.main([*options, "--epochs", "1", "--precision", "float32"])
+    fast_model.main(options)  # at the precision that it was begun with, whatever is faster here
+    assert differences(digits_run, tmp_path / "parts", 2) == []
+    assert "of the mean answer to" in capsys.readouterr().out
+
+
+def test_it_learns(digits_run):
+    checkpoint, _ = checkpoints.newest(digits_run)
+    assert checkpoint.history[-1]["val_accuracy"] > 0.6
+    model = checkpoints.load_model(digits_run)
+    dataset = datasets.load("digits")
+    answers = model.predict(datasets.scale_pixels(dataset.x_test), verbose=0)
+    assert (answers.argmax(axis=1) == dataset.y_test).mean() == pytest.approx(checkpoint.history[-1]["val_accuracy"])
+    np.testing.assert_allclose(answers.sum(axis=1), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        visualize_results,
+        visualize_pixel_importance,
+        visualize_hidden_layer_activation,
+        visualize_hidden_layer_output,
+    ],
+)
+def test_all_views_can_look_at_it(view, digits_run, tmp_path):
+    run = tmp_path / "fast"
+    shutil.copytree(digits_run, run)
+    options = ["--layer", "conv3", "--steps", "2"] if view is visualize_hidden_layer_activation else []
+    view.main(["--run", str(run), "--seed", "1", "--output-dir", str(tmp_path / "figures"), *options])
+    assert list((tmp_path / "figures").glob("*.png"))
