@@ -19,8 +19,8 @@ from convnets import cli, speed
 Recipe = namedtuple("Recipe", ["filters", "epochs", "batch_size", "hole"], defaults=[0])
 RECIPES = {
     "80": Recipe((32, 64, 64), epochs=1, batch_size=500),
-    "85": Recipe((32, 128, 128), epochs=2, batch_size=500),
-    "94": Recipe((64, 256, 256), epochs=8, batch_size=2000),
+    "85": Recipe((32, 80, 128), epochs=2, batch_size=500),
+    "94": Recipe((64, 256, 256), epochs=10, batch_size=2000),
     "95.5": Recipe((128, 384, 384), epochs=28, batch_size=2000, hole=12),
 }
 

@@ -69,9 +69,9 @@ def test_a_frozen_normalization_keeps_its_averages():
 def test_the_convolution_and_its_gradients_are_those_of_keras(kernel_size):
     import tensorflow as tf
 
-    maps = tf.constant(RNG.normal(size=(3, 5, 4, 6)).astype("float32"))
+    maps = tf.constant(RNG.normal(size=(3, 5, 4, 128)).astype("float32"))
     weights = tf.constant(RNG.normal(size=(3, 5, 4, 7)).astype("float32"))
-    kernel = RNG.normal(size=(*kernel_size, 6, 7)).astype("float32")
+    kernel = RNG.normal(size=(*kernel_size, 128, 7)).astype("float32")
     results = []
     for layer_class in (keras.layers.Conv2D, layers.Conv2D):
         layer = layer_class(7, kernel_size, padding="same", use_bias=False)
@@ -86,11 +86,20 @@ def test_the_convolution_and_its_gradients_are_those_of_keras(kernel_size):
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
+@pytest.mark.parametrize("kernel", [(3, 3), (2, 4)])
+def test_small_maps_of_many_channels_are_not_left_to_keras(kernel, monkeypatch):
+    """Lest the test above compare Keras with itself."""
+    calls = []
+    monkeypatch.setattr(layers, "_convolution", lambda maps, kernel: calls.append(kernel.shape) or maps)
+    layers.Conv2D(7, kernel, padding="same", use_bias=False)(np.ones((3, 5, 4, 128), "float32"), training=True)
+    assert calls == [(*kernel, 128, 7)]
+
+
 @pytest.mark.parametrize("options", [{"strides": 2}, {"padding": "valid"}, {"activation": "relu"}, {"use_bias": True}])
 def test_other_convolutions_are_left_to_keras(options, monkeypatch):
     monkeypatch.setattr(layers, "_convolution", lambda *_: pytest.fail("not for this one"))
     layer = layers.Conv2D(4, 3, **{"padding": "same", "use_bias": False, **options})
-    layer(RNG.random((2, 6, 6, 3), dtype="float32"), training=True)
+    layer(RNG.random((2, 6, 6, 128), dtype="float32"), training=True)
 
 
 # ---------------------------------------------------------------- Muon
