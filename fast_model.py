@@ -104,8 +104,7 @@ def main(argv=None):
     # Data
     dataset = datasets.load(options.dataset, options.data_dir)
     training.describe(dataset)
-    # Trick: each image is moved by up to 2 pixels, and mirrored in every other epoch instead of at random, so that
-    # any two epochs show twice as many different images.
+    # Trick: each image is moved by up to 2 pixels, and mirrored in every other epoch rather than at random.
     height = dataset.input_shape[0]
     is_photo = dataset.name == "cifar10"  # a mirrored cat is still a cat, but a mirrored 2 is no digit at all
     augment = augmentation.ShiftAndCutOut(shift=height // 16, hole=recipe.hole * height // 32)

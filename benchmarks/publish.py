@@ -10,9 +10,11 @@ the last.
 
 import argparse
 import dataclasses
+import json
 import re
 import shutil
 
+import keras
 import pandas as pd
 
 from benchmarks.ablation import VARIANTS
@@ -22,7 +24,8 @@ from convnets.cli import PROJECT
 
 RESULTS = PROJECT / "results"
 STASHED = ["basic_model-cifar10", "improved_model-cifar10", "basic_model-mnist", "basic_model-digits"]
-RUNS = list(dict.fromkeys([*STASHED, *(network.run_name(network.dataset) for network in NETWORKS.values())]))
+FAST = ["fast_model-94-cifar10", "fast_model-95.5-cifar10"]  # stashed in half precision, since they are large
+RUNS = list(dict.fromkeys([*STASHED, *FAST, *(network.run_name(network.dataset) for network in NETWORKS.values())]))
 EPOCHS = {network.run_name(network.dataset): network.epochs for network in NETWORKS.values()}
 PUBLISHED = {network.run_name(network.dataset): network.published for network in NETWORKS.values()}
 
@@ -30,11 +33,25 @@ PUBLISHED = {network.run_name(network.dataset): network.published for network in
 def stash(folder, target):
     """Copies a run to the new folder `target` without what only further training needs, the optimizer's state."""
     model = checkpoints.load_model(folder)
+    if folder.name in FAST:
+        model = _in_half_precision(model)
     checkpoint, _ = checkpoints.newest(folder)
     target.mkdir(parents=True)
     for name in ("architecture.json", "run.json", "history.csv", "training_curves.png"):
         shutil.copy(folder / name, target)
     checkpoints.save_checkpoint(dataclasses.replace(checkpoint, folder=target), model)
+
+
+def _in_half_precision(model):
+    """The same network with float16 weights."""
+
+    def half(part):
+        return {**part, "config": {"name": "float16"}} if part.get("class_name") == "DTypePolicy" else part
+
+    description = json.loads(model.to_json(), object_hook=half)
+    halved = keras.models.model_from_json(json.dumps(description))
+    halved.set_weights(model.get_weights())
+    return halved
 
 
 def trained_table(runs):
@@ -327,7 +344,7 @@ def main():
 
     stashed = PROJECT / "models" / "stashed"
     for folder in folders:
-        if folder.name in STASHED:
+        if folder.name in [*STASHED, *FAST]:
             stash(folder, stashed / f".{folder.name}")  # whole before the old one goes
             shutil.rmtree(stashed / folder.name, ignore_errors=True)
             (stashed / f".{folder.name}").rename(stashed / folder.name)

@@ -1,11 +1,14 @@
 """The fastest settings for the machine at hand, found by trying."""
 
+import contextlib
 import json
 import os
+import platform
 import statistics
 import subprocess
 import sys
 import time
+import warnings
 
 from convnets.cli import PROJECT
 
@@ -14,38 +17,51 @@ KEPT_IN = PROJECT / "models" / ".fastest_threads.json"
 
 
 def use_threads(threads=None):
-    """Sets how many threads TensorFlow computes with. To be called before Keras is imported; prints the choice.
+    """Sets how many threads TensorFlow computes with, and prints the choice. To be called before Keras is imported.
 
-    threads: None for what is faster here, a thread for each core or, where a core can run two, for each of these.
+    threads: None for what is faster here where a core can run two: one for each core, or one for each of these two.
     Both are tried once, in processes of their own, since a process can't change its mind; the answer is kept.
     """
     if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
         return
+    reason = "as asked for"
     if threads is None:
-        import joblib
-
-        logical, physical = joblib.cpu_count(), joblib.cpu_count(only_physical_cores=True)
-        threads = logical if logical == physical else _fastest((physical, logical))
-        reason = "one for each core" if logical == physical else "the faster of both numbers here"
-        print(f"Threads: {threads}, {reason}")
+        physical, logical = _cores()
+        if physical == logical:
+            threads, reason = logical, "one for each core"
+        else:
+            threads, reason = _faster(physical, logical), f"faster here, of {physical} and {logical}"
+    print(f"Threads: {threads}, {reason}")
     os.environ["TF_NUM_INTRAOP_THREADS"] = str(threads)
 
 
-def _fastest(candidates):
-    key = f"{candidates} {os.environ.get('HOSTNAME', '')}"
-    try:
-        return int(json.loads(KEPT_IN.read_text())[key])
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
+def _cores():
+    """How many cores this process may use, and how many threads these can run at once."""
+    import joblib
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # where the system doesn't say, both numbers are the same
+        return joblib.cpu_count(only_physical_cores=True), joblib.cpu_count()
+
+
+def _faster(*candidates):
+    """Which of these numbers of threads convolves faster; the last one where that can't be found out."""
+    key = f"{platform.node()}: {candidates}"
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        return int(json.loads(KEPT_IN.read_text(encoding="utf-8"))[key])
     seconds = {}
     for threads in candidates:
         environment = {**os.environ, "TF_NUM_INTRAOP_THREADS": str(threads), "TF_CPP_MIN_LOG_LEVEL": "3"}
-        command = [sys.executable, "-c", "from convnets import speed; print(min(speed.convolution_seconds().values()))"]
-        result = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=True)
-        seconds[threads] = float(result.stdout.split()[-1])
-    fastest = min(seconds, key=seconds.get)
-    KEPT_IN.write_text(json.dumps({key: fastest}))
-    return fastest
+        program = "from convnets import speed; print(min(speed.convolution_seconds().values()))"
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            command = [sys.executable, "-c", program]
+            result = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
+            seconds[threads] = float(result.stdout.split()[-1])
+    if len(seconds) < len(candidates):
+        return candidates[-1]
+    with contextlib.suppress(OSError):
+        KEPT_IN.write_text(json.dumps({key: min(seconds, key=seconds.get)}), encoding="utf-8")
+    return min(seconds, key=seconds.get)
 
 
 def use_precision(precision=None, run_dir=None):

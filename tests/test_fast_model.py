@@ -1,6 +1,7 @@
 """fast_model.py and what only it uses: the fused layer, the optimizer, the first weights, the fastest settings."""
 
 import json
+import os
 import shutil
 
 import keras
@@ -240,6 +241,49 @@ def test_a_run_goes_on_in_its_own_precision(monkeypatch, tmp_path):
             assert keras.config.dtype_policy().name == policy
         finally:
             keras.config.set_dtype_policy("float32")
+
+
+@pytest.fixture
+def kept_in(monkeypatch, tmp_path):
+    monkeypatch.setattr(speed, "KEPT_IN", tmp_path / "threads.json")
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "")
+    return tmp_path / "threads.json"
+
+
+def test_where_a_core_runs_two_threads_the_faster_number_is_found_out_once(kept_in, monkeypatch, capsys):
+    class Result:
+        def __init__(self, seconds):
+            self.stdout = f"a greeting\n{seconds}\n"
+
+    tried = []
+
+    def run(command, *, env, **_):
+        tried.append(env["TF_NUM_INTRAOP_THREADS"])
+        return Result({"2": 0.3, "4": 0.5}[tried[-1]])
+
+    monkeypatch.setattr(speed, "_cores", lambda: (2, 4))
+    monkeypatch.setattr(speed.subprocess, "run", run)
+    for _ in range(2):
+        speed.use_threads()
+        assert os.environ["TF_NUM_INTRAOP_THREADS"] == "2"
+        assert "Threads: 2, faster here, of 2 and 4" in capsys.readouterr().out
+    assert tried == ["2", "4"]
+    kept_in.write_text("no JSON")
+    monkeypatch.setattr(speed.subprocess, "run", lambda *_, **__: Result("an error"))
+    speed.use_threads()
+    assert os.environ["TF_NUM_INTRAOP_THREADS"] == "4"  # TensorFlow's own choice
+
+
+def test_other_threads_need_no_trial(kept_in, monkeypatch, capsys):
+    monkeypatch.setattr(speed, "_faster", lambda *_: pytest.fail("nothing to find out"))
+    monkeypatch.setattr(speed, "_cores", lambda: (3, 3))
+    for asked, threads in ((None, "3"), (7, "7")):
+        speed.use_threads(asked)
+        assert os.environ["TF_NUM_INTRAOP_THREADS"] == threads
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    speed.use_threads(5)
+    assert os.environ["TF_NUM_INTRAOP_THREADS"] == "7"
+    assert capsys.readouterr().out == "Threads: 3, one for each core\nThreads: 7, as asked for\n"
 
 
 def test_both_precisions_can_be_measured():

@@ -77,6 +77,16 @@ TRAINING = [*COMMON, "--epochs", "--fresh", "--tensorboard"]
 OPTIONS = {
     **{script: [*TRAINING, "--run", "--seed", "--batch-size", "--weights"] for script in SCRIPTS},
     **{script: [*COMMON, "--run", "--seed", "--output-dir", "--show"] for script in VIEWS},
+    "fast_model": [
+        *TRAINING,
+        "--run",
+        "--seed",
+        "--batch-size",
+        "--weights",
+        "--target",
+        "--precision",
+        "--threads",
+    ],
     "compare_models": [*TRAINING, "--list", "--article", "--all", "--optimizer", "--seeds", "--output-dir", "--show"],
 }
 
