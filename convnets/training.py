@@ -150,7 +150,7 @@ def train(
             "optimizer": _settings(model.optimizer),
             "augmentation": repr(augment) if augment else None,
             "alternate_flips": alternate_flips or None,
-            "precision": None if model.dtype_policy.name == "float32" else model.dtype_policy.name,
+            "precision": model.dtype_policy.name,
             "validation_split": validation_split or None,
         },
         "sessions": [],
@@ -279,7 +279,7 @@ def _newest_checkpoint(run_dir, say):
 
 
 def _refuse_contradictions(run_dir, old, new, model):
-    before, now = _flat(old["options"]), _flat(new["options"])
+    before, now = _flat({"precision": "float32", **old["options"]}), _flat(new["options"])
     differences = checkpoints.architecture_differences(run_dir, model) + [
         f"{name} was {before.get(name)}, now {now.get(name)}"
         for name in {**before, **now}

@@ -234,7 +234,7 @@ def test_the_faster_precision_is_taken_where_it_is_clearly_faster(bfloat16_secon
 
 def test_a_run_goes_on_in_its_own_precision(monkeypatch, tmp_path):
     monkeypatch.setattr(speed, "convolution_seconds", lambda: pytest.fail("no need to measure"))
-    for recorded, policy in (("mixed_bfloat16", "mixed_bfloat16"), (None, "float32")):
+    for recorded, policy in (("mixed_bfloat16", "mixed_bfloat16"), ("float32", "float32")):
         (tmp_path / "run.json").write_text(json.dumps({"options": {"precision": recorded}}))
         try:
             speed.use_precision(run_dir=tmp_path)

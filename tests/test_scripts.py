@@ -357,6 +357,54 @@ def test_the_tables_of_the_views_say_what_was_measured():
     ]
 
 
+def test_the_tables_of_the_fast_network_say_what_was_measured():
+    from benchmarks import publish
+
+    run = {"target": 80.0, "test_accuracy": 0.80, "test_accuracy_with_views": 0.82, "device": "a CPU"}
+    seconds = {"training_seconds": 14.0, "compilation_seconds": 3.0, "process_seconds": 40.0}
+    runs = [
+        {**run, **seconds, "seed": 1337},
+        {**run, **seconds, "seed": 2, "test_accuracy": 0.81, "training_seconds": 16.4},
+        {**run, **seconds, "seed": 1337, "target": 95.5},
+    ]
+    assert publish.fast_table(pd.DataFrame(runs)).splitlines()[2:] == [
+        "| 80 | 2 | 80.50 % (80.00 to 81.00) | 82.00 % (82.00 to 82.00) | 15 (14 to 16) | 3 | 40 |",
+        "| 95.5 | 1 | 80.00 % | 82.00 % | 14 | 3 | 40 |",
+        "",
+        "Measured on: a CPU.",
+    ]
+    variants = [
+        {**run, **seconds, "variant": "all tricks", "seed": 1},
+        {**run, **seconds, "variant": "all tricks", "seed": 2, "test_accuracy": 0.82},
+        {**run, **seconds, "variant": "float32", "seed": 1, "training_seconds": 28.0},
+    ]
+    assert publish.ablation_table(pd.DataFrame(variants)).splitlines()[2:] == [
+        "| all tricks | 81.00% | 0.00 | 82.00% | 14 | 1.00 |",
+        "| float32 | 80.00% | 1.00 | 82.00% | 28 | 2.00 |",
+        "",
+        "Means of 2 seeds. Measured on: a CPU.",
+    ]
+    part = {"part": "whole step", "share_of_time": 1.0, "gflops": 600.0, "peak_gflops": 800.0, "device": "a CPU"}
+    parts = [part, {"part": "pooling", "share_of_time": 0.25, "device": "a CPU"}]
+    assert publish.profile_table(pd.DataFrame(parts)).splitlines() == [
+        "600 of 800 GFLOP/s, 75% of the peak in bfloat16.",
+        "",
+        "| part of a step | share of its time |",
+        "|---|---|",
+        "| pooling | 25% |",
+        "",
+        "Measured on: a CPU.",
+    ]
+    peer = {"precision": "autocast", "seconds_an_epoch": 50.0, "our_seconds_an_epoch": 40.0, "ratio": 0.8}
+    assert publish.peer_table(pd.DataFrame([{**peer, "device": "a CPU"}])).splitlines()[2] == (
+        "| float32 weights, bfloat16 computations | 50 | 40 | 0.80 |"
+    )
+    recipe = {"recipe": "muon", "epochs": 8.0, "seconds": 500.0, **run}
+    assert publish.recipe_table(pd.DataFrame([recipe, recipe])).splitlines()[2] == (
+        "| airbench94, muon | 8.0 | 2 | 80.00% | 82.00% | 500 |"
+    )
+
+
 def test_the_article_s_accuracy_is_reached():
     accuracy = pd.read_csv(PROJECT / "results" / "training_runs.csv").groupby("run")["test_accuracy"].mean()
     assert accuracy["basic_model-cifar10"] >= 0.795

@@ -195,7 +195,7 @@ def test_a_run_keeps_its_precision_and_is_looked_at_in_float32(tiny_dataset, bui
     assert json.loads((tmp_path / "run" / "run.json").read_text())["options"]["precision"] == "mixed_bfloat16"
     model = checkpoints.load_model(tmp_path / "run")
     assert {layer.compute_dtype for layer in model.layers} == {"float32"}
-    with pytest.raises(UserError, match="precision was mixed_bfloat16, now None"):
+    with pytest.raises(UserError, match="precision was mixed_bfloat16, now float32"):
         train(build_tiny_model(), tiny_dataset, tmp_path / "run", 5)
 
 
