@@ -112,15 +112,17 @@ def patches(variant):
         "large_logits": [replaced(layers.Rescaling, lambda _: layers.Rescaling(1.0))],
         "relu": [replaced(layers.LeakyReLU, lambda _: layers.Activation("relu"))],
         "gelu": [replaced(layers.LeakyReLU, lambda _: layers.Activation("gelu"))],
-        "nesterov": [optimizer(lambda rate: keras.optimizers.SGD(decay(1.5, rate.decay_steps, 0.0), **nesterov))],
-        "adam": [optimizer(lambda rate: keras.optimizers.Adam(decay(0.005, rate.decay_steps, 0.0)))],
+        "nesterov": [optimizer(lambda rate, **_: keras.optimizers.SGD(decay(1.5, rate.decay_steps, 0.0), **nesterov))],
+        "adam": [optimizer(lambda rate, **_: keras.optimizers.Adam(decay(0.005, rate.decay_steps, 0.0)))],
         "constant_rate": [
             mock.patch.object(keras.optimizers.schedules, "PolynomialDecay", lambda rate, *_, **__: rate)
         ],
         "hard_labels": [mock.patch.object(keras.losses, "CategoricalCrossentropy", return_value=loss())],
         "random_flips": [
             training_with(alternate_flips=False),
-            mock.patch.object(augmentation, "ShiftAndCutOut", lambda *a: functools.partial(flip_and, moved(*a))),
+            mock.patch.object(
+                augmentation, "ShiftAndCutOut", lambda **settings: functools.partial(flip_and, moved(**settings))
+            ),
         ],
         "no_flips": [training_with(alternate_flips=False)],
         "no_shifts": [training_with(augment=None)],
