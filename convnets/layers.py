@@ -1,4 +1,4 @@
-"""Layers of fast_model.py that compute what Keras's own do, in fewer passes over memory."""
+"""Layers of fast_model.py that compute what Keras's own do, but faster on a CPU."""
 
 import keras
 from keras import ops
@@ -8,9 +8,8 @@ from keras import ops
 class BatchNormalization(keras.layers.BatchNormalization):
     """Keras's batch normalization of feature maps, (n, height, width, channels), with TensorFlow's fused operation.
 
-    Keras computes mean, variance, differences and products one after the other, in float32 whatever the precision:
-    on a CPU that takes as long as the convolutions. The fused operation also takes in a ReLU that follows.
-    On other backends, and for other inputs, this is Keras's layer itself.
+    Keras computes mean, variance, differences and products one after the other, each a pass over memory, and in
+    float32 whatever the precision. On other backends, and for other inputs, this is Keras's layer itself.
     """
 
     def call(self, inputs, training=None, mask=None):
@@ -45,8 +44,8 @@ class Conv2D(keras.layers.Conv2D):
     """Keras's convolution, with a faster gradient of its filters where maps are small and many.
 
     That gradient is a sum over all places of products of two vectors, what went in there and what came back. On maps of
-    7x7 and 3x3, TensorFlow's own operation gets a third to a tenth of the speed that it reaches forward; one product
-    of matrices for each of a filter's nine weights gets more. On other backends, and for other maps, this is Keras's
+    7x7 and 3x3, TensorFlow's own operation is several times slower than forward; one product of matrices for each of a
+    filter's nine weights is faster. On other backends, and for other maps, this is Keras's
     layer itself.
     """
 

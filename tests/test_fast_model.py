@@ -120,6 +120,12 @@ def test_orthogonalized_keeps_directions_and_evens_out_sizes():
     np.testing.assert_allclose(wide, result.T, atol=1e-4)
 
 
+def test_three_steps_lift_small_sizes_as_far_as_the_docstring_says():
+    for size, lifted in ((0.01, 0.4), (0.02, 0.75)):
+        result = optimizers.orthogonalized(np.diag([1, size, 0]).astype("float32"))
+        assert float(result[1, 1]) == pytest.approx(lifted, abs=0.005)
+
+
 def test_muon_on_a_number_is_worked_out_by_hand():
     """A convolution of one weight: its direction is all it has, so a step of any gradient has the same size."""
     kernel = keras.Variable(np.full((1, 1, 1, 1), 4.0, "float32"))
