@@ -18,7 +18,7 @@ from convnets import cli, speed
 # hole: the side of a grey square that hides a part of each image, in pixels
 Recipe = namedtuple("Recipe", ["filters", "epochs", "batch_size", "hole"], defaults=[0])
 RECIPES = {
-    "80": Recipe((32, 64, 64), epochs=1, batch_size=500),
+    "80": Recipe((32, 64, 128), epochs=1, batch_size=500),
     "85": Recipe((32, 80, 128), epochs=2, batch_size=500),
     "94": Recipe((64, 256, 256), epochs=10, batch_size=2000),
     "95.5": Recipe((128, 384, 384), epochs=28, batch_size=2000, hole=12),
@@ -114,7 +114,7 @@ def main(argv=None):
     speed.use_precision(options.precision, None if options.fresh else run)
     keras.utils.set_random_seed(options.seed)
     model = build_model(dataset.input_shape, dataset.num_classes, recipe.filters)
-    set_first_weights(model, datasets.scale_pixels(dataset.x_train[:5000]))
+    set_first_weights(model, datasets.scale_pixels(dataset.x_train[:1000]))
     # Trick: large steps that shrink to nothing, and an optimizer that makes them in all directions.
     steps = recipe.epochs * math.ceil(len(dataset.x_train) / batch_size)
     optimizer = Muon(keras.optimizers.schedules.PolynomialDecay(0.24, steps, end_learning_rate=0), weight_decay=0.1)

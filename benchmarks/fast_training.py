@@ -23,7 +23,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from convnets import provenance
 from convnets.cli import PROJECT
 
 RESULTS = PROJECT / "results"
@@ -53,14 +52,15 @@ def trained(words, folder, program=("fast_model.py",)):
         "test_accuracy_with_views": float(views[1]) / 100 if views else None,
         **history[["training_seconds", "compilation_seconds"]].sum(),
         "process_seconds": seconds,
-        "device": provenance.device(),
     }
 
 
 def add(name, rows, key):
-    """Adds rows to results/NAME.csv; old ones with the same key go."""
+    """Adds rows to results/NAME.csv, with the name of this device; old ones with the same key go."""
+    from convnets import provenance  # only now: it imports Keras, which is to be timed
+
     path = RESULTS / f"{name}.csv"
-    table = pd.DataFrame(rows).round(4)
+    table = pd.DataFrame(rows).round(4).assign(device=provenance.device())
     if path.exists():
         old = pd.read_csv(path)
         keep = ~old.set_index(key).index.isin(table.set_index(key).index)
@@ -97,14 +97,14 @@ def startup_seconds():
     note("choosing a precision")
     model = fast_model.build_model(dataset.input_shape, dataset.num_classes)
     note("building the network")
-    fast_model.set_first_weights(model, datasets.scale_pixels(dataset.x_train[:5000]))
+    fast_model.set_first_weights(model, datasets.scale_pixels(dataset.x_train[:1000]))
     note("first weights, whitening")
     return seconds
 
 
 def startup(options):
     rows = [{"repeat": n, **run("fast_training.startup_seconds()")} for n in range(3)]
-    add("fast_startup", [{**row, "device": provenance.device()} for row in rows], ["repeat"])
+    add("fast_startup", rows, ["repeat"])
 
 
 def compiled(precision, batch_size=None):
@@ -153,7 +153,6 @@ def tutorials(options):
                 "epochs": epochs,
                 "seconds_an_epoch": seconds,
                 "seconds": epochs * seconds,
-                "device": provenance.device(),
             }
         )
     add("fast_tutorials", rows, ["script"])
@@ -174,7 +173,6 @@ def peer(options, repeats=3):
             "our_seconds_an_epoch": 50_000 * ours,
             "seconds_an_epoch": 50_000 * statistics.median(measured),
             "ratio": ours / statistics.median(measured),
-            "device": provenance.device(),
         }
         for name, measured in seconds.items()
     ]
@@ -256,15 +254,14 @@ def profile(options):
         {"part": part, "share_of_time": value / step}
         for part, value in sorted(parts.items(), key=lambda item: -item[1])
     ]
-    add("fast_profile", [{"number": n, **row, "device": provenance.device()} for n, row in enumerate(rows)], ["number"])
+    add("fast_profile", [{"number": n, **row} for n, row in enumerate(rows)], ["number"])
 
 
 def recipes(options):
     rows = []
     for recipe in options.names or ["muon", "nesterov"]:
         for seed in SEEDS[: options.seeds]:
-            result = run(f"bare_pytorch.train({recipe!r}, {seed})")
-            rows.append({**result, "device": provenance.device()})
+            rows.append(run(f"bare_pytorch.train({recipe!r}, {seed})"))
     add("fast_recipes", rows, ["recipe", "seed"])
 
 
