@@ -239,7 +239,7 @@ def train(recipe, seed, epochs=None):
     }
 
 
-def step_seconds(precision, batch_size=2000, steps=8):
+def step_seconds(precision, batch_size=500, steps=8):
     """The seconds an image of some steps of fast_model.py's network, with Muon, one by one, without the first.
 
     precision: "float32", "bfloat16" (weights, too: the fastest, though no training could do with so few digits), or

@@ -221,10 +221,10 @@ def tutorial_table(runs):
 def peer_table(runs):
     """The table of an epoch of the network for 94 % here and in bare PyTorch, in Markdown."""
     names = {"autocast": "float32 weights, bfloat16 computations", "bfloat16": "bfloat16 throughout"}
-    lines = ["| bare PyTorch | seconds an epoch | ours | ours / PyTorch |", "|---|---|---|---|"]
+    lines = ["| bare PyTorch | batch | seconds an epoch | ours | ours / PyTorch |", "|---|---|---|---|---|"]
     for row in runs.itertuples():
         lines.append(
-            f"| {names.get(row.precision, row.precision)} | {row.seconds_an_epoch:.0f} "
+            f"| {names.get(row.precision, row.precision)} | {row.batch_size} | {row.seconds_an_epoch:.0f} "
             f"| {row.our_seconds_an_epoch:.0f} | {row.ratio:.2f} |"
         )
     return "\n".join([*lines, "", _measured_on(runs)])

@@ -395,9 +395,15 @@ def test_the_tables_of_the_fast_network_say_what_was_measured():
         "",
         "Measured on: a CPU.",
     ]
-    peer = {"precision": "autocast", "seconds_an_epoch": 50.0, "our_seconds_an_epoch": 40.0, "ratio": 0.8}
+    peer = {
+        "precision": "autocast",
+        "batch_size": 500,
+        "seconds_an_epoch": 50.0,
+        "our_seconds_an_epoch": 40.0,
+        "ratio": 0.8,
+    }
     assert publish.peer_table(pd.DataFrame([{**peer, "device": "a CPU"}])).splitlines()[2] == (
-        "| float32 weights, bfloat16 computations | 50 | 40 | 0.80 |"
+        "| float32 weights, bfloat16 computations | 500 | 50 | 40 | 0.80 |"
     )
     recipe = {"recipe": "muon", "epochs": 8.0, "seconds": 500.0, **run}
     assert publish.recipe_table(pd.DataFrame([recipe, recipe])).splitlines()[2] == (
