@@ -87,6 +87,8 @@ def startup_seconds():
         nonlocal last
         seconds[what], last = time.perf_counter() - last, time.perf_counter()
 
+    import keras  # noqa: F401
+
     import fast_model
     from convnets import datasets, speed
 
