@@ -39,8 +39,9 @@ class TrainingBatches(keras.utils.PyDataset):
         super().__init__()
         self.images, self.labels = images, labels
         self.batch_size, self.seed, self.first_epoch, self.augment = batch_size, seed, first_epoch, augment
-        coins = np.random.default_rng((seed, FLIPS)).integers(0, 2, len(images))
-        self._flip_coins = coins if alternate_flips else None
+        self._flip_coins = None
+        if alternate_flips:
+            self._flip_coins = np.random.default_rng((seed, FLIPS)).integers(0, 2, len(images))
         self.batches_per_epoch = math.ceil(len(images) / batch_size)
         self._epoch_in_order = None
 

@@ -71,10 +71,10 @@ def test_no_two_random_streams_are_the_same(tiny_dataset, monkeypatch):
     monkeypatch.setattr(
         np.random, "default_rng", lambda seed: streams.append(original(seed).random()) or original(seed)
     )
-    batches = batches_of(tiny_dataset, augment=AUGMENT)
+    batches = batches_of(tiny_dataset, augment=AUGMENT, alternate_flips=True)
     for index in range(9):
         batches[index]
-    assert len(streams) == len(set(streams)) == 3 * (1 + 3)
+    assert len(streams) == len(set(streams)) == 1 + 3 * (1 + 3)  # and that of the flips
 
 
 @pytest.mark.parametrize("augment", [None, AUGMENT])
@@ -183,7 +183,8 @@ def test_the_time_of_steps_is_apart_from_compiling_and_testing(tiny_dataset, bui
     assert history["seconds"].tolist() == [110, 105]
 
 
-def test_a_run_keeps_its_precision_and_is_looked_at_in_float32(tiny_dataset, build_tiny_model, tmp_path):
+def test_a_run_keeps_its_precision_and_is_looked_at_in_float32(tiny_dataset, build_tiny_model, tmp_path, monkeypatch):
+    monkeypatch.setattr(keras.utils, "clear_session", lambda: None)  # it would reset the precision, too
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         history = train(build_tiny_model(), tiny_dataset, tmp_path / "run", 2)
