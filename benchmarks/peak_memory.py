@@ -1,6 +1,7 @@
 """How much memory does a training on CIFAR-10 need beyond what importing Keras takes?
 
-    python -m benchmarks.peak_memory      needs CIFAR-10
+    python -m benchmarks.peak_memory                 needs CIFAR-10
+    python -m benchmarks.peak_memory fast_model      only this script
 
 Each script trains one epoch in a process of its own; the operating system tells the peak. (Unix only.)
 """
@@ -49,16 +50,19 @@ def measured(function, *arguments):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("scripts", nargs="*", default=["basic_model", "improved_model", "fast_model"])
     parser.add_argument("--output", type=Path, default=PROJECT / "results" / "peak_memory.csv")
     options = parser.parse_args()
 
     keras_alone = measured(import_keras)
     rows = []
-    for script in ("basic_model", "improved_model"):
+    for script in options.scripts:
         peak = measured(train_one_epoch, script)
         rows.append({"script": script, "peak_mb": round(peak), "beyond_importing_keras_mb": round(peak - keras_alone)})
     print(*rows, sep="\n")
-    pd.DataFrame(rows).to_csv(options.output, index=False)
+    others = pd.read_csv(options.output) if options.output.exists() else pd.DataFrame(columns=["script"])
+    others = others[~others["script"].isin(options.scripts)]
+    pd.concat([others, pd.DataFrame(rows)]).to_csv(options.output, index=False)
 
 
 if __name__ == "__main__":

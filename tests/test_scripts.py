@@ -14,6 +14,7 @@ import pytest
 
 import basic_model
 import compare_models
+import fast_model
 import improved_model
 from convnets import checkpoints, cli
 from convnets.articles import NETWORKS
@@ -409,6 +410,25 @@ def test_the_tables_of_the_fast_network_say_what_was_measured():
     assert publish.recipe_table(pd.DataFrame([recipe, recipe])).splitlines()[2] == (
         "| airbench94, muon | 8.0 | 2 | 80.00% | 82.00% | 500 |"
     )
+
+
+@pytest.mark.parametrize(
+    ("target", "seeds", "seconds", "accuracy"),
+    [
+        (80, 5, 20, "test_accuracy"),
+        (85, 5, 45, "test_accuracy"),
+        (94, 2, 600, "test_accuracy_with_views"),
+    ],
+)
+def test_what_the_fast_network_promises_was_measured(target, seeds, seconds, accuracy):
+    runs = pd.read_csv(PROJECT / "results" / "fast_model.csv")
+    runs = runs[runs["target"] == target]
+    assert len(runs) >= seeds
+    assert 100 * runs[accuracy].mean() >= target
+    assert runs["training_seconds"].mean() <= seconds
+    assert (runs["epochs"] == fast_model.RECIPES[str(target)].epochs).all()
+    promised = {int(number) for number in re.findall(r"about (\d+) seconds", fast_model.__doc__)}
+    assert any(runs["training_seconds"].mean() == pytest.approx(number, rel=0.1) for number in promised)
 
 
 def test_the_article_s_accuracy_is_reached():
