@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import dataclasses
 import functools
+import subprocess
 import sys
 import tempfile
 from unittest import mock
@@ -145,7 +146,10 @@ def main():
             if not options.variants or variant in options.variants:
                 program = ["-c", f"from benchmarks import ablation; ablation.train_variant({variant!r})"]
                 with tempfile.TemporaryDirectory() as folder:
-                    result = trained(["--target", options.target, "--seed", str(seed)], folder, program)
+                    try:
+                        result = trained(["--target", options.target, "--seed", str(seed)], folder, program)
+                    except subprocess.CalledProcessError:
+                        result = {"epochs": 0}  # its loss is no number any more
                 row = {"variant": name, "target": float(options.target), "seed": seed, **result}
                 add("ablation", [row], ["variant", "target", "seed"])
 

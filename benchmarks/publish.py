@@ -195,6 +195,9 @@ def ablation_table(runs):
     for name in VARIANTS:
         if name in means.index:
             row = means.loc[name]
+            if row.isna().all():
+                lines.append(f"| {name} | does not learn |  |  |  |  |")
+                continue
             lost = 100 * (whole["test_accuracy"] - row["test_accuracy"])
             lines.append(
                 f"| {name} | {row['test_accuracy']:.2%} | {lost:.2f} | {row['test_accuracy_with_views']:.2%} "
