@@ -92,7 +92,6 @@ def main(argv=None):
     cli.speed_options(parser)
     options = parser.parse_args(argv)
     recipe = RECIPES[options.target]
-    batch_size = options.batch_size or recipe.batch_size
 
     speed.use_threads(options.threads)
     with cli.starting_keras():  # after the options, since importing Keras takes seconds
@@ -104,6 +103,7 @@ def main(argv=None):
     # Data
     dataset = datasets.load(options.dataset, options.data_dir)
     training.describe(dataset)
+    batch_size = options.batch_size or min(recipe.batch_size, len(dataset.x_train) // 20)  # few images, small steps
     # Trick: each image is moved by up to 2 pixels, and mirrored in every other epoch rather than at random.
     height = dataset.input_shape[0]
     is_photo = dataset.name == "cifar10"  # a mirrored cat is still a cat, but a mirrored 2 is no digit at all
