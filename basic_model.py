@@ -12,8 +12,6 @@ Stop it with Ctrl-C whenever you like: the same command goes on after the last f
 as if it had never been stopped. Weights, history and curves are in models/basic_model-DATASET/.
 """
 
-import sys
-
 from convnets import cli
 
 EPOCHS = 70  # the article runs 200 and gets "about 80 %"
@@ -81,11 +79,7 @@ def main(argv=None):
         run,
         epochs=options.epochs,
         batch_size=options.batch_size,
-        seed=options.seed,
-        initial_weights=options.weights,
-        fresh=options.fresh,
-        tensorboard=options.tensorboard,
-        verbose=1 if sys.stdout.isatty() else 2,
+        **cli.training_settings(options),
     )
     training.report(history, run)
 

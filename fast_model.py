@@ -10,7 +10,6 @@ could; docs/fast.md says what each brings. Stopping and going on works as in bas
 """
 
 import math
-import sys
 from collections import namedtuple
 
 from convnets import cli, speed
@@ -130,13 +129,9 @@ def main(argv=None):
         run,
         epochs=options.epochs or recipe.epochs,
         batch_size=batch_size,
-        seed=options.seed,
         augment=augment,
         alternate_flips=is_photo,
-        initial_weights=options.weights,
-        fresh=options.fresh,
-        tensorboard=options.tensorboard,
-        verbose=1 if sys.stdout.isatty() else 2,
+        **cli.training_settings(options),
     )
     training.report(history, run)
 

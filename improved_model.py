@@ -14,7 +14,6 @@ change little: to train longer, set EPOCHS below, and start with --fresh.
 """
 
 import math
-import sys
 
 from convnets import cli
 
@@ -102,12 +101,8 @@ def main(argv=None):
         run,
         epochs=options.epochs,
         batch_size=options.batch_size,
-        seed=options.seed,
         augment=augment,
-        initial_weights=options.weights,
-        fresh=options.fresh,
-        tensorboard=options.tensorboard,
-        verbose=1 if sys.stdout.isatty() else 2,
+        **cli.training_settings(options),
     )
     training.report(history, run)
 

@@ -71,6 +71,17 @@ def training_options(script, *, description, epochs, batch_size, run="{script}-D
     return parser
 
 
+def training_settings(options):
+    """What the options of a training script mean to training.train, apart from the recipe: a dict of its keywords."""
+    return {
+        "seed": options.seed,
+        "initial_weights": options.weights,
+        "fresh": options.fresh,
+        "tensorboard": options.tensorboard,
+        "verbose": 1 if sys.stdout.isatty() else 2,
+    }
+
+
 def run_options(parser):
     """Adds the options of all scripts that train, one network or many."""
     parser.add_argument(
