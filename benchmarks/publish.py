@@ -116,6 +116,13 @@ def _markdown(table):
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
 
 
+def _table(header, rows, results=None):
+    """A Markdown table of rows of texts below a header, "a | b", and on what device its results were measured."""
+    lines = [f"| {header} |", "|" + "---|" * (header.count(" | ") + 1)]
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join(lines if results is None else [*lines, "", _measured_on(results)])
+
+
 def speed_table(speeds):
     """The README's table of what our own work around Keras costs, in Markdown."""
     lines = ["| network | measured | against | ratio of seconds an epoch |", "|---|---|---|---|"]
@@ -135,31 +142,32 @@ def kill_table(kills):
 
 def view_table(speeds):
     """The table of how fast occlusion and activation maximization are, in Markdown."""
-    lines = [
-        "| measured | seconds | against | seconds | times faster | largest difference |",
-        "|---|---|---|---|---|---|",
+    rows = [
+        [
+            row.measured,
+            f"{row.seconds:.2f}",
+            row.peer,
+            f"{row.peer_seconds:.2f}",
+            f"{row.times_faster:.2f}",
+            "" if pd.isna(row.largest_difference) else f"{row.largest_difference:.0e}",
+        ]
+        for row in speeds.itertuples()
     ]
-    for row in speeds.itertuples():
-        difference = "" if pd.isna(row.largest_difference) else f"{row.largest_difference:.0e}"
-        lines.append(
-            f"| {row.measured} | {row.seconds:.2f} | {row.peer} | {row.peer_seconds:.2f} "
-            f"| {row.times_faster:.2f} | {difference} |"
-        )
-    return "\n".join([*lines, "", _measured_on(speeds)])
+    return _table("measured | seconds | against | seconds | times faster | largest difference", rows, speeds)
 
 
 def script_table(scripts):
     """The table of how long the scripts that look into a network take, in Markdown."""
-    lines = [
-        "| script | seconds | of them importing Keras and loading CIFAR-10 | `--help` |",
-        "|---|---|---|---|",
+    rows = [
+        [
+            f"`{row.script}.py`",
+            f"{row.seconds:.1f}",
+            f"{row.importing_keras_and_loading_data_seconds:.1f}",
+            f"{row.help_seconds:.2f}",
+        ]
+        for row in scripts.itertuples()
     ]
-    for row in scripts.itertuples():
-        lines.append(
-            f"| `{row.script}.py` | {row.seconds:.1f} | {row.importing_keras_and_loading_data_seconds:.1f} "
-            f"| {row.help_seconds:.2f} |"
-        )
-    return "\n".join([*lines, "", _measured_on(scripts)])
+    return _table("script | seconds | of them importing Keras and loading CIFAR-10 | `--help`", rows, scripts)
 
 
 def fast_table(runs):
@@ -203,34 +211,42 @@ def ablation_table(runs):
                 f"| {name} | {row['test_accuracy']:.2%} | {lost:.2f} | {row['test_accuracy_with_views']:.2%} "
                 f"| {row['training_seconds']:.0f} | {row['training_seconds'] / whole['training_seconds']:.2f} |"
             )
-    return "\n".join([*lines, "", f"Means of {runs['seed'].nunique()} seeds. {_measured_on(runs)}"])
+    return "\n".join([*lines, "", f"Seeds: {runs['seed'].nunique()}. {_measured_on(runs)}"])
 
 
 def tutorial_table(runs):
     """The table of how long the article's networks take to what fast_model.py reaches in seconds, in Markdown."""
     ours = pd.read_csv(RESULTS / "fast_model.csv").groupby("target")["training_seconds"].mean()
-    lines = [
-        "| to test accuracy | script | epochs | seconds an epoch | seconds | `fast_model.py` | times faster |",
-        "|---|---|---|---|---|---|---|",
+    rows = [
+        [
+            f"{row.target} %",
+            f"`{row.script}.py`",
+            f"{row.epochs}",
+            f"{row.seconds_an_epoch:.1f}",
+            f"{row.seconds:.0f}",
+            f"{ours[row.target]:.0f}",
+            f"{row.seconds / ours[row.target]:.0f}",
+        ]
+        for row in runs.itertuples()
     ]
-    for row in runs.itertuples():
-        lines.append(
-            f"| {row.target} % | `{row.script}.py` | {row.epochs} | {row.seconds_an_epoch:.1f} | {row.seconds:.0f} "
-            f"| {ours[row.target]:.0f} | {row.seconds / ours[row.target]:.0f} |"
-        )
-    return "\n".join([*lines, "", _measured_on(runs)])
+    header = "to test accuracy | script | epochs | seconds an epoch | seconds | `fast_model.py` | times faster"
+    return _table(header, rows, runs)
 
 
 def peer_table(runs):
     """The table of an epoch of the network for 94 % here and in bare PyTorch, in Markdown."""
     names = {"autocast": "float32 weights, bfloat16 computations", "bfloat16": "bfloat16 throughout"}
-    lines = ["| bare PyTorch | batch | seconds an epoch | ours | ours / PyTorch |", "|---|---|---|---|---|"]
-    for row in runs.itertuples():
-        lines.append(
-            f"| {names.get(row.precision, row.precision)} | {row.batch_size} | {row.seconds_an_epoch:.0f} "
-            f"| {row.our_seconds_an_epoch:.0f} | {row.ratio:.2f} |"
-        )
-    return "\n".join([*lines, "", _measured_on(runs)])
+    rows = [
+        [
+            names.get(row.precision, row.precision),
+            f"{row.batch_size}",
+            f"{row.seconds_an_epoch:.0f}",
+            f"{row.our_seconds_an_epoch:.0f}",
+            f"{row.ratio:.2f}",
+        ]
+        for row in runs.itertuples()
+    ]
+    return _table("bare PyTorch | batch | seconds an epoch | ours | ours / PyTorch", rows, runs)
 
 
 def profile_table(parts):

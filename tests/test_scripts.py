@@ -395,7 +395,7 @@ def test_the_tables_of_the_fast_network_say_what_was_measured():
         "| logits not made smaller | does not learn |  |  |  |  |",
         "| float32 | 80.00% | 1.00 | 82.00% | 28 | 2.00 |",
         "",
-        "Means of 2 seeds. Measured on: a CPU.",
+        "Seeds: 2. Measured on: a CPU.",
     ]
     part = {"part": "whole step", "share_of_time": 1.0, "gflops": 600.0, "peak_gflops": 800.0, "device": "a CPU"}
     parts = [part, {"part": "pooling", "share_of_time": 0.25, "device": "a CPU"}]
