@@ -125,19 +125,22 @@ def _table(header, rows, results=None):
 
 def speed_table(speeds):
     """The README's table of what our own work around Keras costs, in Markdown."""
-    lines = ["| network | measured | against | ratio of seconds an epoch |", "|---|---|---|---|"]
-    for row in speeds.itertuples():
-        lines.append(f"| {row.network} | {row.measured} | {row.peer} | {row.ratio:.2f} |")
-    return "\n".join(lines)
+    rows = [[row.network, row.measured, row.peer, f"{row.ratio:.2f}"] for row in speeds.itertuples()]
+    return _table("network | measured | against | ratio of seconds an epoch", rows)
 
 
 def kill_table(kills):
     """The README's table of killed trainings, in Markdown."""
-    lines = ["| script | kills | of them amid a write | arrays that differ in the end |", "|---|---|---|---|"]
-    for row in kills.groupby("script", as_index=False).sum(numeric_only=True).itertuples():
-        writing = row.amid_the_weights + row.amid_the_record + row.amid_the_history
-        lines.append(f"| `{row.script}.py` | {row.kills} | {writing} | {row.differences or 'none'} |")
-    return "\n".join(lines)
+    rows = [
+        [
+            f"`{row.script}.py`",
+            f"{row.kills}",
+            f"{row.amid_the_weights + row.amid_the_record + row.amid_the_history}",
+            f"{row.differences or 'none'}",
+        ]
+        for row in kills.groupby("script", as_index=False).sum(numeric_only=True).itertuples()
+    ]
+    return _table("script | kills | of them amid a write | arrays that differ in the end", rows)
 
 
 def view_table(speeds):
