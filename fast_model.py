@@ -14,13 +14,13 @@ from collections import namedtuple
 
 from convnets import cli, speed
 
-# hole: the side of a grey square that hides a part of each image, in pixels
-Recipe = namedtuple("Recipe", ["filters", "epochs", "batch_size", "hole"], defaults=[0])
+# rate: the first learning rate; hole: the side of a grey square that hides a part of each image, in pixels
+Recipe = namedtuple("Recipe", ["filters", "epochs", "batch_size", "rate", "hole"], defaults=[0.24, 0])
 RECIPES = {
     "80": Recipe((32, 64, 128), epochs=1, batch_size=500),
     "85": Recipe((32, 80, 128), epochs=2, batch_size=500),
     "94": Recipe((64, 256, 256), epochs=10, batch_size=2000),
-    "95.5": Recipe((128, 384, 384), epochs=28, batch_size=2000, hole=12),
+    "95.5": Recipe((128, 384, 384), epochs=36, batch_size=1000, rate=0.12, hole=12),
 }
 
 
@@ -116,7 +116,7 @@ def main(argv=None):
     set_first_weights(model, datasets.scale_pixels(dataset.x_train[:1000]))
     # Trick: large steps that shrink to nothing, and an optimizer that makes them in all directions.
     steps = recipe.epochs * math.ceil(len(dataset.x_train) / batch_size)
-    optimizer = Muon(keras.optimizers.schedules.PolynomialDecay(0.24, steps, end_learning_rate=0), weight_decay=0.1)
+    optimizer = Muon(keras.optimizers.schedules.PolynomialDecay(recipe.rate, steps, end_learning_rate=0), weight_decay=0.1)
     # Trick: nothing is certain. The right class shall get 82 %, and the others 2 % each.
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=0.2)
     model.compile(loss=loss, optimizer=optimizer, metrics=["accuracy"])
