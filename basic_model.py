@@ -47,7 +47,7 @@ def build_model(input_shape, num_classes):
             Activation("relu"),
             Dropout(0.5),
             Dense(num_classes, name="fc2"),  #           10
-            Activation("softmax"),  # the ten become probabilities
+            Activation("softmax", dtype="float32"),  # the ten become probabilities
         ]
     )
 
@@ -56,7 +56,7 @@ def main(argv=None):
     parser = cli.training_options("basic_model", description=__doc__, epochs=EPOCHS, batch_size=BATCH_SIZE)
     options = parser.parse_args(argv)
 
-    with cli.starting_keras():  # after the options, since importing Keras takes seconds
+    with cli.starting_keras(options.precision):  # after the options, since importing Keras takes seconds
         import keras
 
         from convnets import datasets, training

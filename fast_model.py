@@ -84,11 +84,11 @@ def set_first_weights(model, images):
 
 
 def main(argv=None):
-    parser = cli.training_options(
-        "fast_model", description=__doc__, epochs=None, batch_size=None, run="fast_model-TARGET-DATASET"
-    )
+    by_target = {"epochs": None, "batch_size": None, "precision": None, "run": "fast_model-TARGET-DATASET"}
+    parser = cli.training_options("fast_model", description=__doc__, **by_target)
     parser.add_argument("--target", choices=RECIPES, default="94", help="test accuracy in %% (default: %(default)s)")
-    cli.speed_options(parser)
+    threads = "that TensorFlow computes with (default: what is faster here)"
+    parser.add_argument("--threads", type=cli.whole_number(1, 1024), metavar="N", help=threads)
     options = parser.parse_args(argv)
     recipe = RECIPES[options.target]
 
@@ -116,10 +116,10 @@ def main(argv=None):
     set_first_weights(model, datasets.scale_pixels(dataset.x_train[:1000]))
     # Trick: large steps that shrink to nothing, and an optimizer that makes them in all directions.
     steps = recipe.epochs * math.ceil(len(dataset.x_train) / batch_size)
-    optimizer = Muon(keras.optimizers.schedules.PolynomialDecay(recipe.rate, steps, end_learning_rate=0), weight_decay=0.1)
+    rate = keras.optimizers.schedules.PolynomialDecay(recipe.rate, steps, end_learning_rate=0)
     # Trick: nothing is certain. The right class shall get 82 %, and the others 2 % each.
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=0.2)
-    model.compile(loss=loss, optimizer=optimizer, metrics=["accuracy"])
+    model.compile(loss=loss, optimizer=Muon(rate, weight_decay=0.1), metrics=["accuracy"])
     model.summary()
 
     # Training

@@ -55,7 +55,7 @@ def build_model(input_shape, num_classes):
             Activation("relu"),
             Dropout(0.5),
             Dense(num_classes, name="fc3"),  #                           10
-            Activation("softmax"),
+            Activation("softmax", dtype="float32"),
         ]
     )
 
@@ -66,7 +66,7 @@ def main(argv=None):
     cli.picture_options(parser)
     options = parser.parse_args(argv)
 
-    with cli.starting_keras():  # after the options, since importing Keras takes seconds
+    with cli.starting_keras(options.precision):  # after the options, since importing Keras takes seconds
         import keras
 
         from convnets import augmentation, datasets, figures, training

@@ -24,11 +24,11 @@ def new_parser(script, description):
     )
 
 
-def training_options(script, *, description, epochs, batch_size, run="{script}-DATASET"):
+def training_options(script, *, description, epochs, batch_size, precision="float32", run="{script}-DATASET"):
     """Makes the parser for a script that trains one network.
 
-    script: its name without .py. description: its docstring. epochs, batch_size: its defaults, or None
-    where they depend on other options. run: how the help names the default run.
+    script: its name without .py. description: its docstring. epochs, batch_size, precision: its defaults, or None
+    where they depend on other options, or on the machine. run: how the help names the default run.
     """
     parser = new_parser(script, description)
     parser.add_argument(
@@ -67,6 +67,12 @@ def training_options(script, *, description, epochs, batch_size, run="{script}-D
     parser.add_argument(
         "--weights", type=Path, metavar="FILE", help="start from these weights: Keras 3's .weights.h5, or Keras 2's .h5"
     )
+    parser.add_argument(
+        "--precision",
+        choices=["float32", "bfloat16"],
+        default=precision,
+        help=f"of the computations (default: {precision or 'what is faster here'})",
+    )
     run_options(parser)
     return parser
 
@@ -89,19 +95,6 @@ def run_options(parser):
     )
     parser.add_argument("--fresh", action="store_true", help="start anew; the old run is set aside, not deleted")
     parser.add_argument("--tensorboard", action="store_true", help="write TensorBoard logs into the run's folder too")
-
-
-def speed_options(parser):
-    """Adds the options of a script that tries what is fastest on the machine at hand."""
-    parser.add_argument(
-        "--precision", choices=["float32", "bfloat16"], help="of the computations (default: what is faster here)"
-    )
-    parser.add_argument(
-        "--threads",
-        type=whole_number(1, 1024),
-        metavar="N",
-        help="that TensorFlow computes with (default: what is faster here)",
-    )
 
 
 def looking_options(script, *, description):
@@ -183,8 +176,10 @@ def whole_number(least, most=10**9):
 
 
 @contextlib.contextmanager
-def starting_keras():
+def starting_keras(precision="float32"):
     """For the block that imports Keras: no messages that look like errors, and a clear one where there is an error.
+
+    precision: in which networks compute from then on, "float32" or "bfloat16"; their weights are float32 always.
 
     TensorFlow tells what it did not find (CUDA) before it reads any setting, so the process's stderr itself
     is turned away meanwhile. And an old tutorial may have left its settings in ~/.keras/keras.json.
@@ -213,6 +208,7 @@ def starting_keras():
     keras = sys.modules["keras"]  # old settings in keras.json may differ
     keras.config.set_image_data_format("channels_last")
     keras.config.set_floatx("float32")
+    keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
 
 
 def run(main):
