@@ -31,18 +31,17 @@ def build_model(input_shape, num_classes, filters=RECIPES["94"].filters):
 
     from convnets.layers import BatchNormalization, Conv2D  # as Keras's own, but faster on a CPU
 
-    padding = "valid" if input_shape[0] >= 28 else "same"  # images of 8x8 pixels have none to lose
     conv = {"padding": "same", "use_bias": False}  # without biases: the normalization takes them out
     norm = {"scale": False, "momentum": 0.6}  # its averages forget fast, as there are few steps
     layers = [
         Input(input_shape),  #                                           32 x 32 x 3
-        Conv2D(8 * input_shape[-1], (2, 2), padding=padding, name="conv0", trainable=False),  # 31 x 31 x 24
+        Conv2D(8 * input_shape[-1], (2, 2), name="conv0", trainable=False),  # 31 x 31 x 24
         LeakyReLU(0.1),
     ]
     for block, width in enumerate(filters, start=1):  #                  block 1, 64   2, 256   3, 256 filters
         layers += [
             Conv2D(width, (3, 3), **conv, name=f"conv{2 * block - 1}"),  # 31 x 31     15 x 15  7 x 7
-            MaxPooling2D((2, 2), padding=padding, name=f"pool{block}"),  # 15 x 15     7 x 7    3 x 3
+            MaxPooling2D((2, 2), name=f"pool{block}"),  #                   15 x 15     7 x 7    3 x 3
             BatchNormalization(**norm),
             LeakyReLU(0.1),
             Conv2D(width, (3, 3), **conv, name=f"conv{2 * block}"),  #     15 x 15     7 x 7    3 x 3
@@ -87,13 +86,16 @@ def main(argv=None):
     by_target = {"epochs": None, "batch_size": None, "precision": None, "run": "fast_model-TARGET-DATASET"}
     parser = cli.training_options("fast_model", description=__doc__, **by_target)
     parser.add_argument("--target", choices=RECIPES, default="94", help="test accuracy in %% (default: %(default)s)")
-    threads = "that TensorFlow computes with (default: what is faster here)"
+    threads = "how many of them TensorFlow computes with (default: what is faster here)"
     parser.add_argument("--threads", type=cli.whole_number(1, 1024), metavar="N", help=threads)
     options = parser.parse_args(argv)
     recipe = RECIPES[options.target]
 
-    speed.use_threads(options.threads)
+    if options.epochs and options.epochs > recipe.epochs:
+        parser.error(f"the learning rate of target {options.target} is 0 after {recipe.epochs} epochs: take no more")
+
     with cli.starting_keras():  # after the options, since importing Keras takes seconds
+        speed.use_threads(options.threads)
         import keras
 
         from convnets import augmentation, datasets, evaluation, training
@@ -102,7 +104,7 @@ def main(argv=None):
     # Data
     dataset = datasets.load(options.dataset, options.data_dir)
     training.describe(dataset)
-    batch_size = options.batch_size or min(recipe.batch_size, len(dataset.x_train) // 20)  # few images, small steps
+    batch_size = options.batch_size or min(recipe.batch_size, len(dataset.x_train) // 20)  # at least 20 steps an epoch
     # Trick: each image is moved by up to 2 pixels, and mirrored in every other epoch rather than at random.
     height = dataset.input_shape[0]
     is_photo = dataset.name == "cifar10"  # a mirrored cat is still a cat, but a mirrored 2 is no digit at all
@@ -136,6 +138,7 @@ def main(argv=None):
     training.report(history, run)
 
     # Trick: ask six times. Test images are shown as they are, moved by a pixel, and each of these mirrored.
+    print("Looking at the test images from all sides ...")
     probabilities = evaluation.predict_views(model, dataset.x_test, mirror=is_photo)
     accuracy = (probabilities.argmax(axis=1) == dataset.y_test).mean()
     print(f"Test accuracy of the mean answer to {6 if is_photo else 3} views of each image: {accuracy:.2%}")

@@ -11,12 +11,14 @@ the last.
 import argparse
 import dataclasses
 import json
+import math
 import re
 import shutil
 
 import keras
 import pandas as pd
 
+import fast_model
 from benchmarks.ablation import VARIANTS
 from convnets import checkpoints, comparison, datasets, figures
 from convnets.articles import NETWORKS
@@ -191,13 +193,16 @@ def fast_table(runs):
 
 def startup_table(repeats):
     """The table of what comes before a training, in Markdown."""
-    means = repeats.drop(columns=["repeat", "device"]).median()
-    lines = ["| before the first step | seconds |", "|---|---|"]
-    return "\n".join([*lines, *(f"| {what} | {seconds:.1f} |" for what, seconds in means.items())])
+    medians = repeats.drop(columns=["repeat", "device"]).median()
+    rows = [[what, f"{seconds:.1f}"] for what, seconds in medians.items()]
+    return _table("before the first step | seconds", rows, repeats)
 
 
 def ablation_table(runs):
-    """The table of what each trick of fast_model.py brings, in Markdown: for the shortest training, and for longer."""
+    """The table of what each trick of fast_model.py's recipe for 85 % brings, in Markdown; and in longer trainings."""
+    recipe = fast_model.RECIPES["85"]
+    runs = runs[(runs["filters"] == "-".join(map(str, recipe.filters))) & (runs["rate"] == recipe.rate)]
+    runs = runs[(runs["batch_size"] == recipe.batch_size) & (runs["hole"] == recipe.hole)]
     runs = runs.assign(variant=pd.Categorical(runs["variant"], VARIANTS, ordered=True))
     means = runs.groupby(["epochs", "variant"], observed=True)[["test_accuracy", "training_seconds"]].mean()
     trainings = sorted(runs["epochs"].unique())
@@ -213,7 +218,7 @@ def ablation_table(runs):
                 row += ["does not learn", ""]
             else:
                 row += [f"{accuracy:.2%}", f"{100 * (whole['test_accuracy'][epochs] - accuracy):.2f}"]
-        seconds = means["training_seconds"].get((trainings[0], name))
+        seconds = means["training_seconds"].get((trainings[0], name), math.nan)
         share = seconds / whole["training_seconds"][trainings[0]]
         rows.append([*row, *(["", ""] if pd.isna(seconds) else [f"{seconds:.0f}", f"{share:.2f}"])])
     seeds = runs.groupby("epochs")["seed"].nunique()

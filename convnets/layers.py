@@ -9,11 +9,13 @@ class BatchNormalization(keras.layers.BatchNormalization):
     """Keras's batch normalization of feature maps, (n, height, width, channels), with TensorFlow's fused operation.
 
     Keras computes mean, variance, differences and products one after the other, each a pass over memory, and in
-    float32 whatever the precision. On other backends, and for other inputs, this is Keras's layer itself.
+    float32 whatever the precision. On other backends, for other inputs and settings, this is Keras's layer itself.
     """
 
     def call(self, inputs, training=None, mask=None):
-        if keras.backend.backend() != "tensorflow" or len(inputs.shape) != 4 or mask is not None:
+        by_channel = len(inputs.shape) == 4 and self.axis in (-1, 3)
+        plain = mask is None and not self.synchronized and not self.renorm
+        if keras.backend.backend() != "tensorflow" or not by_channel or not plain:
             return super().call(inputs, training=training, mask=mask)
         import tensorflow as tf
 
@@ -43,16 +45,17 @@ class BatchNormalization(keras.layers.BatchNormalization):
 class Conv2D(keras.layers.Conv2D):
     """Keras's convolution, with a faster gradient of its filters where maps are small and many.
 
-    That gradient is a sum over all places of products of two vectors, what went in there and what came back. On maps of
-    7x7 and 3x3, TensorFlow's own operation is several times slower than forward; one product of matrices for each of a
-    filter's nine weights is faster. On other backends, and for other maps, this is Keras's
-    layer itself.
+    That gradient is a sum over all places of products of two vectors, what went in there and what came back. On maps
+    of 7x7 and 3x3, one product of matrices for each of a filter's nine weights is faster than TensorFlow's own
+    operation. On other backends, for other maps and settings, this is Keras's layer itself.
     """
 
     def call(self, inputs, training=None):
-        plain = self.padding == "same" and not self.use_bias and self.activation is keras.activations.linear
-        plain &= (self.strides, self.dilation_rate, self.groups) == ((1, 1), (1, 1), 1)
-        small_and_many = inputs.shape[1] <= 8 and inputs.shape[-1] >= 128
+        plain = (self.padding, self.data_format, self.groups) == ("same", "channels_last", 1)
+        plain &= self.strides == self.dilation_rate == (1, 1)
+        plain &= not self.use_bias and self.activation is keras.activations.linear
+        _, height, width, channels = inputs.shape
+        small_and_many = None not in (height, width) and max(height, width) <= 8 and channels >= 128
         if training and plain and small_and_many and keras.backend.backend() == "tensorflow":
             return _convolution(inputs, ops.convert_to_tensor(self.kernel))
         return super().call(inputs)

@@ -15,8 +15,8 @@ class Muon(keras.optimizers.SGD):
     then the same change of direction from the first step to the last.
 
     learning_rate, momentum: of the convolutions. The former is a number or a schedule, which all weights follow.
-    dense_factor, offset_factor: how many times as large it is for dense layers and for the batch normalizations'
-    offsets. other_momentum: theirs.
+    dense_factor, offset_factor: how many times as large it is for the matrices of dense layers and for weights of one
+    dimension, the batch normalizations' offsets. other_momentum: theirs.
     weight_decay: as in Keras's other optimizers, the share by which a weight shrinks in each step, times the
     learning rate. To convolutions it does nothing, for the reason above.
 
@@ -27,6 +27,8 @@ class Muon(keras.optimizers.SGD):
     def __init__(
         self, learning_rate=0.24, *, momentum=0.6, dense_factor=7.0, offset_factor=440.0, other_momentum=0.85, **more
     ):
+        if not momentum:
+            raise ValueError("Muon needs a momentum above 0")
         super().__init__(learning_rate, momentum=momentum, nesterov=True, **more)
         self.dense_factor, self.offset_factor, self.other_momentum = dense_factor, offset_factor, other_momentum
 
@@ -58,7 +60,7 @@ def orthogonalized(matrix, steps=3):
     """A matrix of the same singular vectors whose singular values are, roughly, all 1.
 
     matrix: (m, n). Each step of the Newton-Schulz iteration puts every singular value s at once through the
-    polynomial 3.4445 s - 4.775 s^3 + 2.0315 s^5, which lifts small ones fast and keeps them all near 1.
+    polynomial 3.4445 s - 4.775 s^3 + 2.0315 s^5, which lifts small ones fast and keeps large ones between 0.7 and 1.2.
     (After three steps one of 1 % of the matrix's norm has become 0.4, one of 2 % 0.75. It is enough.)
     """
     wide = matrix.shape[0] < matrix.shape[1]

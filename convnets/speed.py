@@ -1,6 +1,7 @@
 """The fastest settings for the machine at hand, found by trying."""
 
 import contextlib
+import io
 import json
 import os
 import platform
@@ -11,6 +12,7 @@ import time
 import warnings
 
 from convnets.cli import PROJECT
+from convnets.errors import UserError
 
 PRECISIONS = ("float32", "bfloat16")
 KEPT_IN = PROJECT / "models" / ".fastest_threads.json"
@@ -23,6 +25,8 @@ def use_threads(threads=None):
     Both are tried once, in processes of their own, since a process can't change its mind; the answer is kept.
     """
     if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
+        if threads is not None:
+            raise UserError("--threads is for TensorFlow only: leave it out, or unset KERAS_BACKEND")
         return
     reason = "as asked for"
     if threads is None:
@@ -39,16 +43,20 @@ def _cores():
     """How many cores this process may use, and how many threads these can run at once."""
     import joblib
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # where the system doesn't say, both numbers are the same
+    # Where the system doesn't say, both numbers are the same; joblib then warns, and prints where it looked.
+    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
         return joblib.cpu_count(only_physical_cores=True), joblib.cpu_count()
 
 
 def _faster(*candidates):
     """Which of these numbers of threads convolves faster; the last one where that can't be found out."""
     key = f"{platform.node()}: {candidates}"
+    kept = {}
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-        return int(json.loads(KEPT_IN.read_text(encoding="utf-8"))[key])
+        kept = dict(json.loads(KEPT_IN.read_text(encoding="utf-8")))
+        return int(kept[key])
+    print(f"Trying {' and '.join(map(str, candidates))} threads, only this once ...")
     seconds = {}
     for threads in candidates:
         environment = {**os.environ, "TF_NUM_INTRAOP_THREADS": str(threads), "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -60,7 +68,7 @@ def _faster(*candidates):
     if len(seconds) < len(candidates):
         return candidates[-1]
     with contextlib.suppress(OSError):
-        KEPT_IN.write_text(json.dumps({key: min(seconds, key=seconds.get)}), encoding="utf-8")
+        KEPT_IN.write_text(json.dumps({**kept, key: min(seconds, key=seconds.get)}), encoding="utf-8")
     return min(seconds, key=seconds.get)
 
 
@@ -75,7 +83,7 @@ def use_precision(precision=None, run_dir=None):
 
     reason = "as asked for"
     if precision is None and run_dir is not None and (recorded := _recorded(run_dir)):
-        precision, reason = recorded, "as the run that is there"
+        precision, reason = recorded, "as in the run that is there"
     if precision is None:
         seconds = convolution_seconds()
         ratio = seconds["float32"] / seconds["bfloat16"]
@@ -89,9 +97,9 @@ def _recorded(run_dir):
     """The precision of the run in a folder, or None where there is none."""
     try:
         options = json.loads((run_dir / "run.json").read_text(encoding="utf-8"))["options"]
-    except (OSError, ValueError, TypeError, KeyError):
+        return "bfloat16" if options.get("precision") == "mixed_bfloat16" else "float32"
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
-    return "bfloat16" if options.get("precision") == "mixed_bfloat16" else "float32"
 
 
 def convolution_seconds(repeats=5):

@@ -121,7 +121,7 @@ def two_steps_of_the_fast_network():
     from convnets.optimizers import Muon
 
     rng = np.random.default_rng(0)
-    model = fast_model.build_model((8, 8, 1), 10, (8, 12, 128))
+    model = fast_model.build_model((16, 16, 1), 10, (8, 12, 128))
     model.set_weights(
         [
             rng.normal(0, 0.2, weight.shape) if "kernel" in weight.path else keras.ops.convert_to_numpy(weight)
@@ -131,7 +131,7 @@ def two_steps_of_the_fast_network():
     model.compile(loss="categorical_crossentropy", optimizer=Muon(0.1, weight_decay=0.1))
     for _ in range(2):
         model.train_on_batch(
-            rng.random((20, 8, 8, 1), dtype="float32"), np.eye(10, dtype="float32")[np.arange(20) % 10]
+            rng.random((20, 16, 16, 1), dtype="float32"), np.eye(10, dtype="float32")[np.arange(20) % 10]
         )
     for number, weight in enumerate(model.weights):
         yield f"fast_model {number} {weight.name}", keras.ops.convert_to_numpy(weight)

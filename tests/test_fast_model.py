@@ -15,6 +15,7 @@ import visualize_pixel_importance
 import visualize_results
 from benchmarks.kill_and_resume import differences
 from convnets import augmentation, checkpoints, datasets, evaluation, layers, optimizers, speed
+from convnets.errors import UserError
 
 RNG = np.random.default_rng(0)
 
@@ -22,19 +23,39 @@ RNG = np.random.default_rng(0)
 # ---------------------------------------------------------------- batch normalization
 
 
+TOLERANCES = {"float32": 1e-5, "mixed_bfloat16": 1e-2}  # as shares of the largest number; bfloat16 has 8 bits
+
+
+def assert_close(ours, theirs, tolerance):
+    ours, theirs = (keras.ops.convert_to_numpy(keras.ops.cast(x, "float32")) for x in (ours, theirs))
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance * np.abs(theirs).max())
+
+
+@pytest.mark.parametrize("precision", TOLERANCES)
 @pytest.mark.parametrize("scale", [True, False])
-def test_the_fused_normalization_is_that_of_keras(scale):
+def test_the_fused_normalization_is_that_of_keras(scale, precision):
     images = RNG.normal(3, 2, (6, 5, 4, 3)).astype("float32")
     results = []
     for layer_class in (keras.layers.BatchNormalization, layers.BatchNormalization):
-        layer = layer_class(scale=scale, momentum=0.6)
+        layer = layer_class(scale=scale, momentum=0.6, dtype=precision)
         layer.build(images.shape)
         layer.beta.assign([0.5, -1, 2])
         for _ in range(3):
             trained = layer(images, training=True)
         results.append([trained, layer(images, training=False), *layer.get_weights()])
     for theirs, ours in zip(*results, strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+        assert_close(ours, theirs, TOLERANCES[precision])
+
+
+@pytest.mark.parametrize("settings", [{"axis": 1}, {"axis": 2}, {"synchronized": True}])
+def test_other_normalizations_are_left_to_keras(settings, monkeypatch):
+    def call(self, inputs, training=None, mask=None):
+        return "Keras's"
+
+    monkeypatch.setattr(keras.layers.BatchNormalization, "call", call)
+    layer = layers.BatchNormalization(**settings)
+    assert layer.call(np.ones((2, 3, 3, 3), "float32")) == "Keras's"
+    assert layers.BatchNormalization().call(np.ones((2, 3), "float32")) == "Keras's"
 
 
 def test_its_gradients_are_those_of_keras():
@@ -66,8 +87,9 @@ def test_a_frozen_normalization_keeps_its_averages():
 # ---------------------------------------------------------------- convolution
 
 
+@pytest.mark.parametrize("precision", TOLERANCES)
 @pytest.mark.parametrize("kernel_size", [(3, 3), (2, 4)])
-def test_the_convolution_and_its_gradients_are_those_of_keras(kernel_size):
+def test_the_convolution_and_its_gradients_are_those_of_keras(kernel_size, precision):
     import tensorflow as tf
 
     maps = tf.constant(RNG.normal(size=(3, 5, 4, 128)).astype("float32"))
@@ -75,16 +97,16 @@ def test_the_convolution_and_its_gradients_are_those_of_keras(kernel_size):
     kernel = RNG.normal(size=(*kernel_size, 128, 7)).astype("float32")
     results = []
     for layer_class in (keras.layers.Conv2D, layers.Conv2D):
-        layer = layer_class(7, kernel_size, padding="same", use_bias=False)
+        layer = layer_class(7, kernel_size, padding="same", use_bias=False, dtype=precision)
         layer.build(maps.shape)
         layer.set_weights([kernel])
         with tf.GradientTape() as tape:
             tape.watch(maps)
             outputs = layer(maps, training=True)
-            total = tf.reduce_sum(weights * outputs)
+            total = tf.reduce_sum(weights * tf.cast(outputs, "float32"))
         results.append([outputs, *tape.gradient(total, [maps, layer.kernel.value])])
     for theirs, ours in zip(*results, strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-4)
+        assert_close(ours, theirs, TOLERANCES[precision])
 
 
 @pytest.mark.parametrize("kernel", [(3, 3), (2, 4)])
@@ -96,11 +118,25 @@ def test_small_maps_of_many_channels_are_not_left_to_keras(kernel, monkeypatch):
     assert calls == [(*kernel, 128, 7)]
 
 
-@pytest.mark.parametrize("options", [{"strides": 2}, {"padding": "valid"}, {"activation": "relu"}, {"use_bias": True}])
-def test_other_convolutions_are_left_to_keras(options, monkeypatch):
+@pytest.mark.parametrize(
+    ("options", "shape"),
+    [
+        ({"strides": 2}, (6, 6, 128)),
+        ({"dilation_rate": 2}, (6, 6, 128)),
+        ({"groups": 2}, (6, 6, 128)),
+        ({"padding": "valid"}, (6, 6, 128)),
+        ({"activation": "relu"}, (6, 6, 128)),
+        ({"use_bias": True}, (6, 6, 128)),
+        ({"data_format": "channels_first"}, (6, 6, 128)),
+        ({}, (6, 9, 128)),
+        ({}, (6, 6, 127)),
+        ({}, (None, None, 128)),
+    ],
+)
+def test_other_convolutions_are_left_to_keras(options, shape, monkeypatch):
     monkeypatch.setattr(layers, "_convolution", lambda *_: pytest.fail("not for this one"))
     layer = layers.Conv2D(4, 3, **{"padding": "same", "use_bias": False, **options})
-    layer(RNG.random((2, 6, 6, 128), dtype="float32"), training=True)
+    layer(keras.Input(shape), training=True)
 
 
 # ---------------------------------------------------------------- Muon
@@ -150,6 +186,11 @@ def test_muon_moves_other_weights_like_keras_own_nesterov_momentum():
         for gradient in gradients:
             optimizer.apply([keras.ops.convert_to_tensor(gradient)])
     np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+
+
+def test_muon_has_momentum():
+    with pytest.raises(ValueError, match="momentum above 0"):
+        optimizers.Muon(momentum=0)
 
 
 def test_muon_comes_back_from_its_configuration():
@@ -274,6 +315,12 @@ def test_where_a_core_runs_two_threads_the_faster_number_is_found_out_once(kept_
         assert os.environ["TF_NUM_INTRAOP_THREADS"] == "2"
         assert "Threads: 2, faster here, of 2 and 4" in capsys.readouterr().out
     assert tried == ["2", "4"]
+    monkeypatch.setattr(speed, "_cores", lambda: (2, 8))  # another machine, with which the folder is shared
+    monkeypatch.setattr(speed.subprocess, "run", lambda *_, env, **__: Result(1 / int(env["TF_NUM_INTRAOP_THREADS"])))
+    speed.use_threads()
+    assert os.environ["TF_NUM_INTRAOP_THREADS"] == "8"
+    assert sorted(json.loads(kept_in.read_text()).values()) == [2, 8]
+    monkeypatch.setattr(speed, "_cores", lambda: (2, 4))
     kept_in.write_text("no JSON")
     monkeypatch.setattr(speed.subprocess, "run", lambda *_, **__: Result("an error"))
     speed.use_threads()
@@ -287,9 +334,26 @@ def test_other_threads_need_no_trial(kept_in, monkeypatch, capsys):
         speed.use_threads(asked)
         assert os.environ["TF_NUM_INTRAOP_THREADS"] == threads
     monkeypatch.setenv("KERAS_BACKEND", "jax")
-    speed.use_threads(5)
+    speed.use_threads()
+    with pytest.raises(UserError, match="--threads is for TensorFlow only"):
+        speed.use_threads(5)
     assert os.environ["TF_NUM_INTRAOP_THREADS"] == "7"
     assert capsys.readouterr().out == "Threads: 3, one for each core\nThreads: 7, as asked for\n"
+
+
+def test_a_system_that_does_not_count_its_cores(monkeypatch, capfd):
+    from joblib.externals.loky.backend import context
+
+    def not_found():
+        try:
+            raise OSError("no lscpu here")
+        except OSError as error:
+            return "not found", error
+
+    monkeypatch.setattr(context, "_count_physical_cores", not_found)
+    physical, logical = speed._cores()
+    assert physical == logical
+    assert capfd.readouterr() == ("", "")
 
 
 def test_both_precisions_can_be_measured():
@@ -305,16 +369,24 @@ def test_both_precisions_can_be_measured():
 def digits_run(tmp_path_factory):
     """A run of the target 85 on digits, two epochs in one go."""
     folder = tmp_path_factory.mktemp("fast") / "whole"
-    fast_model.main(["--target", "85", "--dataset", "digits", "--precision", "float32", "--run", str(folder)])
+    options = ["--target", "85", "--dataset", "digits", "--precision", "float32", "--threads", "2"]
+    fast_model.main([*options, "--run", str(folder)])
     return folder
 
 
 def test_a_stopped_run_goes_on_to_the_same_bits(digits_run, tmp_path, capsys):
-    options = ["--target", "85", "--dataset", "digits", "--run", str(tmp_path / "parts")]
+    options = ["--target", "85", "--dataset", "digits", "--threads", "2", "--run", str(tmp_path / "parts")]
     fast_model.main([*options, "--epochs", "1", "--precision", "float32"])
     fast_model.main(options)  # at the precision that it was begun with, whatever is faster here
     assert differences(digits_run, tmp_path / "parts", 2) == []
     assert "of the mean answer to" in capsys.readouterr().out
+
+
+def test_a_learning_rate_of_0_is_no_use(capsys):
+    with pytest.raises(SystemExit) as end:
+        fast_model.main(["--target", "85", "--epochs", "3"])
+    assert end.value.code == 2
+    assert "the learning rate of target 85 is 0 after 2 epochs: take no more" in capsys.readouterr().err
 
 
 def test_it_learns(digits_run):
