@@ -1,7 +1,7 @@
 """How much memory does a training on CIFAR-10 need beyond what importing Keras takes?
 
-    python -m benchmarks.peak_memory                 needs CIFAR-10
-    python -m benchmarks.peak_memory fast_model      only this script
+    python -m benchmarks.peak_memory                            needs CIFAR-10
+    python -m benchmarks.peak_memory "fast_model --target 80"   only this one
 
 Each script trains one epoch in a process of its own; the operating system tells the peak. (Unix only.)
 """
@@ -17,6 +17,8 @@ import pandas as pd
 
 from convnets.cli import PROJECT
 
+SCRIPTS = ["basic_model", "improved_model", "fast_model --target 94", "fast_model --target 95.5"]
+
 
 def peak_megabytes():
     """The most memory that this process has held at once so far."""
@@ -31,10 +33,11 @@ def import_keras(results):
     results.put(peak_megabytes())
 
 
-def train_one_epoch(script, results):
+def train_one_epoch(command, results):
+    script, *words = command.split()
     module = __import__(script)
     with tempfile.TemporaryDirectory() as folder:
-        module.main(["--dataset", "cifar10", "--epochs", "1", "--run", str(Path(folder) / "run")])
+        module.main([*words, "--dataset", "cifar10", "--epochs", "1", "--run", str(Path(folder) / "run")])
     results.put(peak_megabytes())
 
 
@@ -50,7 +53,7 @@ def measured(function, *arguments):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("scripts", nargs="*", default=["basic_model", "improved_model", "fast_model"])
+    parser.add_argument("scripts", nargs="*", metavar="SCRIPT", default=SCRIPTS)
     parser.add_argument("--output", type=Path, default=PROJECT / "results" / "peak_memory.csv")
     options = parser.parse_args()
 

@@ -413,6 +413,25 @@ def test_the_tables_of_the_fast_network_say_what_was_measured():
         "",
         "Measured on: a CPU.",
     ]
+    narrow = {**of_two, "variant": "all tricks", "filters": "32-64-64", "target": 80.0, "seed": 1}
+    tried = [narrow, {**narrow, "seed": 2, "test_accuracy": 0.79}, {**narrow, "variant": "float32"}, *variants]
+    assert publish.recipe_choice_table(
+        pd.DataFrame(tried).assign(target=[80.0] * 3 + [85.0] * 7), "80"
+    ).splitlines() == [
+        "| filters | epochs | batch | first rate | seeds | accuracy of held-out images |",
+        "|---|---|---|---|---|---|",
+        "| 32-64-64 | 2 | 500 | 0.24 | 2 | 79.50 % (79.00 to 80.00) |",
+        "",
+        "Measured on: a CPU.",
+    ]
+    operation = {"variant": "all tricks", "seconds_an_epoch": 40.0, "device": "a CPU"}
+    operations = [{**operation, "variant": "float32", "seconds_an_epoch": 90.0}, operation]
+    assert publish.operation_table(pd.DataFrame(operations)).splitlines()[:4] == [
+        "| | seconds an epoch | times as long |",
+        "|---|---|---|",
+        "| all tricks | 40 | 1.00 |",
+        "| float32 | 90 | 2.25 |",
+    ]
     part = {"part": "whole step", "share_of_time": 1.0, "gflops": 600.0, "peak_gflops": 800.0, "device": "a CPU"}
     parts = [part, {"part": "pooling", "share_of_time": 0.25, "device": "a CPU"}]
     assert publish.profile_table(pd.DataFrame(parts)).splitlines() == [
