@@ -146,18 +146,12 @@ def tutorials(options):
     for script, target in (("basic_model", 80), ("improved_model", 85)):
         history = pd.read_csv(PROJECT / "models" / "stashed" / f"{script}-cifar10" / "history.csv")
         epochs = int(history.loc[history["val_accuracy"] >= target / 100, "epoch"].iloc[0])
-        with tempfile.TemporaryDirectory() as folder:
-            here = trained(["--epochs", "2"], folder, [f"{script}.py"])
-        seconds = here["training_seconds"] / 2
-        rows.append(
-            {
-                "script": script,
-                "target": target,
-                "epochs": epochs,
-                "seconds_an_epoch": seconds,
-                "seconds": epochs * seconds,
-            }
-        )
+        row = {"script": script, "target": target, "epochs": epochs}
+        for precision in ("float32", "bfloat16"):
+            with tempfile.TemporaryDirectory() as folder:
+                here = trained(["--epochs", "2", "--precision", precision], folder, [f"{script}.py"])
+            row[f"seconds_an_epoch_{precision}"] = here["training_seconds"] / 2
+        rows.append(row)
     add("fast_tutorials", rows, ["script"])
 
 
