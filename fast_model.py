@@ -20,7 +20,7 @@ Recipe = namedtuple("Recipe", ["filters", "epochs", "batch_size", "rate", "hole"
 RECIPES = {
     "80": Recipe((32, 64, 128), epochs=1, batch_size=500),
     "85": Recipe((32, 80, 128), epochs=2, batch_size=500),
-    "94": Recipe((64, 256, 256), epochs=11, batch_size=1000, rate=0.12),
+    "94": Recipe((64, 256, 256), epochs=10, batch_size=2000),
     "95.5": Recipe((128, 384, 384), epochs=36, batch_size=1000, rate=0.12, hole=12),
 }
 
