@@ -6,7 +6,7 @@
     python -m benchmarks.ablation --steps "" keras_convolution gelu                  only the seconds of a step
 
 A recipe is trained on nine tenths of CIFAR-10's training images and tested on the last tenth: the script's settings
-were chosen in this way, and its test images were not looked at. Each training is a process of its own.
+were chosen in this way. Each training is a process of its own.
 """
 
 import argparse
@@ -178,12 +178,19 @@ def change(text):
 
 def train_variant(variant, settings):
     """Runs fast_model.py, with the words of this process's command line, as a variant of a recipe of these settings."""
-    changes, words = patches(variant)
     recipes = dict.fromkeys(fast_model.RECIPES, fast_model.Recipe(*settings))
-    with contextlib.ExitStack() as stack:
-        for change in [*changes, mock.patch.object(fast_model, "RECIPES", recipes)]:
-            stack.enter_context(change)
+    with changed(variant) as words, mock.patch.object(fast_model, "RECIPES", recipes):
         fast_model.main([*sys.argv[1:], *words])
+
+
+@contextlib.contextmanager
+def changed(variant):
+    """Within this block fast_model.py is a variant of itself; gives the words for its command line."""
+    changes, words = patches(variant)
+    with contextlib.ExitStack() as stack:
+        for patch in changes:
+            stack.enter_context(patch)
+        yield words
 
 
 def time_steps(variants, repeats=2):
@@ -198,10 +205,7 @@ def time_steps(variants, repeats=2):
 
 def step_seconds(variant):
     """As fast_training.step_seconds, of a variant."""
-    changes, _ = patches(variant)
-    with contextlib.ExitStack() as stack:
-        for change in changes:
-            stack.enter_context(change)
+    with changed(variant):
         return fast_training.step_seconds("float32" if variant == "float32" else "bfloat16")
 
 

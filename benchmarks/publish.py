@@ -125,54 +125,48 @@ def _table(header, rows, results=None):
     return "\n".join(lines if results is None else [*lines, "", _measured_on(results)])
 
 
+def _table_of(results, header, line, *, measured_on=True):
+    """A Markdown table with a line, "{row.script} | {row.seconds:.1f}", for each row of results."""
+    rows = [[line.format(row=row)] for row in results.itertuples()]
+    return _table(header, rows, results if measured_on else None)
+
+
 def speed_table(speeds):
     """The README's table of what our own work around Keras costs, in Markdown."""
-    rows = [[row.network, row.measured, row.peer, f"{row.ratio:.2f}"] for row in speeds.itertuples()]
-    return _table("network | measured | against | ratio of seconds an epoch", rows)
+    header = "network | measured | against | ratio of seconds an epoch"
+    line = "{row.network} | {row.measured} | {row.peer} | {row.ratio:.2f}"
+    return _table_of(speeds, header, line, measured_on=False)
 
 
 def kill_table(kills):
     """The README's table of killed trainings, in Markdown."""
-    rows = [
-        [
-            f"`{row.script}.py`",
-            f"{row.kills}",
-            f"{row.amid_the_weights + row.amid_the_record + row.amid_the_history}",
-            f"{row.differences or 'none'}",
-        ]
-        for row in kills.groupby("script", as_index=False).sum(numeric_only=True).itertuples()
-    ]
-    return _table("script | kills | of them amid a write | arrays that differ in the end", rows)
+    kills = kills.groupby("script", as_index=False).sum(numeric_only=True)
+    kills["amid_a_write"] = kills[["amid_the_weights", "amid_the_record", "amid_the_history"]].sum(axis=1)
+    kills["differences"] = kills["differences"].astype(object).replace(0, "none")
+    header = "script | kills | of them amid a write | arrays that differ in the end"
+    line = "`{row.script}.py` | {row.kills} | {row.amid_a_write} | {row.differences}"
+    return _table_of(kills, header, line, measured_on=False)
 
 
 def view_table(speeds):
     """The table of how fast occlusion and activation maximization are, in Markdown."""
-    rows = [
-        [
-            row.measured,
-            f"{row.seconds:.2f}",
-            row.peer,
-            f"{row.peer_seconds:.2f}",
-            f"{row.times_faster:.2f}",
-            "" if pd.isna(row.largest_difference) else f"{row.largest_difference:.0e}",
-        ]
-        for row in speeds.itertuples()
-    ]
-    return _table("measured | seconds | against | seconds | times faster | largest difference", rows, speeds)
+    speeds = speeds.assign(difference=speeds["largest_difference"].map("{:.0e}".format, na_action="ignore").fillna(""))
+    header = "measured | seconds | against | seconds | times faster | largest difference"
+    line = (
+        "{row.measured} | {row.seconds:.2f} | {row.peer} | {row.peer_seconds:.2f} "
+        "| {row.times_faster:.2f} | {row.difference}"
+    )
+    return _table_of(speeds, header, line)
 
 
 def script_table(scripts):
     """The table of how long the scripts that look into a network take, in Markdown."""
-    rows = [
-        [
-            f"`{row.script}.py`",
-            f"{row.seconds:.1f}",
-            f"{row.importing_keras_and_loading_data_seconds:.1f}",
-            f"{row.help_seconds:.2f}",
-        ]
-        for row in scripts.itertuples()
-    ]
-    return _table("script | seconds | of them importing Keras and loading CIFAR-10 | `--help`", rows, scripts)
+    header = "script | seconds | of them importing Keras and loading CIFAR-10 | `--help`"
+    line = (
+        "`{row.script}.py` | {row.seconds:.1f} "
+        "| {row.importing_keras_and_loading_data_seconds:.1f} | {row.help_seconds:.2f}"
+    )
+    return _table_of(scripts, header, line)
 
 
 def fast_table(runs):
@@ -251,38 +245,28 @@ def operation_table(variants):
 def tutorial_table(runs):
     """The table of how long the article's networks take to what fast_model.py reaches in seconds, in Markdown."""
     ours = pd.read_csv(RESULTS / "fast_model.csv").groupby("target")["training_seconds"].mean()
-    rows = [
-        [
-            f"{row.target} %",
-            f"`{row.script}.py`",
-            f"{row.epochs}",
-            f"{row.seconds_an_epoch_float32:.1f}",
-            f"{row.epochs * row.seconds_an_epoch_float32:.0f}",
-            f"{ours[row.target]:.0f}",
-            f"{row.epochs * row.seconds_an_epoch_float32 / ours[row.target]:.0f}",
-            f"{row.seconds_an_epoch_bfloat16:.1f}",
-        ]
-        for row in runs.itertuples()
-    ]
-    header = "to test accuracy | script | epochs | seconds an epoch | seconds | `fast_model.py` | times faster "
-    header += "| an epoch with `--precision bfloat16`"
-    return _table(header, rows, runs)
+    runs = runs.assign(seconds=runs["epochs"] * runs["seconds_an_epoch_float32"], ours=runs["target"].map(ours))
+    runs["times_faster"] = runs["seconds"] / runs["ours"]
+    header = (
+        "to test accuracy | script | epochs | seconds an epoch | seconds | `fast_model.py` | times faster "
+        "| an epoch with `--precision bfloat16`"
+    )
+    line = (
+        "{row.target} % | `{row.script}.py` | {row.epochs} | {row.seconds_an_epoch_float32:.1f} | {row.seconds:.0f} "
+        "| {row.ours:.0f} | {row.times_faster:.0f} | {row.seconds_an_epoch_bfloat16:.1f}"
+    )
+    return _table_of(runs, header, line)
 
 
 def peer_table(runs):
     """The table of an epoch of the network for 94 % here and in bare PyTorch, in Markdown."""
     names = {"autocast": "float32 weights, bfloat16 computations", "bfloat16": "bfloat16 throughout"}
-    rows = [
-        [
-            names.get(row.precision, row.precision),
-            f"{row.batch_size}",
-            f"{row.seconds_an_epoch:.0f}",
-            f"{row.our_seconds_an_epoch:.0f}",
-            f"{row.ratio:.2f}",
-        ]
-        for row in runs.itertuples()
-    ]
-    return _table("bare PyTorch | batch | seconds an epoch | ours | ours / PyTorch", rows, runs)
+    header = "bare PyTorch | batch | seconds an epoch | ours | ours / PyTorch"
+    line = (
+        "{row.precision} | {row.batch_size} | {row.seconds_an_epoch:.0f} "
+        "| {row.our_seconds_an_epoch:.0f} | {row.ratio:.2f}"
+    )
+    return _table_of(runs.replace({"precision": names}), header, line)
 
 
 def profile_table(parts):

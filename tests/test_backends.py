@@ -103,7 +103,7 @@ def test_the_fast_network_trains_and_goes_on_on_every_backend(backend, tmp_path)
     options = ["--dataset", "digits", "--target", 85, "--run", tmp_path / "run"]
     python(backend, "fast_model.py", *options, "--epochs", 1)
     said = python(backend, "fast_model.py", *options)
-    assert "as the run that is there" in said
+    assert "as in the run that is there" in said
     assert "of the mean answer to 3 views" in said
     history = pd.read_csv(tmp_path / "run" / "history.csv")
     assert history["loss"].is_monotonic_decreasing
