@@ -195,8 +195,9 @@ def startup_table(repeats):
 def ablation_table(runs):
     """The table of what each trick of fast_model.py's recipe for 85 % brings, in Markdown; and in longer trainings."""
     recipe = fast_model.RECIPES["85"]
-    runs = runs[(runs["filters"] == "-".join(map(str, recipe.filters))) & (runs["rate"] == recipe.rate)]
-    runs = runs[(runs["batch_size"] == recipe.batch_size) & (runs["hole"] == recipe.hole)]
+    settings = {**recipe._asdict(), "filters": "-".join(map(str, recipe.filters))}
+    del settings["epochs"]
+    runs = runs[(runs[list(settings)] == pd.Series(settings)).all(axis=1)]
     runs = runs.assign(variant=pd.Categorical(runs["variant"], VARIANTS, ordered=True))
     means = runs.groupby(["epochs", "variant"], observed=True)[["test_accuracy", "training_seconds"]].mean()
     trainings = sorted(runs["epochs"].unique())
@@ -222,13 +223,13 @@ def ablation_table(runs):
 
 def recipe_choice_table(runs, target):
     """The table of how recipes tried for a target do on held-out images, in Markdown."""
-    settings = ["filters", "epochs", "batch_size", "rate"]
+    settings = ["filters", "epochs", "batch_size", "shift"]
     runs = runs[(runs["target"] == float(target)) & (runs["variant"] == "all tricks")]
     rows = [
         [*map(str, recipe), f"{len(group)}", _mean_and_range(100 * group["test_accuracy"], " %")]
         for recipe, group in runs.groupby(settings)
     ]
-    return _table("filters | epochs | batch | first rate | seeds | accuracy of held-out images", rows, runs)
+    return _table("filters | epochs | batch | moved by up to | seeds | accuracy of held-out images", rows, runs)
 
 
 def operation_table(variants):

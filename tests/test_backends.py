@@ -5,6 +5,7 @@ KERAS_BACKEND counts only before Keras is imported, so each backend has a proces
 
 import functools
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -60,26 +61,27 @@ def test_every_backend_gives_the_same_arrays(backend):
         np.testing.assert_allclose(found[name], expected[name], rtol=0, atol=1e-4, err_msg=name)
 
 
-@pytest.mark.parametrize(
-    ("view", "options"),
-    [
-        ("visualize_results", []),
-        ("visualize_pixel_importance", ["--stride", 4]),
-        ("visualize_hidden_layer_activation", ["--units", 2, "--steps", 3]),
-        ("visualize_hidden_layer_output", []),
-        ("visualize_building_blocks", []),
-    ],
-)
-def test_every_view_on_every_backend(view, options, backend, tmp_path):
-    run = STASHED / "basic_model-digits"
-    said = python(
-        backend, f"{view}.py", "--run", run, "--dataset", "digits", "--seed", 1, "--output-dir", tmp_path, *options
-    )
-    pictures = list(tmp_path.glob("basic_model-digits-*.png"))
-    assert pictures
-    for picture in pictures:
-        assert f"Picture: {picture}" in said
-        assert np.asarray(Image.open(picture).convert("L")).std() > 5
+def test_every_view_on_every_backend(backend, tmp_path):
+    views = {
+        "visualize_results": [],
+        "visualize_pixel_importance": ["--stride", "4"],
+        "visualize_hidden_layer_activation": ["--units", "2", "--steps", "3"],
+        "visualize_hidden_layer_output": [],
+        "visualize_building_blocks": [],
+    }
+    program = """
+import importlib, json, sys
+for view, options in json.loads(sys.argv[1]).items():
+    importlib.import_module(view).main([*options, *sys.argv[3:], "--output-dir", f"{sys.argv[2]}/{view}"])
+"""
+    options = ["--run", STASHED / "basic_model-digits", "--dataset", "digits", "--seed", 1]
+    said = python(backend, "-c", program, json.dumps(views), tmp_path, *options)
+    for view in views:
+        pictures = list((tmp_path / view).glob("basic_model-digits-*.png"))
+        assert pictures, view
+        for picture in pictures:
+            assert f"Picture: {picture}" in said
+            assert np.asarray(Image.open(picture).convert("L")).std() > 5
 
 
 def test_a_network_of_an_article_on_every_backend(backend, tmp_path):
