@@ -156,7 +156,7 @@ def tutorials(options):
 
 
 def peer(options, repeats=3):
-    """Our steps and those of bare PyTorch, in turn; the latter also in smaller batches, which suit it better."""
+    """Our steps and those of bare PyTorch, in turn; the latter in small batches, which suit it, and in large ones."""
     ours = "fast_training.step_seconds('bfloat16')"
     theirs = [("float32", 500), *((precision, size) for precision in ("bfloat16", "autocast") for size in (500, 2000))]
     seconds = {ours: [], **{f"bare_pytorch.step_seconds{peer!r}": [] for peer in theirs}}

@@ -482,6 +482,22 @@ def test_what_the_fast_network_promises_was_measured(target, seeds, seconds, acc
     assert seconds == pytest.approx(int(promised), rel=0.1)
 
 
+def test_the_fast_network_is_as_much_faster_as_it_should_be():
+    fast, peer, recipes, tutorials = (
+        pd.read_csv(PROJECT / "results" / f"{name}.csv")
+        for name in ("fast_model", "fast_peer", "fast_recipes", "fast_tutorials")
+    )
+    ours = fast.groupby("target")["training_seconds"].mean()
+    assert len(peer) >= 3
+    assert (peer["our_seconds_an_epoch"] <= 1.15 * peer["seconds_an_epoch"]).all()
+    assert set(recipes["recipe"]) == {"muon", "nesterov"}
+    assert (ours[94] < recipes["seconds"]).all()
+    theirs = tutorials.set_index("target")
+    seconds = theirs["epochs"] * theirs["seconds_an_epoch_float32"]
+    assert seconds[80] >= 20 * ours[80]
+    assert seconds[85] >= 15 * ours[85]
+
+
 def test_the_article_s_accuracy_is_reached():
     accuracy = pd.read_csv(PROJECT / "results" / "training_runs.csv").groupby("run")["test_accuracy"].mean()
     assert accuracy["basic_model-cifar10"] >= 0.795
