@@ -21,7 +21,7 @@ RECIPES = {
     "80": Recipe((32, 64, 128), epochs=1, batch_size=500),
     "85": Recipe((32, 80, 128), epochs=2, batch_size=500),
     "94": Recipe((64, 256, 256), epochs=12, batch_size=1000, shift=4),
-    "95.5": Recipe((128, 384, 384), epochs=44, batch_size=1000, shift=4, hole=12),
+    "95.5": Recipe((128, 384, 384), epochs=50, batch_size=1000, shift=4, hole=12),
 }
 
 
@@ -105,8 +105,9 @@ def main(argv=None):
     # Data
     dataset = datasets.load(options.dataset, options.data_dir)
     training.describe(dataset)
-    batch_size = options.batch_size or min(recipe.batch_size, len(dataset.x_train) // 20)  # at least 20 steps an epoch
-    # Trick for many epochs: images are moved by some pixels, mirrored in every other one, partly hidden for 95.5.
+    a_twentieth = math.ceil(len(dataset.x_train) / 20)
+    batch_size = options.batch_size or min(recipe.batch_size, a_twentieth)  # for small datasets: 20 steps an epoch
+    # Trick for many epochs: images are moved, mirrored in every other epoch, and for 95.5 partly hidden.
     height = dataset.input_shape[0]
     is_photo = dataset.name == "cifar10"  # a mirrored cat is still a cat, but a mirrored 2 is no digit at all
     augment = augmentation.ShiftAndCutOut(shift=recipe.shift * height // 32, hole=recipe.hole * height // 32)

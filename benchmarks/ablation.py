@@ -36,12 +36,17 @@ VARIANTS = {
     "GELU instead of leaky ReLU": "gelu",
     "Nesterov's momentum instead of Muon": "nesterov",
     "Adam instead of Muon": "adam",
+    "one learning rate for all weights": "one_rate",
     "constant learning rate": "constant_rate",
+    "no weight decay": "no_decay",
     "batches of 125 images": "small_batches",
     "no label smoothing": "hard_labels",
     "mirrored at random": "random_flips",
     "not mirrored": "no_flips",
     "not moved": "no_shifts",
+    "moved by up to 4 pixels": "larger_shifts",
+    "partly hidden, too": "holes",
+    "averages that forget slowly": "slow_averages",
     "Keras's batch normalization": "keras_normalization",
     "Keras's convolution": "keras_convolution",
     "float32": "float32",
@@ -53,7 +58,7 @@ def patches(variant):
     import keras
     from keras import layers
 
-    from convnets import augmentation, datasets, training
+    from convnets import augmentation, datasets, optimizers, training
 
     build_model, set_first_weights, load, train = (
         fast_model.build_model,
@@ -100,7 +105,13 @@ def patches(variant):
     def trained_first_layer(layer):
         return layers.Conv2D.from_config({**layer.get_config(), "trainable": True}) if layer.name == "conv0" else layer
 
-    moved = augmentation.ShiftAndCutOut
+    moved, muon = augmentation.ShiftAndCutOut, optimizers.Muon
+
+    def augmented(make):
+        return mock.patch.object(augmentation, "ShiftAndCutOut", make)
+
+    def slow_averages(layer):
+        return type(layer).from_config({**layer.get_config(), "momentum": 0.99})
 
     def flip_and(augment, images, rng):
         mirrored = rng.random(len(images)) < 0.5
@@ -116,23 +127,26 @@ def patches(variant):
             first_weights(("conv1", "conv2", "conv3", "conv4", "conv5", "conv6")),
         ],
         "random_convolutions": [first_weights("conv0")],
-        "large_logits": [replaced(layers.Rescaling, lambda _: layers.Rescaling(1.0))],
+        "large_logits": [replaced(layers.Rescaling, lambda _: layers.Rescaling(1.0, dtype="float32"))],
         "relu": [replaced(layers.LeakyReLU, lambda _: layers.Activation("relu"))],
         "gelu": [replaced(layers.LeakyReLU, lambda _: layers.Activation("gelu"))],
         "nesterov": [optimizer(lambda rate, **_: keras.optimizers.SGD(decay(1.5, rate.decay_steps, 0.0), **nesterov))],
         "adam": [optimizer(lambda rate, **_: keras.optimizers.Adam(decay(0.005, rate.decay_steps, 0.0)))],
+        "one_rate": [optimizer(functools.partial(muon, dense_factor=1, offset_factor=1))],
+        "no_decay": [optimizer(lambda rate, **_: muon(rate))],
         "constant_rate": [
             mock.patch.object(keras.optimizers.schedules, "PolynomialDecay", lambda rate, *_, **__: rate)
         ],
         "hard_labels": [mock.patch.object(keras.losses, "CategoricalCrossentropy", return_value=loss())],
         "random_flips": [
             training_with(alternate_flips=False),
-            mock.patch.object(
-                augmentation, "ShiftAndCutOut", lambda **settings: functools.partial(flip_and, moved(**settings))
-            ),
+            augmented(lambda **settings: functools.partial(flip_and, moved(**settings))),
         ],
         "no_flips": [training_with(alternate_flips=False)],
         "no_shifts": [training_with(augment=None)],
+        "larger_shifts": [augmented(lambda shift, hole: moved(shift=4, hole=hole))],
+        "holes": [augmented(lambda shift, hole: moved(shift=shift, hole=12))],
+        "slow_averages": [replaced(layers.BatchNormalization, slow_averages)],
         "keras_normalization": [mock.patch("convnets.layers.BatchNormalization", layers.BatchNormalization)],
         "keras_convolution": [mock.patch("convnets.layers.Conv2D", layers.Conv2D)],
         "small_batches": [],
@@ -163,8 +177,10 @@ def main():
             with tempfile.TemporaryDirectory() as folder:
                 try:
                     result = trained(["--target", options.target, "--seed", str(seed)], folder, program)
-                except subprocess.CalledProcessError:
-                    result = {}  # its loss is no number any more
+                except subprocess.CalledProcessError as error:
+                    if "loss is no longer a number" not in error.stderr:
+                        raise
+                    result = {}  # it does not learn
             settings = {**recipe._asdict(), "filters": "-".join(map(str, recipe.filters))}
             row = {"variant": name, "target": float(options.target), "seed": seed, **result, **settings}
             add("ablation", [row], ["variant", "target", *settings, "seed"])
@@ -195,18 +211,22 @@ def changed(variant):
 
 def time_steps(variants, repeats=2):
     """Measures the seconds an epoch of the network for 94 %, in variants of its operations, in turn."""
-    seconds = {name: [] for name in variants}
+    seconds = {(name, precision): [] for precision in ("bfloat16", "float32") for name in variants}
     for _ in range(repeats):
-        for name, variant in variants.items():
-            seconds[name].append(50_000 * statistics.median(run(f"ablation.step_seconds({variant!r})")))
-    rows = [{"variant": name, "seconds_an_epoch": statistics.median(measured)} for name, measured in seconds.items()]
-    add("fast_operations", rows, ["variant"])
+        for (name, precision), measured in seconds.items():
+            steps = run(f"ablation.step_seconds({variants[name]!r}, {precision!r})")
+            measured.append(50_000 * statistics.median(steps))
+    rows = [
+        {"variant": name, "precision": precision, "seconds_an_epoch": statistics.median(measured)}
+        for (name, precision), measured in seconds.items()
+    ]
+    add("fast_operations", rows, ["variant", "precision"])
 
 
-def step_seconds(variant):
+def step_seconds(variant, precision):
     """As fast_training.step_seconds, of a variant."""
     with changed(variant):
-        return fast_training.step_seconds("float32" if variant == "float32" else "bfloat16")
+        return fast_training.step_seconds(precision)
 
 
 if __name__ == "__main__":

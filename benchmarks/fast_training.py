@@ -4,11 +4,11 @@
     python -m benchmarks.fast_training startup                    what comes before a training's first step
     python -m benchmarks.fast_training tutorials                  seconds that the article's two networks need
     python -m benchmarks.fast_training peer                       an epoch of the same network in bare PyTorch
-    python -m benchmarks.fast_training recipes                    airbench94's own recipes on this processor
+    python -m benchmarks.fast_training recipes                    airbench94's own recipes, and ours in turn with them
     python -m benchmarks.fast_training profile                    share of the processor's peak, and where the rest goes
 
-Needs CIFAR-10; peer and recipes also benchmarks/requirements.txt. Each measurement is a process of its own, those
-that are compared run in turn, and the results go to results/fast_*.csv.
+Needs CIFAR-10; peer and recipes also benchmarks/requirements.txt. Each measurement is a process of its own, and the
+results go to results/fast_*.csv.
 """
 
 import argparse
@@ -36,7 +36,11 @@ def run(call):
 
 
 def _output(*words):
-    return subprocess.run([sys.executable, *words], cwd=PROJECT, stdout=subprocess.PIPE, text=True, check=True).stdout
+    result = subprocess.run([sys.executable, *words], cwd=PROJECT, capture_output=True, text=True, check=False)
+    if result.returncode:
+        sys.stderr.write(result.stderr)
+    result.check_returncode()
+    return result.stdout
 
 
 def trained(words, folder, program=("fast_model.py",)):
@@ -74,7 +78,7 @@ def targets(options):
         for seed in SEEDS[: options.seeds]:
             with tempfile.TemporaryDirectory() as folder:
                 kept = PROJECT / "models" / f"fast_model-{target}-cifar10{f'-seed{seed}' if seed != SEEDS[0] else ''}"
-                words = ["--target", target, "--seed", str(seed)]
+                words = ["--target", target, "--seed", str(seed), "--fresh"]
                 result = trained(words, kept if options.keep else folder)
             add("fast_model", [{"target": float(target), "seed": seed, **result}], ["target", "seed"])
 
@@ -156,9 +160,10 @@ def tutorials(options):
 
 
 def peer(options, repeats=3):
-    """Our steps and those of bare PyTorch, in turn; the latter in small batches, which suit it, and in large ones."""
+    """Our steps and those of bare PyTorch, in turn; the latter also in smaller batches and in larger ones."""
     ours = "fast_training.step_seconds('bfloat16')"
-    theirs = [("float32", 500), *((precision, size) for precision in ("bfloat16", "autocast") for size in (500, 2000))]
+    theirs = [("float32", 500), ("float32", 1000)]
+    theirs += [(precision, size) for precision in ("bfloat16", "autocast") for size in (250, 500, 1000, 2000)]
     seconds = {ours: [], **{f"bare_pytorch.step_seconds{peer!r}": [] for peer in theirs}}
     for _ in range(repeats):
         for call, measured in seconds.items():
@@ -257,9 +262,17 @@ def profile(options):
 
 
 def recipes(options):
-    for recipe in options.names or ["muon", "nesterov"]:
-        for seed in SEEDS[: options.seeds]:
-            add("fast_recipes", [run(f"bare_pytorch.train({recipe!r}, {seed})")], ["recipe", "seed"])
+    """Trainings to 94 %, in turn, since the processor's speed may drift from one day to the next."""
+    for seed in SEEDS[: options.seeds]:
+        for recipe in options.names or ["nesterov", "ours", "muon"]:
+            if recipe == "ours":
+                with tempfile.TemporaryDirectory() as folder:
+                    ours = trained(["--target", "94", "--seed", str(seed)], folder)
+                names = ("epochs", "test_accuracy", "test_accuracy_with_views")
+                result = {name: ours[name] for name in names} | {"seconds": ours["training_seconds"]}
+            else:
+                result = run(f"bare_pytorch.train({recipe!r}, {seed})")
+            add("fast_recipes", [{**result, "recipe": recipe, "seed": seed}], ["recipe", "seed"])
 
 
 WHAT = {function.__name__: function for function in (targets, startup, tutorials, peer, recipes, profile)}

@@ -185,6 +185,16 @@ def fast_table(runs):
     return "\n".join([*lines, "", _measured_on(runs)])
 
 
+def attempts_table(runs):
+    """The table of earlier recipes whose test accuracies were seen, in Markdown."""
+    header = "target | filters | epochs | batch | shift | hole | learning rate | seed | test accuracy | with six views"
+    line = (
+        "{row.target:g} | {row.filters} | {row.epochs} | {row.batch_size} | {row.shift} | {row.hole} "
+        "| {row.learning_rate} | {row.seed} | {row.test_accuracy:.2%} | {row.test_accuracy_with_views:.2%}"
+    )
+    return _table_of(runs, header, line)
+
+
 def startup_table(repeats):
     """The table of what comes before a training, in Markdown."""
     medians = repeats.drop(columns=["repeat", "device"]).median()
@@ -233,28 +243,29 @@ def recipe_choice_table(runs, target):
 
 
 def operation_table(variants):
-    """The table of an epoch of the network for 94 % with other operations, in Markdown."""
-    seconds = variants.set_index("variant")["seconds_an_epoch"]
+    """The table of an epoch of the network for 94 % with other operations, in both precisions, in Markdown."""
+    seconds = variants.pivot(index="variant", columns="precision", values="seconds_an_epoch")
     rows = [
-        [name, f"{seconds[name]:.0f}", f"{seconds[name] / seconds['all tricks']:.2f}"]
-        for name in VARIANTS
-        if name in seconds
+        [name, *(f"{value:.0f} | {value / seconds[precision]['all tricks']:.2f}" for precision, value in row.items())]
+        for name, row in seconds.reindex(VARIANTS).dropna().iterrows()
     ]
-    return _table("| seconds an epoch | times as long", rows, variants)
+    header = " | ".join(f"seconds an epoch in {precision} | times as long" for precision in seconds)
+    return _table(f"| {header}", rows, variants)
 
 
 def tutorial_table(runs):
     """The table of how long the article's networks take to what fast_model.py reaches in seconds, in Markdown."""
     ours = pd.read_csv(RESULTS / "fast_model.csv").groupby("target")["training_seconds"].mean()
-    runs = runs.assign(seconds=runs["epochs"] * runs["seconds_an_epoch_float32"], ours=runs["target"].map(ours))
+    runs = runs.assign(ours=runs["target"].map(ours), seconds=runs["epochs"] * runs["seconds_an_epoch_float32"])
     runs["times_faster"] = runs["seconds"] / runs["ours"]
+    runs["times_in_bfloat16"] = runs["epochs"] * runs["seconds_an_epoch_bfloat16"] / runs["ours"]
     header = (
         "to test accuracy | script | epochs | seconds an epoch | seconds | `fast_model.py` | times faster "
-        "| an epoch with `--precision bfloat16`"
+        "| an epoch with `--precision bfloat16` | times faster then"
     )
     line = (
         "{row.target} % | `{row.script}.py` | {row.epochs} | {row.seconds_an_epoch_float32:.1f} | {row.seconds:.0f} "
-        "| {row.ours:.0f} | {row.times_faster:.0f} | {row.seconds_an_epoch_bfloat16:.1f}"
+        "| {row.ours:.0f} | {row.times_faster:.0f} | {row.seconds_an_epoch_bfloat16:.1f} | {row.times_in_bfloat16:.0f}"
     )
     return _table_of(runs, header, line)
 
@@ -285,11 +296,13 @@ def profile_table(parts):
 
 
 def recipe_table(runs):
-    """The table of airbench94's recipes on the same processor, in Markdown."""
+    """The table of airbench94's recipes and ours, trained in turn, in Markdown."""
     lines = ["| recipe | epochs | seeds | test accuracy | with six views | seconds |", "|---|---|---|---|---|---|"]
+    names = {"ours": "`fast_model.py`"}
     for (recipe, epochs), group in runs.groupby(["recipe", "epochs"]):
+        name = names.get(recipe, f"airbench94, {recipe}")
         lines.append(
-            f"| airbench94, {recipe} | {epochs:.1f} | {len(group)} | {group['test_accuracy'].mean():.2%} "
+            f"| {name} | {epochs:.1f} | {len(group)} | {group['test_accuracy'].mean():.2%} "
             f"| {group['test_accuracy_with_views'].mean():.2%} | {group['seconds'].mean():.0f} |"
         )
     return "\n".join([*lines, "", _measured_on(runs)])
@@ -311,6 +324,7 @@ TABLES = {
     "view_speed": view_table,
     "script_seconds": script_table,
     "fast_model": fast_table,
+    "fast_attempts": attempts_table,
     "fast_startup": startup_table,
     "fast_tutorials": tutorial_table,
     "fast_peer": peer_table,

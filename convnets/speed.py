@@ -56,7 +56,7 @@ def _faster(*candidates):
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
         kept = dict(json.loads(KEPT_IN.read_text(encoding="utf-8")))
         return int(kept[key])
-    print(f"Trying {' and '.join(map(str, candidates))} threads, only this once ...")
+    print(f"Trying {' and '.join(map(str, candidates))} threads, only this once; it takes some seconds ...")
     seconds = {}
     for threads in candidates:
         environment = {**os.environ, "TF_NUM_INTRAOP_THREADS": str(threads), "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -107,7 +107,10 @@ def convolution_seconds(repeats=5):
     import keras
     import numpy as np
 
-    images = np.random.default_rng(0).random((200, 15, 15, 64), dtype="float32")
+    from convnets import provenance
+
+    n = 200 if provenance.device().startswith("CPU") else 5000  # enough that starting it is not what takes the time
+    images = np.random.default_rng(0).random((n, 15, 15, 64), dtype="float32")
     seconds = {}
     for precision in PRECISIONS:
         x = keras.ops.cast(images, precision)

@@ -92,9 +92,11 @@ def describe(dataset):
 def report(history, run_dir):
     """Prints what came out of a training, and where it is."""
     last = history.iloc[-1]
+    seconds = history["seconds"].sum()
+    in_steps = history.get("training_seconds", history["seconds"]).sum()  # older runs don't have them apart
     print(
-        f"Test accuracy {last['val_accuracy']:.2%}, test loss {last['val_loss']:.4f} "
-        f"after {len(history)} epochs, {duration(history['seconds'].sum())} of training."
+        f"Test accuracy {last['val_accuracy']:.2%}, test loss {last['val_loss']:.4f} after epoch {len(history)}: "
+        f"{duration(in_steps)} of training, {duration(seconds)} with compiling and testing."
     )
     print(f"Weights, history and curves are in {run_dir}")
 
@@ -187,9 +189,13 @@ def train(
         keeper.write_summaries(model)
         if finished:
             longer = f"To train longer: --epochs {len(history) + epochs}."
-            if isinstance(run["options"]["optimizer"]["learning_rate"], dict):
+            schedule = run["options"]["optimizer"]["learning_rate"]
+            if isinstance(schedule, dict):
                 longer = "Its learning rate has run out as scheduled, so more epochs would change little."
-            say(f"This run is finished, it has {len(history)} epochs. {longer} To start anew: --fresh.")
+                if int(model.optimizer.iterations) < schedule["config"]["decay_steps"]:
+                    longer = "Its learning rate has not run out, so more --epochs will do it good."
+            count = f"{len(history)} epoch{'s' * (len(history) > 1)}"
+            say(f"This run is finished, it has {count}. {longer} To start anew: --fresh.")
             return pd.DataFrame(history)
         batches = TrainingBatches(
             dataset.x_train[:kept],

@@ -20,6 +20,12 @@ from convnets.errors import UserError
 RNG = np.random.default_rng(0)
 
 
+@pytest.fixture(autouse=True)
+def the_usual_precision_again():
+    yield
+    keras.config.set_dtype_policy("float32")
+
+
 # ---------------------------------------------------------------- batch normalization
 
 
@@ -269,25 +275,19 @@ def test_the_mean_over_views_is_worked_out_by_hand():
 @pytest.mark.parametrize(("bfloat16_seconds", "precision"), [(0.5, "bfloat16"), (0.95, "float32"), (3, "float32")])
 def test_the_faster_precision_is_taken_where_it_is_clearly_faster(bfloat16_seconds, precision, monkeypatch, capsys):
     monkeypatch.setattr(speed, "convolution_seconds", lambda: {"float32": 1.0, "bfloat16": bfloat16_seconds})
-    try:
-        speed.use_precision()
-        assert keras.config.dtype_policy().name == {"bfloat16": "mixed_bfloat16"}.get(precision, "float32")
-        assert f"Precision: {precision}, a convolution in bfloat16 takes {bfloat16_seconds:.2f} times" in (
-            capsys.readouterr().out
-        )
-    finally:
-        keras.config.set_dtype_policy("float32")
+    speed.use_precision()
+    assert keras.config.dtype_policy().name == {"bfloat16": "mixed_bfloat16"}.get(precision, "float32")
+    assert f"Precision: {precision}, a convolution in bfloat16 takes {bfloat16_seconds:.2f} times" in (
+        capsys.readouterr().out
+    )
 
 
 def test_a_run_goes_on_in_its_own_precision(monkeypatch, tmp_path):
     monkeypatch.setattr(speed, "convolution_seconds", lambda: pytest.fail("no need to measure"))
     for recorded, policy in (("mixed_bfloat16", "mixed_bfloat16"), ("float32", "float32")):
         (tmp_path / "run.json").write_text(json.dumps({"options": {"precision": recorded}}))
-        try:
-            speed.use_precision(run_dir=tmp_path)
-            assert keras.config.dtype_policy().name == policy
-        finally:
-            keras.config.set_dtype_policy("float32")
+        speed.use_precision(run_dir=tmp_path)
+        assert keras.config.dtype_policy().name == policy
 
 
 @pytest.fixture
@@ -380,6 +380,16 @@ def test_a_stopped_run_goes_on_to_the_same_bits(digits_run, tmp_path, capsys):
     fast_model.main(options)  # at the precision that it was begun with, whatever is faster here
     assert differences(digits_run, tmp_path / "parts", 2) == []
     assert "of the mean answer to" in capsys.readouterr().out
+
+
+def test_so_does_one_in_bfloat16(tmp_path):
+    """The wide network: its convolutions' gradients are computed by our own operation."""
+    options = ["--target", "94", "--dataset", "digits", "--precision", "bfloat16", "--threads", "2"]
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    fast_model.main([*options, "--run", str(whole), "--epochs", "2"])
+    for epochs in ("1", "2"):
+        fast_model.main([*options, "--run", str(parts), "--epochs", epochs])
+    assert differences(whole, parts, 2) == []
 
 
 def test_a_learning_rate_of_0_is_no_use(capsys):

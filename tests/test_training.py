@@ -360,13 +360,16 @@ def test_a_wholly_different_network_is_refused_in_a_short_line(tiny_dataset, bui
     assert len(str(error.value).split(";")) == 4
 
 
-def test_a_schedule_that_has_run_out_is_told(tiny_dataset, build_tiny_model, tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("steps", "told"), [(3, "has run out as scheduled"), (100, "has not run out, so more --epochs will do it good")]
+)
+def test_whether_a_schedule_has_run_out_is_told(steps, told, tiny_dataset, build_tiny_model, tmp_path, capsys):
     import keras
 
     for _ in range(2):
-        model = build_tiny_model(learning_rate=keras.optimizers.schedules.CosineDecay(0.01, decay_steps=3))
+        model = build_tiny_model(learning_rate=keras.optimizers.schedules.CosineDecay(0.01, decay_steps=steps))
         train(model, tiny_dataset, tmp_path / "run", 1, verbose=2)
-    assert "finished, it has 1 epochs. Its learning rate has run out as scheduled" in capsys.readouterr().out
+    assert f"finished, it has 1 epoch. Its learning rate {told}" in capsys.readouterr().out
 
 
 def test_another_dataset_is_refused(tiny_dataset, build_tiny_model, tmp_path):
