@@ -158,12 +158,14 @@ def patches(variant):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("variants", nargs="*", metavar="VARIANT", choices=VARIANTS.values())
+    parser.add_argument("variants", nargs="*", metavar="VARIANT", help="default: all; " + ", ".join(VARIANTS.values()))
     parser.add_argument("--target", choices=fast_model.RECIPES, default="85")
     parser.add_argument("--with", dest="changes", type=change, action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--seeds", type=int, default=2, help="how many")
     parser.add_argument("--steps", action="store_true", help="time some steps of the network for 94 %%, no training")
     options = parser.parse_args()
+    if unknown := set(options.variants) - set(VARIANTS.values()):
+        parser.error(f"no such variant: {', '.join(unknown)}")
     variants = {
         name: variant for name, variant in VARIANTS.items() if variant in (options.variants or VARIANTS.values())
     }

@@ -43,11 +43,12 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
 @keras.saving.register_keras_serializable(package="convnets")
 class Conv2D(keras.layers.Conv2D):
-    """Keras's convolution, with a faster gradient of its filters where maps are small and many.
+    """Keras's convolution, with a faster gradient of its filters where maps are small and many, in bfloat16.
 
     That gradient is a sum over all places of products of two vectors, what went in there and what came back. On maps
     of 7x7 and 3x3, one product of matrices for each of a filter's nine weights is faster than TensorFlow's own
-    operation. On other backends, for other maps and settings, this is Keras's layer itself.
+    operation in bfloat16, though not in float32. On other backends, for other maps, precisions and settings, this is
+    Keras's layer itself.
     """
 
     def call(self, inputs, training=None):
@@ -55,8 +56,9 @@ class Conv2D(keras.layers.Conv2D):
         plain &= self.strides == self.dilation_rate == (1, 1)
         plain &= not self.use_bias and self.activation is keras.activations.linear
         _, height, width, channels = inputs.shape
-        small_and_many = None not in (height, width) and max(height, width) <= 8 and channels >= 128
-        if training and plain and small_and_many and keras.backend.backend() == "tensorflow":
+        faster = self.compute_dtype == "bfloat16" and keras.backend.backend() == "tensorflow"
+        faster &= None not in (height, width) and max(height, width) <= 8 and channels >= 128
+        if training and plain and faster:
             return _convolution(inputs, ops.convert_to_tensor(self.kernel))
         return super().call(inputs)
 

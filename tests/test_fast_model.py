@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from unittest import mock
 
 import keras
 import numpy as np
@@ -95,9 +96,11 @@ def test_a_frozen_normalization_keeps_its_averages():
 
 @pytest.mark.parametrize("precision", TOLERANCES)
 @pytest.mark.parametrize("kernel_size", [(3, 3), (2, 4)])
-def test_the_convolution_and_its_gradients_are_those_of_keras(kernel_size, precision):
+def test_the_convolution_and_its_gradients_are_those_of_keras(kernel_size, precision, monkeypatch):
     import tensorflow as tf
 
+    ours_too = mock.Mock(wraps=layers._convolution)
+    monkeypatch.setattr(layers, "_convolution", ours_too)
     maps = tf.constant(RNG.normal(size=(3, 5, 4, 128)).astype("float32"))
     weights = tf.constant(RNG.normal(size=(3, 5, 4, 7)).astype("float32"))
     kernel = RNG.normal(size=(*kernel_size, 128, 7)).astype("float32")
@@ -113,15 +116,26 @@ def test_the_convolution_and_its_gradients_are_those_of_keras(kernel_size, preci
         results.append([outputs, *tape.gradient(total, [maps, layer.kernel.value])])
     for theirs, ours in zip(*results, strict=True):
         assert_close(ours, theirs, TOLERANCES[precision])
+    in_use = precision == "mixed_bfloat16"  # in float32 the layer is Keras's
+    assert ours_too.called == in_use
 
 
-@pytest.mark.parametrize("kernel", [(3, 3), (2, 4)])
-def test_small_maps_of_many_channels_are_not_left_to_keras(kernel, monkeypatch):
-    """Lest the test above compare Keras with itself."""
-    calls = []
-    monkeypatch.setattr(layers, "_convolution", lambda maps, kernel: calls.append(kernel.shape) or maps)
-    layers.Conv2D(7, kernel, padding="same", use_bias=False)(np.ones((3, 5, 4, 128), "float32"), training=True)
-    assert calls == [(*kernel, 128, 7)]
+@pytest.mark.parametrize("kernel_size", [(3, 3), (2, 4)])
+def test_to_seven_digits_too(kernel_size):
+    """In float32 our gradient isn't used, but is right or wrong more clearly."""
+    import tensorflow as tf
+
+    maps = tf.constant(RNG.normal(size=(3, 5, 4, 128)).astype("float32"))
+    kernel = tf.constant(RNG.normal(size=(*kernel_size, 128, 7)).astype("float32"))
+    weights = tf.constant(RNG.normal(size=(3, 5, 4, 7)).astype("float32"))
+    gradients = []
+    for convolution in (lambda maps, kernel: tf.nn.conv2d(maps, kernel, 1, "SAME"), layers._convolution):
+        with tf.GradientTape() as tape:
+            tape.watch([maps, kernel])
+            total = tf.reduce_sum(weights * convolution(maps, kernel))
+        gradients.append(tape.gradient(total, [maps, kernel]))
+    for theirs, ours in zip(*gradients, strict=True):
+        assert_close(ours, theirs, TOLERANCES["float32"])
 
 
 @pytest.mark.parametrize(
@@ -137,11 +151,12 @@ def test_small_maps_of_many_channels_are_not_left_to_keras(kernel, monkeypatch):
         ({}, (6, 9, 128)),
         ({}, (6, 6, 127)),
         ({}, (None, None, 128)),
+        ({"dtype": "float32"}, (6, 6, 128)),
     ],
 )
 def test_other_convolutions_are_left_to_keras(options, shape, monkeypatch):
     monkeypatch.setattr(layers, "_convolution", lambda *_: pytest.fail("not for this one"))
-    layer = layers.Conv2D(4, 3, **{"padding": "same", "use_bias": False, **options})
+    layer = layers.Conv2D(4, 3, **{"padding": "same", "use_bias": False, "dtype": "mixed_bfloat16", **options})
     layer(keras.Input(shape), training=True)
 
 
