@@ -267,10 +267,11 @@ def test_a_stashed_network_has_the_recorded_accuracy(name, real_dataset):
     model = checkpoints.load_model(folder)
     predicted = model.predict(training.TestBatches(dataset.x_test, dataset.y_test), verbose=0).argmax(axis=1)
     accuracy = (predicted == dataset.y_test).mean()
-    assert accuracy == pytest.approx(checkpoint.history[-1]["val_accuracy"], abs=5e-4)  # other CPUs round otherwise
+    rounding = 1e-3 if "fast" in name else 5e-4  # other CPUs round otherwise; the fast ones were tested in bfloat16
+    assert accuracy == pytest.approx(checkpoint.history[-1]["val_accuracy"], abs=rounding)
 
     runs = pd.read_csv(PROJECT / "results" / "training_runs.csv").set_index(["run", "seed"])
-    assert accuracy == pytest.approx(runs.loc[(name, 1337), "test_accuracy"], abs=5e-4)
+    assert accuracy == pytest.approx(runs.loc[(name, 1337), "test_accuracy"], abs=rounding)
 
 
 def test_the_stash_is_small_and_has_no_dataset_in_it():
