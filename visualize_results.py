@@ -6,7 +6,7 @@
 
 Prints the accuracy and draws five pictures into figures/: random test images with the network's three best
 guesses; the most confident mistakes; the breakdown of mistakes; accuracy by class; how far its
-probabilities can be trusted. Takes some seconds.
+probabilities can be trusted. Takes some seconds, and longer for fast_model.py's largest network.
 """
 
 from convnets import cli
@@ -33,6 +33,7 @@ def main(argv=None):
     seed = cli.chosen_seed(options.seed)
 
     # Results
+    print(f"Looking at {len(dataset.x_test)} test images ...")
     results = evaluation.Evaluation(run.predictions(dataset.x_test), dataset.y_test, dataset.class_names)
     sample = slice(None if options.all_training_images else TRAINING_SAMPLE)
     training_results = evaluation.Evaluation(

@@ -248,8 +248,9 @@ def load_model(path):
     models = [model for path in architectures if (model := _model_from_json(path)) is not None]
     files = [] if checkpoint else sorted(folder.glob("*.h5"), key=lambda path: path.stat().st_mtime)
     if not models or not (checkpoint or files):
-        what = "weights, or no epoch was finished yet" if models else "network, as JSON"
-        raise UserError(f"{folder} holds no trained network (there are no {what}): train one, or name another --run")
+        missing = "there are no weights, or no epoch was finished yet" if models else "there is no network, as JSON"
+        missing = missing if folder.exists() else "there is no such folder"
+        raise UserError(f"{folder} holds no trained network ({missing}): train one, or name another --run")
     if checkpoint:
         _load_weights(models[0], checkpoint)
     else:

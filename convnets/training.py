@@ -193,7 +193,7 @@ def train(
             if isinstance(schedule, dict):
                 longer = "Its learning rate has run out as scheduled, so more epochs would change little."
                 if int(model.optimizer.iterations) < schedule["config"]["decay_steps"]:
-                    longer = "Its learning rate has not run out, so more --epochs will do it good."
+                    longer = "Its learning rate has not run out: take more --epochs."
             count = f"{len(history)} epoch{'s' * (len(history) > 1)}"
             say(f"This run is finished, it has {count}. {longer} To start anew: --fresh.")
             return pd.DataFrame(history)
@@ -294,7 +294,7 @@ def _refuse_contradictions(run_dir, old, new, model):
     ]
     if differences:
         if len(differences) > 3:
-            differences[3:] = [f"and {len(differences) - 3} more differences"]
+            differences[3:] = [f"and {len(differences) - 3} more"]
         raise UserError(
             f"{run_dir} was trained otherwise ({'; '.join(differences)}): "
             "use the same options, name another run with --run, or start anew with --fresh"

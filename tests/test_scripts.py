@@ -580,6 +580,7 @@ def test_what_the_comparison_promises_was_measured():
         ).groups(),
     )
     runs = pd.read_csv(PROJECT / "results" / "training_runs.csv").groupby("run")["minutes"].mean()
+    runs = runs[[name for name in runs.index if not name.startswith("fast_model")]]  # it is not compared
     longest = runs.groupby(lambda name: "mnist" if "mnist" in name else "cifar10").max()
     assert mnist - 1 <= longest["mnist"] <= mnist
     assert cifar10 - 15 <= longest["cifar10"] <= cifar10
