@@ -107,7 +107,7 @@ def main(argv=None):
     training.describe(dataset)
     a_twentieth = math.ceil(len(dataset.x_train) / 20)
     batch_size = options.batch_size or min(recipe.batch_size, a_twentieth)  # for small datasets: 20 steps an epoch
-    # Trick for many epochs: images are moved, mirrored in every other epoch, and for 95.5 partly hidden.
+    # For long trainings of wide networks: images are moved, mirrored in every other epoch, for 95.5 partly hidden.
     height = dataset.input_shape[0]
     is_photo = dataset.name == "cifar10"  # a mirrored cat is still a cat, but a mirrored 2 is no digit at all
     augment = augmentation.ShiftAndCutOut(shift=recipe.shift * height // 32, hole=recipe.hole * height // 32)
