@@ -55,7 +55,7 @@ def build_model(input_shape, num_classes):
             Activation("relu"),
             Dropout(0.5),
             Dense(num_classes, name="fc3"),  #                           10
-            Activation("softmax", dtype="float32"),  #           the ten become probabilities, of 32 bits each
+            Activation("softmax", dtype="float32"),  # the ten become probabilities, of 32 bits each
         ]
     )
 

@@ -140,7 +140,7 @@ def find_layer(model, name):
 
 
 def with_gradient(function):
-    """Makes of `function` another one that returns its gradient, too, on any backend.
+    """Makes of `function` another one that returns its gradient, too, on any backend that has them.
 
     function: takes a batch of arrays (n, ...), and perhaps constants; returns (n,): a score for each of the batch.
     Returns a function of the same float32 numpy arrays that returns (scores (n,), gradients by the first array

@@ -79,7 +79,11 @@ class TestBatches(keras.utils.PyDataset):
 
 def duration(seconds):
     """Seconds in words: "40 seconds", "13 minutes"."""
-    return f"{seconds:.0f} seconds" if seconds < 90 else f"{seconds / 60:.0f} minutes"
+    return _count(round(seconds), "second") if seconds < 90 else f"{seconds / 60:.0f} minutes"
+
+
+def _count(number, thing):
+    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def describe(dataset):
@@ -192,10 +196,9 @@ def train(
             schedule = run["options"]["optimizer"]["learning_rate"]
             if isinstance(schedule, dict):
                 longer = "Its learning rate has run out as scheduled, so more epochs would change little."
-                if int(model.optimizer.iterations) < schedule["config"]["decay_steps"]:
+                if int(model.optimizer.iterations) < schedule["config"].get("decay_steps", 0):
                     longer = "Its learning rate has not run out: take more --epochs."
-            count = f"{len(history)} epoch{'s' * (len(history) > 1)}"
-            say(f"This run is finished, it has {count}. {longer} To start anew: --fresh.")
+            say(f"This run is finished, it has {_count(len(history), 'epoch')}. {longer} To start anew: --fresh.")
             return pd.DataFrame(history)
         batches = TrainingBatches(
             dataset.x_train[:kept],
