@@ -361,13 +361,20 @@ def test_a_wholly_different_network_is_refused_in_a_short_line(tiny_dataset, bui
 
 
 @pytest.mark.parametrize(
-    ("steps", "told"), [(3, "has run out as scheduled"), (100, "has not run out: take more --epochs")]
+    ("schedule", "settings", "told"),
+    [
+        ("CosineDecay", (0.01, 3), "has run out as scheduled"),
+        ("CosineDecay", (0.01, 100), "has not run out: take more --epochs"),
+        ("PiecewiseConstantDecay", ([3], [0.01, 0.001]), "has run out as scheduled"),
+    ],
 )
-def test_whether_a_schedule_has_run_out_is_told(steps, told, tiny_dataset, build_tiny_model, tmp_path, capsys):
+def test_whether_a_schedule_has_run_out_is_told(
+    schedule, settings, told, tiny_dataset, build_tiny_model, tmp_path, capsys
+):
     import keras
 
     for _ in range(2):
-        model = build_tiny_model(learning_rate=keras.optimizers.schedules.CosineDecay(0.01, decay_steps=steps))
+        model = build_tiny_model(learning_rate=getattr(keras.optimizers.schedules, schedule)(*settings))
         train(model, tiny_dataset, tmp_path / "run", 1, verbose=2)
     assert f"finished, it has 1 epoch. Its learning rate {told}" in capsys.readouterr().out
 
