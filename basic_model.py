@@ -56,10 +56,11 @@ def main(argv=None):
     parser = cli.training_options("basic_model", description=__doc__, epochs=EPOCHS, batch_size=BATCH_SIZE)
     options = parser.parse_args(argv)
 
-    with cli.starting_keras(options.precision):  # after the options, since importing Keras takes seconds
+    with cli.importing_keras(options.precision):  # after the options, since importing Keras takes seconds
         import keras
 
-        from convnets import datasets, training
+        from convnets.data import datasets
+        from convnets.training import training
 
     # Data: images as bytes, 0 to 255; they become numbers from 0 to 1 batch by batch, labels become one-hot.
     dataset = datasets.load(options.dataset, options.data_dir)

@@ -54,10 +54,12 @@ def main(argv=None):
     if not (options.networks or options.article or options.all or options.list):
         parser.error("name networks, or give --article, --all or --list")
 
-    with cli.starting_keras():  # after the options, since importing Keras takes seconds
+    with cli.importing_keras():  # after the options, since importing Keras takes seconds
         import pandas as pd
 
-        from convnets import articles, comparison, figures, training
+        from convnets import drawing
+        from convnets.architectures import articles
+        from convnets.training import comparison, comparison_figures, training
 
     everything = options.all or not (options.networks or options.article)
     networks = articles.choose(options.networks, options.article, everything=everything, optimizer=options.optimizer)
@@ -66,7 +68,7 @@ def main(argv=None):
         return
 
     # What is there already. Whatever is wrong with it shall be known before hours of training.
-    figures.make_folder(options.output_dir)
+    drawing.make_folder(options.output_dir)
     seeds = [articles.DEFAULT_SEED, *range(2, options.seeds + 1)]
     jobs = {}
     for network in networks:
@@ -92,20 +94,20 @@ def main(argv=None):
     rows = [comparison.run_row(run, jobs[network][1]) for network in networks for run in runs[network]]
     table = comparison.compare(pd.DataFrame(rows), networks)
     print(f"\n{comparison.printable(table).to_string(index=False)}\n")
-    figures.save_table(table.set_index("network"), options.output_dir / "comparison.csv")
+    drawing.save_table(table.set_index("network"), options.output_dir / "comparison.csv")
     histories = {network.name: [pd.DataFrame(run.history) for run in runs[network]] for network in networks}
     pages = {
-        "comparison": figures.comparison_chart(table),
-        "comparison-accuracy": figures.learning_curves(histories, "accuracy", lowest=options.accuracy_from),
-        "comparison-loss": figures.learning_curves(histories, "loss"),
+        "comparison": comparison_figures.comparison_chart(table),
+        "comparison-accuracy": comparison_figures.learning_curves(histories, "accuracy", lowest=options.accuracy_from),
+        "comparison-loss": comparison_figures.learning_curves(histories, "loss"),
     }
     for name, page in pages.items():
-        figures.save(page, options.output_dir / f"{name}.png", show=options.show)
+        drawing.save(page, options.output_dir / f"{name}.png", show=options.show)
 
 
 @functools.cache
 def load_dataset(wanted, of_the_article, data_dir):
-    from convnets import datasets
+    from convnets.data import datasets
 
     return datasets.load_or_digits(of_the_article, data_dir) if wanted == "auto" else datasets.load(wanted, data_dir)
 
@@ -114,7 +116,7 @@ def train(network, dataset, seed, epochs, options):
     """Trains a network as its article does, going on from what is saved."""
     import keras
 
-    from convnets import training
+    from convnets.training import training
 
     run = cli.run_folder(network.run_name(dataset.name, seed))
     if network.script:

@@ -13,7 +13,8 @@ the points of accuracy that it adds to --target 85 (docs/fast.md). Stopping and 
 import math
 from collections import namedtuple
 
-from convnets import cli, speed
+from convnets import cli
+from convnets.training import autotune
 
 # shift: images are moved by up to so many pixels; hole: the side of a grey square that hides a part of each, in pixels
 Recipe = namedtuple("Recipe", ["filters", "epochs", "batch_size", "shift", "hole"], defaults=[2, 0])
@@ -30,7 +31,7 @@ def build_model(input_shape, num_classes, filters=RECIPES["94"].filters):
     from keras import Input, Sequential
     from keras.layers import Dense, GlobalMaxPooling2D, LeakyReLU, MaxPooling2D, Rescaling, Softmax
 
-    from convnets.layers import BatchNormalization, Conv2D  # as Keras's own, but faster on a CPU
+    from convnets.architectures.fast_layers import BatchNormalization, Conv2D  # as Keras's own, but faster on a CPU
 
     conv = {"padding": "same", "use_bias": False}  # a bias is of no use: the normalization takes it out
     norm = {"scale": False, "momentum": 0.6}  # its averages forget fast, as there are few steps
@@ -95,12 +96,14 @@ def main(argv=None):
     if options.epochs and options.epochs > recipe.epochs:
         parser.error(f"the learning rate of target {options.target} is 0 after {recipe.epochs} epochs: take no more")
 
-    with cli.starting_keras():  # after the options, since importing Keras takes seconds
-        speed.use_threads(options.threads)
+    with cli.importing_keras():  # after the options, since importing Keras takes seconds
+        autotune.set_threads(options.threads)
         import keras
 
-        from convnets import augmentation, datasets, evaluation, training
-        from convnets.optimizers import Muon
+        from convnets.architectures.optimizers import Muon
+        from convnets.data import augmentation, datasets
+        from convnets.training import training
+        from convnets.views import evaluation
 
     # Data
     dataset = datasets.load(options.dataset, options.data_dir)
@@ -114,7 +117,7 @@ def main(argv=None):
 
     # Model
     run = options.run or cli.run_folder(f"fast_model-{options.target}-{dataset.name}")
-    speed.use_precision(options.precision, None if options.fresh else run)
+    autotune.set_precision(options.precision, None if options.fresh else run)
     keras.utils.set_random_seed(options.seed)
     model = build_model(dataset.input_shape, dataset.num_classes, recipe.filters)
     set_first_weights(model, datasets.scale_pixels(dataset.x_train[:1000]))
@@ -141,7 +144,7 @@ def main(argv=None):
 
     # Trick, 1.2 points: ask six times. Test images are shown as they are, moved by a pixel, and all that mirrored.
     print("Looking at the test images from all sides ...")
-    answers = evaluation.predict_views(model, dataset.x_test, mirror=is_photo).argmax(axis=1)
+    answers = evaluation.predict_with_tta(model, dataset.x_test, mirror=is_photo).argmax(axis=1)
     accuracy = (answers == dataset.y_test).mean()
     print(f"Test accuracy of the mean answer to {6 if is_photo else 3} views of each image: {accuracy:.2%}")
 

@@ -66,10 +66,12 @@ def main(argv=None):
     cli.picture_options(parser)
     options = parser.parse_args(argv)
 
-    with cli.starting_keras(options.precision):  # after the options, since importing Keras takes seconds
+    with cli.importing_keras(options.precision):  # after the options, since importing Keras takes seconds
         import keras
 
-        from convnets import augmentation, datasets, figures, training
+        from convnets import drawing
+        from convnets.data import augmentation, augmentation_figures, datasets
+        from convnets.training import training
 
     # Data
     dataset = datasets.load(options.dataset, options.data_dir)
@@ -79,7 +81,7 @@ def main(argv=None):
     if options.preview:
         images, augmented = augmentation.preview(dataset, augment, seed=options.seed)
         path = options.output_dir / f"augmentation-{dataset.name}.png"
-        figures.save(figures.augmentation_page(images, augmented), path, show=options.show)
+        drawing.save(augmentation_figures.augmentation_figure(images, augmented), path, show=options.show)
         return
 
     # Model

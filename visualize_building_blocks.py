@@ -17,22 +17,23 @@ FILTERS = 8  # how many of the first convolution's are shown
 
 
 def main(argv=None):
-    parser = cli.looking_options("visualize_building_blocks", description=__doc__)
+    parser = cli.view_options("visualize_building_blocks", description=__doc__)
     cli.image_options(parser)
     parser.add_argument("--gif", action="store_true", help="also films in which the strongest filters slide")
     options = parser.parse_args(argv)
 
-    with cli.starting_keras():  # after the options, since importing Keras takes seconds
+    with cli.importing_keras():  # after the options, since importing Keras takes seconds
         from keras import layers, ops
         from sklearn.datasets import load_digits
 
-        from convnets import figures, filtering, runs
+        from convnets import drawing
+        from convnets.views import building_blocks_figures, runs, sliding_filter
 
     # Network and image
     run = runs.load(options.run, options.dataset, options.data_dir)
     run.describe()
     view = runs.choose_image(run, index=options.index, file=options.image, seed=options.seed)
-    filters = filtering.strongest(run.model, view.image, FILTERS)
+    filters = sliding_filter.strongest(run.model, view.image, FILTERS)
 
     # Pooling, of an image so small that its numbers can be read: a handwritten zero
     zero = load_digits().images[0]
@@ -43,20 +44,22 @@ def main(argv=None):
     strongest = filters[0]
     arithmetic = f"Filter {strongest.unit} of the first convolution where it responds most to {view.title}"
     pages = {
-        f"pixels-{view.slug}": figures.pixels_page(
+        f"pixels-{view.slug}": building_blocks_figures.pixels_figure(
             (255 * view.image).round().astype("uint8"), f"Pixels of {view.title}"
         ),
-        "window": figures.window_positions_page(height=5, width=7, window=3),
-        f"arithmetic-{view.slug}": figures.arithmetic_page(strongest, arithmetic),
-        f"filters-{view.slug}": figures.kernels_page(filters, f"{run.name}: filters on {view.title}"),
-        "pooling": figures.pooling_page(zero, pooled, "Pooling: of each 2 x 2 pixels, the largest or the average"),
+        "window": building_blocks_figures.window_positions_figure(height=5, width=7, window=3),
+        f"arithmetic-{view.slug}": building_blocks_figures.arithmetic_figure(strongest, arithmetic),
+        f"filters-{view.slug}": building_blocks_figures.filters_figure(filters, f"{run.name}: filters on {view.title}"),
+        "pooling": building_blocks_figures.pooling_figure(
+            zero, pooled, "Pooling: of each 2 x 2 pixels, the largest or the average"
+        ),
     }
     for name, page in pages.items():
-        figures.save(page, options.output_dir / f"{run.name}-{name}.png", show=options.show)
+        drawing.save(page, options.output_dir / f"{run.name}-{name}.png", show=options.show)
     if options.gif:
         for rank, filtered in enumerate(filters[:3], start=1):
             path = options.output_dir / f"{run.name}-sliding-{view.slug}-{rank}-filter-{filtered.unit}.gif"
-            figures.save_animation(filtering.sliding(filtered), path, enlarged=6)
+            drawing.save_animation(sliding_filter.sliding(filtered), path, enlarged=6)
 
 
 if __name__ == "__main__":

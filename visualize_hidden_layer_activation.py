@@ -33,7 +33,7 @@ def chosen_units(layer, text):
 
 
 def caption(unit, names):
-    """What stands above a unit's images. unit: a row of activation_maximization.excitement."""
+    """What stands above a unit's images. unit: a row of activation_maximization.compare_activations."""
     name = names[unit.unit] if names else f"unit {unit.unit}"
     if not unit.best:
         return f"{name}: {unit.made:.2g}"
@@ -43,7 +43,7 @@ def caption(unit, names):
 
 
 def main(argv=None):
-    parser = cli.looking_options("visualize_hidden_layer_activation", description=__doc__)
+    parser = cli.view_options("visualize_hidden_layer_activation", description=__doc__)
     parser.add_argument("--layer", action="append", metavar="NAME", help="only this layer; can be repeated")
     parser.add_argument(
         "--units",
@@ -60,17 +60,18 @@ def main(argv=None):
     options = parser.parse_args(argv)
     steps = options.steps or STEPS[options.method]
 
-    with cli.starting_keras():  # after the options, since importing Keras takes seconds
+    with cli.importing_keras():  # after the options, since importing Keras takes seconds
         import numpy as np
 
-        from convnets import activation_maximization, figures, networks, runs
+        from convnets import drawing
+        from convnets.views import activation_maximization, activation_maximization_figures, introspection, runs
 
     # Network and units
     run = runs.load(options.run, options.dataset, options.data_dir, data_needed=False)
     run.describe()
     seed = cli.chosen_seed(options.seed)
-    with_units = [layer for layer in run.model.layers if networks.has_units(layer)]
-    layers = [networks.find_layer(run.model, name) for name in dict.fromkeys(options.layer or ())] or with_units
+    with_units = [layer for layer in run.model.layers if introspection.has_units(layer)]
+    layers = [introspection.find_layer(run.model, name) for name in dict.fromkeys(options.layer or ())] or with_units
     chosen = [unit for layer in layers for unit in chosen_units(layer, options.units)]
 
     # Gradient ascent
@@ -83,7 +84,7 @@ def main(argv=None):
 
     # The real images that excite the same units most
     real = run.dataset.x_test[:SAMPLE] if run.dataset else None
-    table = activation_maximization.excitement(run.model, chosen, images, real)
+    table = activation_maximization.compare_activations(run.model, chosen, images, real)
 
     # Pictures
     for layer in layers:
@@ -94,16 +95,16 @@ def main(argv=None):
         if not len(alive):
             continue
         names = run.class_names if layer is with_units[-1] else None
-        page = figures.unit_page(
+        page = activation_maximization_figures.unit_figure(
             images[alive.index], None if real is None else real[np.stack(alive["best"])],
             [caption(unit, names) for unit in alive.itertuples()],
             f"{layer.name}: what excites its units most, made ({options.method}, {steps} steps) and real",
         )  # fmt: skip
         path = options.output_dir / f"{run.name}-activation-{layer.name}-{options.method}.png"
-        figures.save(page, path, show=options.show)
+        drawing.save(page, path, show=options.show)
         if options.gif:
             animation = np.stack([np.concatenate(batches)[alive.index] for batches in frames.values()])
-            figures.save_animation(animation, path.with_suffix(".gif"))
+            drawing.save_animation(animation, path.with_suffix(".gif"))
 
 
 if __name__ == "__main__":

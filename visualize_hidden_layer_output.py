@@ -16,7 +16,7 @@ SAMPLE = 500  # test images among which a dead channel finds nothing
 
 
 def main(argv=None):
-    parser = cli.looking_options("visualize_hidden_layer_output", description=__doc__)
+    parser = cli.view_options("visualize_hidden_layer_output", description=__doc__)
     cli.image_options(parser)
     parser.add_argument("--step-by-step", action="store_true", help="also draw the activations and poolings between")
     parser.add_argument(
@@ -27,8 +27,9 @@ def main(argv=None):
     )
     options = parser.parse_args(argv)
 
-    with cli.starting_keras():  # after the options, since importing Keras takes seconds
-        from convnets import feature_maps, figures, runs
+    with cli.importing_keras():  # after the options, since importing Keras takes seconds
+        from convnets import drawing
+        from convnets.views import feature_maps, feature_maps_figures, runs
 
     # Network and image
     run = runs.load(options.run, options.dataset, options.data_dir)
@@ -53,8 +54,10 @@ def main(argv=None):
             f"{fields[name][0]} x {fields[name][1]} of the image's pixels\n{view.title}, "
             f"predicted as {run.dataset.class_names[view.predicted]} ({view.probability:.1%})"
         )
-        page = figures.feature_map_page(output, view.image, title, scale=options.scale, original=view.original)
-        figures.save(
+        page = feature_maps_figures.feature_map_figure(
+            output, view.image, title, scale=options.scale, original=view.original
+        )
+        drawing.save(
             page, options.output_dir / f"{run.name}-output-{view.slug}-{number:02}-{name}.png", show=options.show
         )
 

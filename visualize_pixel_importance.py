@@ -28,7 +28,7 @@ def baseline(text):
 
 
 def main(argv=None):
-    parser = cli.looking_options("visualize_pixel_importance", description=__doc__)
+    parser = cli.view_options("visualize_pixel_importance", description=__doc__)
     cli.image_options(parser)
     parser.add_argument(
         "--patch", type=cli.pair, default=(4, 4), metavar="N", help="pixels, or HEIGHTxWIDTH (default: 4)"
@@ -44,8 +44,9 @@ def main(argv=None):
     parser.add_argument("--compare", action="store_true", help="also draw Grad-CAM and integrated gradients")
     options = parser.parse_args(argv)
 
-    with cli.starting_keras():  # after the options, since importing Keras takes seconds
-        from convnets import attribution, figures, networks, occlusion, runs
+    with cli.importing_keras():  # after the options, since importing Keras takes seconds
+        from convnets import drawing
+        from convnets.views import attribution, introspection, occlusion, occlusion_figures, runs
 
     # Network and image
     run = runs.load(options.run, options.dataset, options.data_dir)
@@ -56,7 +57,7 @@ def main(argv=None):
     hidden_by = run.colour(options.baseline)
 
     # Occlusion
-    logits = networks.logits(run.model)
+    logits = introspection.logits(run.model)
     occluded = occlusion.occlude(logits, image, patch=options.patch, stride=options.stride, baseline=hidden_by)
     probabilities = occluded.probabilities()
     maps = {"occlusion": (occluded.drop_map(answer), "logit")}
@@ -69,7 +70,7 @@ def main(argv=None):
     removals = {}
     print("\nRemove (deletion) or insert the important pixels first: the mean probability on the way")
     for method, (values, _) in maps.items():
-        by_chance = occlusion.chance_removals(run.model, image, answer, values, baseline=hidden_by)
+        by_chance = occlusion.chance_curves(run.model, image, answer, values, baseline=hidden_by)
         this_map = occlusion.removal(run.model, image, answer, values, baseline=hidden_by)
         removals[method] = {"this map": this_map, **by_chance}
         for order, curves in removals[method].items():
@@ -79,14 +80,14 @@ def main(argv=None):
 
     # Pictures
     title = f"{view.title}: why {name} ({view.probability:.1%})?"
-    page = figures.importance_page(
+    page = occlusion_figures.importance_figure(
         image, probabilities.drop_map(answer), occluded.drop_map(answer), occluded.predictions(),
         run.dataset.class_names, removals["occlusion"], title, view.original,
     )  # fmt: skip
-    figures.save(page, options.output_dir / f"{run.name}-importance-{view.slug}.png", show=options.show)
+    drawing.save(page, options.output_dir / f"{run.name}-importance-{view.slug}.png", show=options.show)
     if options.compare:
-        page = figures.comparison_page(image, maps, removals, title)
-        figures.save(page, options.output_dir / f"{run.name}-comparison-{view.slug}.png", show=options.show)
+        page = occlusion_figures.comparison_figure(image, maps, removals, title)
+        drawing.save(page, options.output_dir / f"{run.name}-comparison-{view.slug}.png", show=options.show)
 
 
 if __name__ == "__main__":

@@ -15,16 +15,17 @@ TRAINING_SAMPLE = 1000  # training images that are looked at, unless --all-train
 
 
 def main(argv=None):
-    parser = cli.looking_options("visualize_results", description=__doc__)
+    parser = cli.view_options("visualize_results", description=__doc__)
     parser.add_argument(
         "--all-training-images", action="store_true", help=f"not only the first {TRAINING_SAMPLE}; takes a while"
     )
     options = parser.parse_args(argv)
 
-    with cli.starting_keras():  # after the options, since importing Keras takes seconds
+    with cli.importing_keras():  # after the options, since importing Keras takes seconds
         import numpy as np
 
-        from convnets import evaluation, figures, runs
+        from convnets import drawing
+        from convnets.views import evaluation, evaluation_figures, runs
 
     # Network and data
     run = runs.load(options.run, options.dataset, options.data_dir)
@@ -43,25 +44,27 @@ def main(argv=None):
     print(f"\nTest accuracy: {results.accuracy:.2%} of {len(results.labels)} images")
     print(f"Training accuracy: {training_results.accuracy:.2%} of {len(training_results.labels)} images")
     print(f"Expected calibration error: {100 * calibration_error:.2f} percentage points")
-    print(f"\nMistakes: rows are the true classes, columns the predicted ones\n{results.breakdown().to_string()}")
+    print(
+        f"\nMistakes: rows are the true classes, columns the predicted ones\n{results.confusion_matrix().to_string()}"
+    )
     print(f"\nMost confused\n{results.most_confused().to_string(index=False, formatters={'share': '{:.1%}'.format})}\n")
 
     # Pictures
     chosen = np.random.default_rng(seed).choice(len(results.labels), 12, replace=False)
     pages = {
-        "predictions": figures.guesses_page(
+        "predictions": evaluation_figures.predictions_figure(
             dataset.x_test, results, chosen, "Random test images and the three best guesses"
         ),
-        "mistakes": figures.guesses_page(
+        "mistakes": evaluation_figures.predictions_figure(
             dataset.x_test, results, results.mistakes()[:12], "The most confident mistakes of all test images"
         ),
-        "breakdown": figures.breakdown_page(results.breakdown()),
-        "classes": figures.accuracy_per_class_page(results.accuracy_per_class, results.accuracy),
-        "reliability": figures.reliability_page(reliability, calibration_error),
+        "breakdown": evaluation_figures.confusion_matrix_figure(results.confusion_matrix()),
+        "classes": evaluation_figures.accuracy_per_class_figure(results.accuracy_per_class, results.accuracy),
+        "reliability": evaluation_figures.reliability_figure(reliability, calibration_error),
     }
     for name, page in pages.items():
-        figures.save(page, options.output_dir / f"{run.name}-{name}.png", show=options.show)
-    figures.save_table(results.breakdown(), options.output_dir / f"{run.name}-breakdown.csv")
+        drawing.save(page, options.output_dir / f"{run.name}-{name}.png", show=options.show)
+    drawing.save_table(results.confusion_matrix(), options.output_dir / f"{run.name}-breakdown.csv")
 
 
 if __name__ == "__main__":

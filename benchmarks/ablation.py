@@ -58,7 +58,9 @@ def patches(variant):
     import keras
     from keras import layers
 
-    from convnets import augmentation, datasets, optimizers, training
+    from convnets.architectures import optimizers
+    from convnets.data import augmentation, datasets
+    from convnets.training import training
 
     build_model, set_first_weights, load, train = (
         fast_model.build_model,
@@ -97,7 +99,7 @@ def patches(variant):
         return mock.patch.object(fast_model, "set_first_weights", set_some)
 
     def optimizer(make):
-        return mock.patch("convnets.optimizers.Muon", make)
+        return mock.patch("convnets.architectures.optimizers.Muon", make)
 
     def training_with(**changes):
         return mock.patch.object(training, "train", lambda *a, **options: train(*a, **{**options, **changes}))
@@ -147,8 +149,10 @@ def patches(variant):
         "larger_shifts": [augmented(lambda shift, hole: moved(shift=4, hole=hole))],
         "holes": [augmented(lambda shift, hole: moved(shift=shift, hole=12))],
         "slow_averages": [replaced(layers.BatchNormalization, slow_averages)],
-        "keras_normalization": [mock.patch("convnets.layers.BatchNormalization", layers.BatchNormalization)],
-        "keras_convolution": [mock.patch("convnets.layers.Conv2D", layers.Conv2D)],
+        "keras_normalization": [
+            mock.patch("convnets.architectures.fast_layers.BatchNormalization", layers.BatchNormalization)
+        ],
+        "keras_convolution": [mock.patch("convnets.architectures.fast_layers.Conv2D", layers.Conv2D)],
         "small_batches": [],
         "float32": [],
     }

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from convnets import datasets
+from convnets.data import datasets
 
 FILTERS = (64, 256, 256)
 LABEL_SMOOTHING = 0.2
@@ -74,10 +74,10 @@ class Muon(torch.optim.Optimizer):
                 momentum = state["momentum"].mul_(group["momentum"]).add_(weight.grad)
                 step = weight.grad.add(momentum, alpha=group["momentum"])
                 weight.mul_(len(weight) ** 0.5 / weight.norm())
-                weight.sub_(orthogonalized(step.reshape(len(step), -1)).view_as(step), alpha=group["lr"])
+                weight.sub_(orthogonalize(step.reshape(len(step), -1)).view_as(step), alpha=group["lr"])
 
 
-def orthogonalized(matrix, steps=3):
+def orthogonalize(matrix, steps=3):
     x = matrix.bfloat16()
     x = x / (x.norm() + 1e-7)
     tall = len(x) > x.shape[1]

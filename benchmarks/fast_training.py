@@ -23,9 +23,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from convnets.cli import PROJECT
+from convnets import paths
 
-RESULTS = PROJECT / "results"
+RESULTS = paths.RESULTS
 SEEDS = (1337, 2, 3, 4, 5)
 
 
@@ -36,7 +36,7 @@ def run(call):
 
 
 def _output(*words):
-    result = subprocess.run([sys.executable, *words], cwd=PROJECT, capture_output=True, text=True, check=False)
+    result = subprocess.run([sys.executable, *words], cwd=paths.PROJECT, capture_output=True, text=True, check=False)
     if result.returncode:
         sys.stderr.write(result.stderr)
     result.check_returncode()
@@ -77,7 +77,7 @@ def targets(options):
     for target in options.names or ["80", "85", "94", "95.5"]:
         for seed in SEEDS[: options.seeds]:
             with tempfile.TemporaryDirectory() as folder:
-                kept = PROJECT / "models" / f"fast_model-{target}-cifar10{f'-seed{seed}' if seed != SEEDS[0] else ''}"
+                kept = paths.MODELS / f"fast_model-{target}-cifar10{f'-seed{seed}' if seed != SEEDS[0] else ''}"
                 words = ["--target", target, "--seed", str(seed), "--fresh"]
                 result = trained(words, kept if options.keep else folder)
             add("fast_model", [{"target": float(target), "seed": seed, **result}], ["target", "seed"])
@@ -95,12 +95,15 @@ def startup_seconds():
 
     note("importing Keras")
     import fast_model
-    from convnets import augmentation, datasets, evaluation, optimizers, speed, training  # noqa: F401
+    from convnets.architectures import optimizers  # noqa: F401
+    from convnets.data import augmentation, datasets  # noqa: F401
+    from convnets.training import autotune, training  # noqa: F401
+    from convnets.views import evaluation  # noqa: F401
 
     note("importing all else")
     dataset = datasets.load("cifar10")
     note("loading the images")
-    speed.use_precision()
+    autotune.set_precision()
     note("choosing a precision")
     model = fast_model.build_model(dataset.input_shape, dataset.num_classes)
     note("building the network")
@@ -120,11 +123,11 @@ def compiled(precision, batch_size=None):
     import numpy as np
 
     import fast_model
-    from convnets import speed
-    from convnets.optimizers import Muon
+    from convnets.architectures.optimizers import Muon
+    from convnets.training import autotune
 
     batch_size = batch_size or fast_model.RECIPES["94"].batch_size
-    speed.use_precision(precision)
+    autotune.set_precision(precision)
     model = fast_model.build_model((32, 32, 3), 10)
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=0.2)
     model.compile(loss=loss, optimizer=Muon(weight_decay=0.1), metrics=["accuracy"])
@@ -148,7 +151,7 @@ def tutorials(options):
     """Epochs until the accuracy, as the run that comes with the project needed, times the seconds of an epoch here."""
     rows = []
     for script, target in (("basic_model", 80), ("improved_model", 85)):
-        history = pd.read_csv(PROJECT / "models" / "stashed" / f"{script}-cifar10" / "history.csv")
+        history = pd.read_csv(paths.PRETRAINED / f"{script}-cifar10" / "history.csv")
         epochs = int(history.loc[history["val_accuracy"] >= target / 100, "epoch"].iloc[0])
         row = {"script": script, "target": target, "epochs": epochs}
         for precision in ("float32", "bfloat16"):

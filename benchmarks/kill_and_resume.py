@@ -23,8 +23,8 @@ from pathlib import Path
 import h5py
 import pandas as pd
 
-from convnets import checkpoints
-from convnets.cli import PROJECT
+from convnets import paths
+from convnets.training import checkpoints
 
 # The files of a checkpoint in the order in which they are written, as they are called until they are whole.
 HALF_WRITTEN = {
@@ -87,7 +87,7 @@ def differences(run, other, epochs):
 
 def _start(script, run, epochs):
     command = [sys.executable, f"{script}.py", "--dataset", "digits", "--run", run, "--epochs", str(epochs)]
-    return subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    return subprocess.Popen(command, cwd=paths.PROJECT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
 
 def _at_a_random_moment(process, rng):
@@ -135,7 +135,7 @@ def main():
     parser.add_argument("script", nargs="?", choices=["basic_model", "improved_model"], default="basic_model")
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1337, help="of the moments to kill at")
-    parser.add_argument("--output", type=Path, default=PROJECT / "results" / "kill_and_resume.csv")
+    parser.add_argument("--output", type=Path, default=paths.RESULTS / "kill_and_resume.csv")
     options = parser.parse_args()
 
     with tempfile.TemporaryDirectory() as folder:

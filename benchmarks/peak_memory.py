@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from convnets.cli import PROJECT
+from convnets import paths
 
 SCRIPTS = ["basic_model", "improved_model", "fast_model --target 94", "fast_model --target 95.5"]
 
@@ -54,7 +54,7 @@ def measured(function, *arguments):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scripts", nargs="*", metavar="SCRIPT", default=SCRIPTS)
-    parser.add_argument("--output", type=Path, default=PROJECT / "results" / "peak_memory.csv")
+    parser.add_argument("--output", type=Path, default=paths.RESULTS / "peak_memory.csv")
     options = parser.parse_args()
 
     keras_alone = measured(import_keras)

@@ -19,9 +19,10 @@ import pandas as pd
 
 import basic_model
 import improved_model
-from convnets import datasets, provenance, training
-from convnets.augmentation import Augmentation
-from convnets.cli import PROJECT
+from convnets import paths, provenance
+from convnets.data import datasets
+from convnets.data.augmentation import Augmentation
+from convnets.training import training
 
 
 def compiled(script, dataset):
@@ -62,7 +63,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("network", nargs="?", choices=["basic_model", "improved_model"])
     parser.add_argument("--epochs", type=int, default=5, help="counted epochs of each side")
-    parser.add_argument("--output", type=Path, default=PROJECT / "results" / "training_speed.csv")
+    parser.add_argument("--output", type=Path, default=paths.RESULTS / "training_speed.csv")
     options = parser.parse_args()
 
     dataset = datasets.load("cifar10")

@@ -30,10 +30,12 @@ import keras
 import numpy as np
 import pandas as pd
 
-from convnets import activation_maximization, checkpoints, datasets, occlusion, provenance
-from convnets.cli import PROJECT
+from convnets import paths, provenance
+from convnets.data import datasets
+from convnets.training import checkpoints
+from convnets.views import activation_maximization, occlusion
 
-NETWORK = PROJECT / "models" / "stashed" / "improved_model-cifar10"
+NETWORK = paths.PRETRAINED / "improved_model-cifar10"
 TEST_IMAGE = 16
 PATCH, GREY = 4, 0.5  # pixels, and what hides them
 LAYER, STEPS = "conv4", 40  # 64 filters
@@ -294,14 +296,14 @@ def script_rows(repeats):
 
 
 def run_python(arguments):
-    subprocess.run([sys.executable, *arguments], cwd=PROJECT, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([sys.executable, *arguments], cwd=paths.PROJECT, check=True, stdout=subprocess.DEVNULL)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", nargs="?", choices=PEERS)
     parser.add_argument("--repeats", type=int, default=5, help="counted calls of each side")
-    parser.add_argument("--output-dir", type=Path, default=PROJECT / "results")
+    parser.add_argument("--output-dir", type=Path, default=paths.RESULTS)
     options = parser.parse_args()
     parts = [options.part] if options.part else list(PEERS)
     missing = [name for part in parts for name in PEERS[part] if importlib.util.find_spec(name) is None]

@@ -9,9 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from convnets import paths
 from convnets.errors import Stopped, UserError
-
-PROJECT = Path(__file__).resolve().parent.parent
 
 
 def new_parser(script, description):
@@ -97,7 +96,7 @@ def run_options(parser):
     parser.add_argument("--tensorboard", action="store_true", help="write TensorBoard logs into the run's folder too")
 
 
-def looking_options(script, *, description):
+def view_options(script, *, description):
     """Makes the parser for the options that all visualisations share; arguments as for training_options."""
     parser = new_parser(script, description)
     parser.add_argument(
@@ -128,7 +127,7 @@ def picture_options(parser):
     parser.add_argument(
         "--output-dir",
         type=Path,
-        default=PROJECT / "figures",
+        default=paths.FIGURES,
         metavar="FOLDER",
         help="for the picture (default: figures)",
     )
@@ -140,7 +139,7 @@ def run_folder(name):
     path = Path(name)
     if path.name in ("", "..", "stashed"):
         raise argparse.ArgumentTypeError(f"{name!r} can't be the folder of a run")
-    return PROJECT / "models" / path if path.name == name else path
+    return paths.MODELS / path if path.name == name else path
 
 
 def pair(text):
@@ -154,7 +153,7 @@ def pair(text):
 def trained_run(name):
     """A bare name is a folder in models/, or in models/stashed/; with a slash it is a path as it stands."""
     folder = run_folder(name)
-    stashed = PROJECT / "models" / "stashed" / name
+    stashed = paths.PRETRAINED / name
     return stashed if stashed.is_dir() and not folder.is_dir() else folder
 
 
@@ -176,7 +175,7 @@ def whole_number(least, most=10**9):
 
 
 @contextlib.contextmanager
-def starting_keras(precision="float32"):
+def importing_keras(precision="float32"):
     """For the block that imports Keras: no messages that look like errors, and a clear one where there is an error.
 
     precision: in which networks compute from then on, "float32" or "bfloat16"; their weights are float32 always.

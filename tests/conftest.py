@@ -7,7 +7,8 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from convnets import datasets
+from convnets import paths
+from convnets.data import datasets
 
 
 @pytest.fixture(autouse=True)
@@ -16,6 +17,12 @@ def no_network(monkeypatch):
     for name in ("CIFAR10_ARCHIVE", "MNIST_FILE"):
         nowhere = getattr(datasets, name).__class__(getattr(datasets, name).filename, "0" * 64, ())
         monkeypatch.setattr(datasets, name, nowhere)
+
+
+@pytest.fixture(autouse=True)
+def own_models_folder(monkeypatch, tmp_path_factory):
+    """A test never reads or writes the checkout's own runs."""
+    monkeypatch.setattr(paths, "MODELS", tmp_path_factory.mktemp("project") / "models")
 
 
 @pytest.fixture

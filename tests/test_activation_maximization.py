@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 from keras import layers
 
-from convnets import activation_maximization, networks
-from convnets.activation_maximization import Waves, maximize
 from convnets.errors import UserError
+from convnets.views import activation_maximization, introspection
+from convnets.views.activation_maximization import Waves, maximize
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_a_linear_unit_is_excited_most_by_its_own_weights():
 @pytest.mark.parametrize("method", ["plain", "fourier"])
 def test_the_ascent_ascends(method, model):
     noise = np.random.default_rng(0).uniform(0.45, 0.55, (50, 8, 8, 3)).astype("float32")
-    before = keras.ops.convert_to_numpy(networks.unfused(model)[0](noise)).mean(axis=(1, 2))
+    before = keras.ops.convert_to_numpy(introspection.unfused(model)[0](noise)).mean(axis=(1, 2))
     images, activations = maximize(model, "conv", method=method, steps=60)
     assert images.shape == (4, 8, 8, 3)
     assert images.dtype == np.float32
@@ -126,13 +126,13 @@ def test_how_much_images_excite_units(detectors):
 def test_made_images_beside_real_ones(detectors):
     units = [("conv", 0), ("conv", 2), ("dense", 0), ("conv", 1)]
     made = IMAGES[[1, 1, 0, 1]]
-    table = activation_maximization.excitement(detectors, units, made, IMAGES[[0, 2, 2]], most=2)
+    table = activation_maximization.compare_activations(detectors, units, made, IMAGES[[0, 2, 2]], most=2)
     assert table["made"].tolist() == [1, 0, 7, 0]
     assert table["real"].tolist() == [0.25, 0, 7, 0.75]
     assert table["ratio"].tolist() == pytest.approx([4, np.nan, 1, 0], nan_ok=True)
     assert table["dead"].tolist() == [False, True, False, False]
     assert table["best"].tolist() == [[0, 1]] * 4  # all real images are equal: the first ones
-    alone = activation_maximization.excitement(detectors, units, made)
+    alone = activation_maximization.compare_activations(detectors, units, made)
     assert alone["real"].isna().all()
     assert alone["dead"].tolist() == [False, True, False, True]  # as far as these images tell
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from convnets.augmentation import Augmentation, preview
+from convnets.data.augmentation import Augmentation, preview
 
 NOTHING = {"zoom": 0, "shift": 0, "horizontal_flip": False}
 

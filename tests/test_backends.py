@@ -17,9 +17,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from convnets import cli
+from convnets import cli, paths
 
-STASHED = cli.PROJECT / "models" / "stashed"
+STASHED = paths.PRETRAINED
 
 
 @pytest.fixture(params=["jax", "torch"])
@@ -34,7 +34,7 @@ def python(backend, *arguments):
     settings = {"KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": "-1", "KERAS_TORCH_DEVICE": "cpu"}
     result = subprocess.run(
         [sys.executable, *map(str, arguments)],
-        cwd=cli.PROJECT,
+        cwd=paths.PROJECT,
         env={**os.environ, **settings},
         capture_output=True,
         text=True,
@@ -90,8 +90,8 @@ def test_a_network_of_an_article_on_every_backend(backend, tmp_path):
 import sys
 from pathlib import Path
 import compare_models
-from convnets import cli
-cli.PROJECT = Path(sys.argv[1])
+from convnets import paths
+paths.MODELS = Path(sys.argv[1]) / "models"
 compare_models.main(["scadamale-dense", "--dataset", "digits", "--epochs", "3", "--output-dir", sys.argv[1]])
 """
     said = python(backend, "-c", program, tmp_path)
@@ -120,7 +120,7 @@ def two_steps_of_the_fast_network():
     import keras
 
     import fast_model
-    from convnets.optimizers import Muon
+    from convnets.architectures.optimizers import Muon
 
     rng = np.random.default_rng(0)
     model = fast_model.build_model((16, 16, 1), 10, (8, 12, 128))
@@ -141,16 +141,24 @@ def two_steps_of_the_fast_network():
 
 def every_view_as_arrays(run, images):
     """Yields (name, array) of what the four views compute of a run's network; images: (n, h, w, c) uint8."""
-    from convnets import activation_maximization, attribution, checkpoints, feature_maps, filtering, networks, occlusion
+    from convnets.training import checkpoints
+    from convnets.views import (
+        activation_maximization,
+        attribution,
+        feature_maps,
+        introspection,
+        occlusion,
+        sliding_filter,
+    )
 
     model = checkpoints.load_model(STASHED / run)
-    logits = networks.logits(model)
-    probabilities = networks.predict(model, images)
+    logits = introspection.logits(model)
+    probabilities = introspection.predict(model, images)
     yield "predict", probabilities
 
     # Where the network is least sure, hiding a patch changes the most.
     least_sure = probabilities.max(axis=1).argmin()
-    image, answer = networks.as_pixels(images[least_sure]), probabilities[least_sure].argmax()
+    image, answer = introspection.as_pixels(images[least_sure]), probabilities[least_sure].argmax()
     for score in ("probability", "logit"):
         for patch, stride in (((4, 4), (2, 2)), ((7, 5), (3, 4))):
             options = {"patch": patch, "stride": stride, "score": score}
@@ -164,7 +172,7 @@ def every_view_as_arrays(run, images):
 
     for layer, outputs in feature_maps.layer_outputs(model, images[:8]).items():
         yield f"layer_outputs {layer}", outputs
-    for filtered in filtering.strongest(model, image, 3):
+    for filtered in sliding_filter.strongest(model, image, 3):
         yield f"filter {filtered.unit}", filtered.response
     for layer, channels in feature_maps.dead_channels(model, images).items():
         yield f"dead_channels {layer}", np.array(channels)
@@ -172,7 +180,7 @@ def every_view_as_arrays(run, images):
     # Few steps: even without edges rounding grows, most where a gradient is nearly zero and Adam asks for its sign.
     convolution, dense = (
         [layer.name for layer in layers][-1]
-        for layers in (networks.convolutions(model), [layer for layer in model.layers if layer.weights])
+        for layers in (introspection.convolutions(model), [layer for layer in model.layers if layer.weights])
     )
     for layer in (convolution, dense):
         for method in ("plain", "fourier"):
@@ -203,10 +211,10 @@ def without_edges(model):
 
 
 def main(path):
-    with cli.starting_keras():
+    with cli.importing_keras():
         import keras
 
-        from convnets import datasets
+        from convnets.data import datasets
 
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (8, 5, 5, 3), dtype="uint8")

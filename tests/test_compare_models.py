@@ -9,9 +9,12 @@ import pandas as pd
 import pytest
 
 import compare_models
-from convnets import articles, checkpoints, cli, comparison, datasets, figures, training
-from convnets.articles import NETWORKS
+from convnets import cli, paths
+from convnets.architectures import articles
+from convnets.architectures.articles import NETWORKS
+from convnets.data import datasets
 from convnets.errors import Stopped, UserError
+from convnets.training import checkpoints, comparison, comparison_figures, training
 
 # ---------------------------------------------------------------- the networks
 
@@ -190,7 +193,7 @@ def test_published_against_measured_worked_out_by_hand():
     assert shorter["low"] is None  # fewer epochs than the article's say nothing about its number
     assert shorter["points_apart"] is None
 
-    chart = figures.comparison_chart(table.reset_index())
+    chart = comparison_figures.comparison_chart(table.reset_index())
     digits, mnist = chart.axes
     assert [axes.get_title() for axes in (digits, mnist)] == ["digits", "mnist"]
     drawn = {line.get_marker(): line.get_xydata().tolist() for line in mnist.lines}
@@ -201,7 +204,7 @@ def test_published_against_measured_worked_out_by_hand():
 def test_learning_curves_show_what_there_is():
     history = pd.DataFrame({"epoch": [1, 2], "accuracy": [0.5, 0.75], "val_accuracy": [0.25, 0.5]})
     held_out = history.assign(held_out_accuracy=[0.125, 0.25])
-    page = figures.learning_curves({"one": [history, history], "two": [held_out]}, "accuracy", lowest=20)
+    page = comparison_figures.learning_curves({"one": [history, history], "two": [held_out]}, "accuracy", lowest=20)
     one, two = page.axes
     assert [line.get_ydata().tolist() for line in two.lines] == [[50, 75], [12.5, 25], [25, 50]]
     assert len(one.lines) == 4
@@ -214,7 +217,7 @@ def test_learning_curves_show_what_there_is():
 @pytest.fixture
 def compare(tmp_path, monkeypatch, capsys):
     """A function that calls the script, with its models/ and figures/ in tmp_path, and returns what it printed."""
-    monkeypatch.setattr(cli, "PROJECT", tmp_path)
+    monkeypatch.setattr(paths, "MODELS", tmp_path / "models")
     compare_models.load_dataset.cache_clear()
 
     def call(*words):

@@ -12,7 +12,7 @@ import threading
 import numpy as np
 import pytest
 
-from convnets import datasets
+from convnets.data import datasets
 from convnets.errors import UserError
 
 IMAGES = 20  # in a made-up batch of CIFAR-10

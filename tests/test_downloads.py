@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from convnets import datasets, downloads
+from convnets.data import datasets, downloads
 from convnets.errors import UserError
 
 CONTENT = bytes(range(256)) * 2000

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from convnets.evaluation import Evaluation
+from convnets.views.evaluation import Evaluation
 
 NAMES = ("cat", "dog", "frog")
 
@@ -27,7 +27,7 @@ def test_mistakes_most_confident_first(results):
 
 
 def test_the_breakdown(results):
-    breakdown = results.breakdown()
+    breakdown = results.confusion_matrix()
     assert breakdown.to_numpy().tolist() == [[1, 2, 0], [0, 1, 1], [0, 0, 1]]
     assert breakdown.loc["cat", "dog"] == 2
     assert (breakdown.index.name, breakdown.columns.name) == ("true", "predicted")
@@ -42,7 +42,7 @@ def test_most_confused(results):
 
 def test_a_class_without_images(results):
     few = Evaluation(results.probabilities[:2], results.labels[:2], NAMES)
-    assert few.breakdown().shape == (3, 3)
+    assert few.confusion_matrix().shape == (3, 3)
     assert np.isnan(few.accuracy_per_class["frog"])
 
 

@@ -15,8 +15,11 @@ import visualize_hidden_layer_output
 import visualize_pixel_importance
 import visualize_results
 from benchmarks.kill_and_resume import differences
-from convnets import augmentation, checkpoints, datasets, evaluation, layers, optimizers, speed
+from convnets.architectures import fast_layers, optimizers
+from convnets.data import augmentation, datasets
 from convnets.errors import UserError
+from convnets.training import autotune, checkpoints
+from convnets.views import evaluation
 
 RNG = np.random.default_rng(0)
 
@@ -43,7 +46,7 @@ def assert_close(ours, theirs, tolerance):
 def test_the_fused_normalization_is_that_of_keras(scale, precision):
     images = RNG.normal(3, 2, (6, 5, 4, 3)).astype("float32")
     results = []
-    for layer_class in (keras.layers.BatchNormalization, layers.BatchNormalization):
+    for layer_class in (keras.layers.BatchNormalization, fast_layers.BatchNormalization):
         layer = layer_class(scale=scale, momentum=0.6, dtype=precision)
         layer.build(images.shape)
         layer.beta.assign([0.5, -1, 2])
@@ -60,9 +63,9 @@ def test_other_normalizations_are_left_to_keras(settings, monkeypatch):
         return "Keras's"
 
     monkeypatch.setattr(keras.layers.BatchNormalization, "call", call)
-    layer = layers.BatchNormalization(**settings)
+    layer = fast_layers.BatchNormalization(**settings)
     assert layer.call(np.ones((2, 3, 3, 3), "float32")) == "Keras's"
-    assert layers.BatchNormalization().call(np.ones((2, 3), "float32")) == "Keras's"
+    assert fast_layers.BatchNormalization().call(np.ones((2, 3), "float32")) == "Keras's"
 
 
 def test_its_gradients_are_those_of_keras():
@@ -71,7 +74,7 @@ def test_its_gradients_are_those_of_keras():
     images = tf.constant(RNG.normal(3, 2, (6, 5, 4, 3)).astype("float32"))
     weights = tf.constant(RNG.normal(0, 1, images.shape).astype("float32"))
     gradients = []
-    for layer_class in (keras.layers.BatchNormalization, layers.BatchNormalization):
+    for layer_class in (keras.layers.BatchNormalization, fast_layers.BatchNormalization):
         layer = layer_class()
         layer.build(images.shape)
         with tf.GradientTape() as tape:
@@ -83,7 +86,7 @@ def test_its_gradients_are_those_of_keras():
 
 
 def test_a_frozen_normalization_keeps_its_averages():
-    layer = layers.BatchNormalization()
+    layer = fast_layers.BatchNormalization()
     layer.build((None, 4, 4, 3))
     layer.trainable = False
     images = RNG.normal(3, 2, (6, 4, 4, 3)).astype("float32")
@@ -99,13 +102,13 @@ def test_a_frozen_normalization_keeps_its_averages():
 def test_the_convolution_and_its_gradients_are_those_of_keras(kernel_size, precision, monkeypatch):
     import tensorflow as tf
 
-    ours_too = mock.Mock(wraps=layers._convolution)
-    monkeypatch.setattr(layers, "_convolution", ours_too)
+    ours_too = mock.Mock(wraps=fast_layers._convolution)
+    monkeypatch.setattr(fast_layers, "_convolution", ours_too)
     maps = tf.constant(RNG.normal(size=(3, 5, 4, 128)).astype("float32"))
     weights = tf.constant(RNG.normal(size=(3, 5, 4, 7)).astype("float32"))
     kernel = RNG.normal(size=(*kernel_size, 128, 7)).astype("float32")
     results = []
-    for layer_class in (keras.layers.Conv2D, layers.Conv2D):
+    for layer_class in (keras.layers.Conv2D, fast_layers.Conv2D):
         layer = layer_class(7, kernel_size, padding="same", use_bias=False, dtype=precision)
         layer.build(maps.shape)
         layer.set_weights([kernel])
@@ -129,7 +132,7 @@ def test_to_seven_digits_too(kernel_size):
     kernel = tf.constant(RNG.normal(size=(*kernel_size, 128, 7)).astype("float32"))
     weights = tf.constant(RNG.normal(size=(3, 5, 4, 7)).astype("float32"))
     gradients = []
-    for convolution in (lambda maps, kernel: tf.nn.conv2d(maps, kernel, 1, "SAME"), layers._convolution):
+    for convolution in (lambda maps, kernel: tf.nn.conv2d(maps, kernel, 1, "SAME"), fast_layers._convolution):
         with tf.GradientTape() as tape:
             tape.watch([maps, kernel])
             total = tf.reduce_sum(weights * convolution(maps, kernel))
@@ -155,8 +158,8 @@ def test_to_seven_digits_too(kernel_size):
     ],
 )
 def test_other_convolutions_are_left_to_keras(options, shape, monkeypatch):
-    monkeypatch.setattr(layers, "_convolution", lambda *_: pytest.fail("not for this one"))
-    layer = layers.Conv2D(4, 3, **{"padding": "same", "use_bias": False, "dtype": "mixed_bfloat16", **options})
+    monkeypatch.setattr(fast_layers, "_convolution", lambda *_: pytest.fail("not for this one"))
+    layer = fast_layers.Conv2D(4, 3, **{"padding": "same", "use_bias": False, "dtype": "mixed_bfloat16", **options})
     layer(keras.Input(shape), training=True)
 
 
@@ -168,18 +171,18 @@ def test_orthogonalized_keeps_directions_and_evens_out_sizes():
     right, _ = np.linalg.qr(RNG.normal(size=(4, 4)))
     sizes = np.array([10, 5, 2, 1])
     matrix = (left[:, :4] * sizes) @ right.T
-    result = keras.ops.convert_to_numpy(optimizers.orthogonalized(matrix.astype("float32"), steps=5))
+    result = keras.ops.convert_to_numpy(optimizers.orthogonalize(matrix.astype("float32"), steps=5))
     np.testing.assert_allclose(np.linalg.svd(result)[1], 1, atol=0.35)
     in_its_directions = left[:, :4].T @ result @ right
     np.testing.assert_allclose(in_its_directions, np.diag(np.diag(in_its_directions)), atol=1e-4)
     assert (np.diag(in_its_directions) > 0.6).all()
-    wide = keras.ops.convert_to_numpy(optimizers.orthogonalized(matrix.T.astype("float32"), steps=5))
+    wide = keras.ops.convert_to_numpy(optimizers.orthogonalize(matrix.T.astype("float32"), steps=5))
     np.testing.assert_allclose(wide, result.T, atol=1e-4)
 
 
 def test_three_steps_lift_small_sizes_as_far_as_the_docstring_says():
     for size, lifted in ((0.01, 0.4), (0.02, 0.75)):
-        result = optimizers.orthogonalized(np.diag([1, size, 0]).astype("float32"))
+        result = optimizers.orthogonalize(np.diag([1, size, 0]).astype("float32"))
         assert float(result[1, 1]) == pytest.approx(lifted, abs=0.005)
 
 
@@ -279,9 +282,9 @@ def test_the_mean_over_views_is_worked_out_by_hand():
     images = np.zeros((1, 3, 3, 1), dtype="uint8")
     images[0, :, :, 0] = [[9, 51, 9], [255, 9, 0], [9, 102, 9]]
     # as it is 1; down and right 0.2, since the column beyond the edge mirrors the second one; up and left 0.4
-    assert evaluation.predict_views(left, images, mirror=False) == pytest.approx((1 + 0.2 + 0.4) / 3)
+    assert evaluation.predict_with_tta(left, images, mirror=False) == pytest.approx((1 + 0.2 + 0.4) / 3)
     # the mirror images: 0, 0.2 and 0.4
-    assert evaluation.predict_views(left, images, mirror=True) == pytest.approx((1 + 0.2 + 0.4 + 0 + 0.2 + 0.4) / 6)
+    assert evaluation.predict_with_tta(left, images, mirror=True) == pytest.approx((1 + 0.2 + 0.4 + 0 + 0.2 + 0.4) / 6)
 
 
 # ---------------------------------------------------------------- the fastest settings
@@ -289,8 +292,8 @@ def test_the_mean_over_views_is_worked_out_by_hand():
 
 @pytest.mark.parametrize(("bfloat16_seconds", "precision"), [(0.5, "bfloat16"), (0.95, "float32"), (3, "float32")])
 def test_the_faster_precision_is_taken_where_it_is_clearly_faster(bfloat16_seconds, precision, monkeypatch, capsys):
-    monkeypatch.setattr(speed, "convolution_seconds", lambda: {"float32": 1.0, "bfloat16": bfloat16_seconds})
-    speed.use_precision()
+    monkeypatch.setattr(autotune, "time_convolution", lambda: {"float32": 1.0, "bfloat16": bfloat16_seconds})
+    autotune.set_precision()
     assert keras.config.dtype_policy().name == {"bfloat16": "mixed_bfloat16"}.get(precision, "float32")
     assert f"Precision: {precision}, a convolution in bfloat16 takes {bfloat16_seconds:.2f} times" in (
         capsys.readouterr().out
@@ -298,16 +301,16 @@ def test_the_faster_precision_is_taken_where_it_is_clearly_faster(bfloat16_secon
 
 
 def test_a_run_goes_on_in_its_own_precision(monkeypatch, tmp_path):
-    monkeypatch.setattr(speed, "convolution_seconds", lambda: pytest.fail("no need to measure"))
+    monkeypatch.setattr(autotune, "time_convolution", lambda: pytest.fail("no need to measure"))
     for recorded, policy in (("mixed_bfloat16", "mixed_bfloat16"), ("float32", "float32")):
         (tmp_path / "run.json").write_text(json.dumps({"options": {"precision": recorded}}))
-        speed.use_precision(run_dir=tmp_path)
+        autotune.set_precision(run_dir=tmp_path)
         assert keras.config.dtype_policy().name == policy
 
 
 @pytest.fixture
 def kept_in(monkeypatch, tmp_path):
-    monkeypatch.setattr(speed, "KEPT_IN", tmp_path / "threads.json")
+    monkeypatch.setattr(autotune, "KEPT_IN", tmp_path / "threads.json")
     monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "")
     return tmp_path / "threads.json"
 
@@ -323,35 +326,37 @@ def test_where_a_core_runs_two_threads_the_faster_number_is_found_out_once(kept_
         tried.append(env["TF_NUM_INTRAOP_THREADS"])
         return Result({"2": 0.3, "4": 0.5}[tried[-1]])
 
-    monkeypatch.setattr(speed, "_cores", lambda: (2, 4))
-    monkeypatch.setattr(speed.subprocess, "run", run)
+    monkeypatch.setattr(autotune, "_cores", lambda: (2, 4))
+    monkeypatch.setattr(autotune.subprocess, "run", run)
     for _ in range(2):
-        speed.use_threads()
+        autotune.set_threads()
         assert os.environ["TF_NUM_INTRAOP_THREADS"] == "2"
         assert "Threads: 2, faster here, of 2 and 4" in capsys.readouterr().out
     assert tried == ["2", "4"]
-    monkeypatch.setattr(speed, "_cores", lambda: (2, 8))  # another machine, with which the folder is shared
-    monkeypatch.setattr(speed.subprocess, "run", lambda *_, env, **__: Result(1 / int(env["TF_NUM_INTRAOP_THREADS"])))
-    speed.use_threads()
+    monkeypatch.setattr(autotune, "_cores", lambda: (2, 8))  # another machine, with which the folder is shared
+    monkeypatch.setattr(
+        autotune.subprocess, "run", lambda *_, env, **__: Result(1 / int(env["TF_NUM_INTRAOP_THREADS"]))
+    )
+    autotune.set_threads()
     assert os.environ["TF_NUM_INTRAOP_THREADS"] == "8"
     assert sorted(json.loads(kept_in.read_text()).values()) == [2, 8]
-    monkeypatch.setattr(speed, "_cores", lambda: (2, 4))
+    monkeypatch.setattr(autotune, "_cores", lambda: (2, 4))
     kept_in.write_text("no JSON")
-    monkeypatch.setattr(speed.subprocess, "run", lambda *_, **__: Result("an error"))
-    speed.use_threads()
+    monkeypatch.setattr(autotune.subprocess, "run", lambda *_, **__: Result("an error"))
+    autotune.set_threads()
     assert os.environ["TF_NUM_INTRAOP_THREADS"] == "4"  # TensorFlow's own choice
 
 
 def test_other_threads_need_no_trial(kept_in, monkeypatch, capsys):
-    monkeypatch.setattr(speed, "_faster", lambda *_: pytest.fail("nothing to find out"))
-    monkeypatch.setattr(speed, "_cores", lambda: (3, 3))
+    monkeypatch.setattr(autotune, "_faster", lambda *_: pytest.fail("nothing to find out"))
+    monkeypatch.setattr(autotune, "_cores", lambda: (3, 3))
     for asked, threads in ((None, "3"), (7, "7")):
-        speed.use_threads(asked)
+        autotune.set_threads(asked)
         assert os.environ["TF_NUM_INTRAOP_THREADS"] == threads
     monkeypatch.setenv("KERAS_BACKEND", "jax")
-    speed.use_threads()
+    autotune.set_threads()
     with pytest.raises(UserError, match="--threads is for TensorFlow only"):
-        speed.use_threads(5)
+        autotune.set_threads(5)
     assert os.environ["TF_NUM_INTRAOP_THREADS"] == "7"
     assert capsys.readouterr().out == "Threads: 3, one for each core\nThreads: 7, as asked for\n"
 
@@ -366,13 +371,13 @@ def test_a_system_that_does_not_count_its_cores(monkeypatch, capfd):
             return "not found", error
 
     monkeypatch.setattr(context, "_count_physical_cores", not_found)
-    physical, logical = speed._cores()
+    physical, logical = autotune._cores()
     assert physical == logical
     assert capfd.readouterr() == ("", "")
 
 
 def test_both_precisions_can_be_measured():
-    seconds = speed.convolution_seconds(repeats=1)
+    seconds = autotune.time_convolution(repeats=1)
     assert set(seconds) == {"float32", "bfloat16"}
     assert all(0 < value < 60 for value in seconds.values())
 

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from keras import layers
 
-from convnets import feature_maps
 from convnets.errors import UserError
+from convnets.views import feature_maps
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from keras import layers
 
-from convnets import filtering, networks
 from convnets.errors import UserError
+from convnets.views import introspection, sliding_filter
 
 
 def network(*layers_, shape=(6, 6, 1)):
@@ -29,7 +29,7 @@ def edges():
 
 
 def test_an_edge_worked_out_by_hand(edges, step):
-    found, opposite = filtering.strongest(edges, step, 5)
+    found, opposite = sliding_filter.strongest(edges, step, 5)
     assert (found.unit, opposite.unit) == (1, 0)
     # Three rows of -1, 0, 1: 3 where the right column is light and the left one dark; and the bias.
     np.testing.assert_array_equal(found.response, [[0.5, 3.5, 3.5, 0.5]] * 4)
@@ -37,7 +37,7 @@ def test_an_edge_worked_out_by_hand(edges, step):
     assert found.place == (0, 1)
     assert found.corner(found.place) == (0, 1)
     np.testing.assert_array_equal(found.window(found.place)[..., 0], [[0, 0, 1]] * 3)
-    assert len(filtering.strongest(edges, step, 1)) == 1
+    assert len(sliding_filter.strongest(edges, step, 1)) == 1
 
 
 @pytest.mark.parametrize("kernel_size", [2, 3, (4, 5)])
@@ -51,7 +51,7 @@ def test_each_response_is_the_sum_of_its_window_times_the_filter(kernel_size, st
         shape=(11, 14, 3),
     )
     image = np.random.default_rng(0).random((11, 14, 3), dtype="float32")
-    for filtered in filtering.strongest(model, image, 3):
+    for filtered in sliding_filter.strongest(model, image, 3):
         np.testing.assert_array_equal(filtered.image, 2 * image)
         for place in np.ndindex(filtered.response.shape):
             total = (filtered.window(place) * filtered.kernel).sum() + filtered.bias
@@ -66,8 +66,8 @@ def test_each_response_is_the_sum_of_its_window_times_the_filter(kernel_size, st
 
 
 def test_the_film_ends_with_the_whole_response_and_its_last_window(edges, step):
-    filtered = filtering.strongest(edges, step, 1)[0]
-    film = filtering.sliding(filtered)
+    filtered = sliding_filter.strongest(edges, step, 1)[0]
+    film = sliding_filter.sliding(filtered)
     assert film.shape == (8 + 2, 2, 6, 6, 3)  # two rows place by place, two at once
     np.testing.assert_allclose(film[-1, 1, 1:5, 1:5, 0], 0.5 + filtered.response / 7)
     np.testing.assert_array_equal(film[0, 1, 1, 2:5], 1)  # not there yet
@@ -81,10 +81,10 @@ def test_the_film_ends_with_the_whole_response_and_its_last_window(edges, step):
 def test_a_network_without_filters_that_slide(step):
     for layer in (layers.Activation("relu"), layers.DepthwiseConv2D(3), layers.Conv2D(1, 3, dilation_rate=2)):
         with pytest.raises(UserError, match="are those of an ordinary convolution"):
-            filtering.strongest(network(layer), step, 1)
+            sliding_filter.strongest(network(layer), step, 1)
     for layer in (layers.Dense(3), layers.MaxPooling2D(2)):
         with pytest.raises(UserError, match="is no image any more"):
-            filtering.strongest(network(layer, layers.Conv2D(1, 2)), step, 1)
+            sliding_filter.strongest(network(layer, layers.Conv2D(1, 2)), step, 1)
 
 
 def test_the_improved_network_s_filters_are_shown_before_the_activation():
@@ -92,6 +92,6 @@ def test_the_improved_network_s_filters_are_shown_before_the_activation():
 
     image = np.random.default_rng(0).random((32, 32, 3), dtype="float32")
     model = improved_model.build_model((32, 32, 3), 10)
-    filtered = filtering.strongest(model, image, 1)[0]
-    expected = keras.ops.convert_to_numpy(networks.run(model.layers[:1], image[None]))[0, ..., filtered.unit]
+    filtered = sliding_filter.strongest(model, image, 1)[0]
+    expected = keras.ops.convert_to_numpy(introspection.run(model.layers[:1], image[None]))[0, ..., filtered.unit]
     np.testing.assert_allclose(filtered.response, expected, atol=1e-6)

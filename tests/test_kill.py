@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from benchmarks.kill_and_resume import kill_and_resume
-from convnets import checkpoints
-from convnets.cli import PROJECT
+from convnets import paths
+from convnets.training import checkpoints
 
 
 @pytest.mark.parametrize(("script", "seed"), [("basic_model", 1), ("improved_model", 2)])
@@ -29,7 +29,7 @@ def test_a_training_killed_again_and_again_ends_with_the_same_bits(script, seed,
 def test_a_polite_stop_says_what_is_saved_and_how_to_go_on(number, exit_code, times, tmp_path):
     run = tmp_path / "my run"
     command = [sys.executable, "basic_model.py", "--fresh", "--dataset", "digits", "--run", str(run), "--epochs", "500"]
-    process = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, cwd=paths.PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     for line in process.stdout:
         if line.startswith("Saved"):
             break

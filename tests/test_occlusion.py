@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 from keras import layers
 
-from convnets import attribution, checkpoints, datasets, networks, occlusion
-from convnets.cli import PROJECT
+from convnets import paths
+from convnets.data import datasets
 from convnets.errors import UserError
+from convnets.training import checkpoints
+from convnets.views import attribution, introspection, occlusion
 
 
 @pytest.fixture
@@ -107,7 +109,7 @@ def test_probability_and_logit(image):
     joint = keras.Sequential([keras.Input((11, 9, 3)), layers.Flatten(), layers.Dense(2, activation="softmax")])
     joint.set_weights(separate.get_weights())
     for model in (separate, joint):
-        logits = outputs(networks.logits(model), image[None])[0]
+        logits = outputs(introspection.logits(model), image[None])[0]
         probabilities = outputs(model, image[None])[0]
         assert np.log(probabilities[0] / probabilities[1]) == pytest.approx(logits[0] - logits[1], abs=1e-5)
         whole = {"patch": (11, 9), "baseline": 0}
@@ -120,7 +122,7 @@ def test_probability_and_logit(image):
 
 def test_logits_need_a_softmax(linear):
     with pytest.raises(UserError, match="not in a softmax"):
-        networks.logits(linear[0])
+        introspection.logits(linear[0])
 
 
 @pytest.mark.parametrize(
@@ -153,7 +155,7 @@ def test_backgrounds(image):
 def test_a_network_that_has_learned_nothing_gives_another_map():
     """The sanity check of Adebayo et al., 2018: a map that does not depend on the weights explains nothing."""
     dataset = datasets.load("digits")
-    trained = checkpoints.load_model(PROJECT / "models" / "stashed" / "basic_model-digits")
+    trained = checkpoints.load_model(paths.PRETRAINED / "basic_model-digits")
     random = keras.models.clone_model(trained)
     digit = dataset.x_test[0] / np.float32(255)
     one, other = (
@@ -189,7 +191,7 @@ def test_by_chance_a_pixel_goes_in_the_middle_of_the_order(sums_pixels):
     image = np.zeros((4, 4, 1), dtype="float32")
     image[1, 2] = 1
     importance = np.random.default_rng(7).random((4, 4))
-    by_chance = occlusion.chance_removals(sums_pixels, image, 0, importance, repeats=400, baseline=0, steps=16)
+    by_chance = occlusion.chance_curves(sums_pixels, image, 0, importance, repeats=400, baseline=0, steps=16)
     assert list(by_chance) == ["random order", "same map elsewhere"]
     for curves in by_chance.values():
         assert curves.deletion_area == pytest.approx(7.5 / 16, abs=0.05)
@@ -201,7 +203,7 @@ def test_by_chance_a_pixel_goes_in_the_middle_of_the_order(sums_pixels):
 
 def test_the_gradient_of_a_linear_model_is_its_weights(linear, image):
     model, weights = linear
-    climb = networks.with_gradient(lambda x, factor: factor * model(x)[:, 1])
+    climb = introspection.with_gradient(lambda x, factor: factor * model(x)[:, 1])
     scores, gradients = climb(np.stack([image, 0 * image]), np.float32(2))
     np.testing.assert_allclose(scores, 2 * outputs(model, np.stack([image, 0 * image]))[:, 1], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(gradients, 2 * np.stack([weights[..., 1]] * 2), rtol=1e-5)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from convnets import pictures
+from convnets.data import image_files
 from convnets.errors import UserError
 
 
@@ -14,7 +14,7 @@ def test_the_middle_square_is_taken_and_scaled(tmp_path):
     for third in range(3):
         wide[:, 30 * third : 30 * third + 30, third] = 255
     Image.fromarray(wide).save(tmp_path / "wide.png")
-    original, seen = pictures.read(tmp_path / "wide.png", (10, 10, 3))
+    original, seen = image_files.read(tmp_path / "wide.png", (10, 10, 3))
     np.testing.assert_array_equal(original, wide)
     np.testing.assert_allclose(seen, np.broadcast_to([0, 1, 0], (10, 10, 3)), atol=1e-6)
     assert seen.dtype == np.float32
@@ -27,20 +27,20 @@ def test_a_picture_is_turned_upright(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by 90 degrees clockwise
     Image.fromarray(np.rot90(upright)).save(tmp_path / "turned.png", exif=exif)
-    _, seen = pictures.read(tmp_path / "turned.png", (16, 16, 3))
+    _, seen = image_files.read(tmp_path / "turned.png", (16, 16, 3))
     np.testing.assert_allclose(seen, upright / 255, atol=1e-6)
 
 
 @pytest.mark.parametrize("ending", ["jpg", "png", "webp", "gif", "bmp"])
 def test_formats(ending, tmp_path):
     Image.new("RGB", (40, 40), (255, 0, 0)).save(tmp_path / f"red.{ending}")
-    _, seen = pictures.read(tmp_path / f"red.{ending}", (8, 8, 3))
+    _, seen = image_files.read(tmp_path / f"red.{ending}", (8, 8, 3))
     np.testing.assert_allclose(seen, np.broadcast_to([1, 0, 0], (8, 8, 3)), atol=0.02)
 
 
 def test_transparent_is_white(tmp_path):
     Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(tmp_path / "clear.png")
-    _, seen = pictures.read(tmp_path / "clear.png", (8, 8, 3))
+    _, seen = image_files.read(tmp_path / "clear.png", (8, 8, 3))
     assert seen.min() == 1
 
 
@@ -49,12 +49,12 @@ def test_dark_digits_are_inverted_for_a_network_that_knows_light_ones(tmp_path):
     paper[10:18, 12:16] = 20
     Image.fromarray(paper).save(tmp_path / "dark.png")
     Image.fromarray(255 - paper).save(tmp_path / "light.png")
-    _, dark = pictures.read(tmp_path / "dark.png", (28, 28, 1), light_on_dark=True)
-    _, light = pictures.read(tmp_path / "light.png", (28, 28, 1), light_on_dark=True)
+    _, dark = image_files.read(tmp_path / "dark.png", (28, 28, 1), light_on_dark=True)
+    _, light = image_files.read(tmp_path / "light.png", (28, 28, 1), light_on_dark=True)
     np.testing.assert_allclose(dark, light, atol=0.01)
     assert dark[14, 14, 0] > 0.9
     assert dark[0, 0, 0] < 0.1
-    _, kept = pictures.read(tmp_path / "dark.png", (28, 28, 1))
+    _, kept = image_files.read(tmp_path / "dark.png", (28, 28, 1))
     assert kept[0, 0, 0] > 0.9
 
 
@@ -65,16 +65,16 @@ def test_what_is_no_picture(tmp_path, monkeypatch):
     (tmp_path / "half.png").write_bytes((tmp_path / "whole.png").read_bytes()[:3000])
     for name in ("text.jpg", "half.png"):
         with pytest.raises(UserError, match=rf"can't read the picture .*{name}: it is damaged"):
-            pictures.read(tmp_path / name, (8, 8, 3))
+            image_files.read(tmp_path / name, (8, 8, 3))
     with pytest.raises(UserError, match="there is no such file"):
-        pictures.read(tmp_path / "missing.png", (8, 8, 3))
+        image_files.read(tmp_path / "missing.png", (8, 8, 3))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)  # 50 x 50 are more
     with pytest.raises(UserError, match=r"whole.png is enormous: make it smaller than 2,000 pixels"):
-        pictures.read(tmp_path / "whole.png", (8, 8, 3))
+        image_files.read(tmp_path / "whole.png", (8, 8, 3))
 
 
 def test_sixteen_bits_of_grey(tmp_path):
     Image.fromarray(np.full((40, 40), 40000, dtype="uint16")).save(tmp_path / "grey.png")
-    original, seen = pictures.read(tmp_path / "grey.png", (8, 8, 1))
+    original, seen = image_files.read(tmp_path / "grey.png", (8, 8, 1))
     assert original[0, 0].tolist() == [155, 155, 155]  # 40000 / 257
     np.testing.assert_allclose(seen, 155 / 255, atol=1e-6)

@@ -16,10 +16,10 @@ import basic_model
 import compare_models
 import fast_model
 import improved_model
-from convnets import checkpoints, cli
-from convnets.articles import NETWORKS
-from convnets.cli import PROJECT
+from convnets import cli, paths
+from convnets.architectures.articles import NETWORKS
 from convnets.errors import Stopped, UserError
+from convnets.training import checkpoints
 
 SCRIPTS = ["basic_model", "improved_model"]
 
@@ -95,7 +95,9 @@ except SystemExit as end:
 loaded = {{"keras", "tensorflow", "numpy", "matplotlib", "sklearn"}} & set(sys.modules)
 assert not loaded, loaded
 """
-    result = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=paths.PROJECT, capture_output=True, text=True, check=False
+    )
     assert result.returncode == 0, result.stderr
     for option in OPTIONS[script]:
         assert option in result.stdout
@@ -103,13 +105,13 @@ assert not loaded, loaded
 
 @pytest.mark.parametrize("script", OPTIONS)
 def test_a_script_can_be_read_at_one_sitting(script):
-    assert len((PROJECT / f"{script}.py").read_text().splitlines()) <= 150
+    assert len((paths.PROJECT / f"{script}.py").read_text().splitlines()) <= 150
 
 
 def run_script(*words, **environment):
     command = [sys.executable, *words]
     return subprocess.run(
-        command, cwd=PROJECT, capture_output=True, text=True, env={**os.environ, **environment}, check=False
+        command, cwd=paths.PROJECT, capture_output=True, text=True, env={**os.environ, **environment}, check=False
     )
 
 
@@ -156,7 +158,7 @@ def test_preview(tmp_path):
 
 
 def test_a_run_is_a_name_or_a_path(tmp_path):
-    assert cli.run_folder("mine") == PROJECT / "models" / "mine"
+    assert cli.run_folder("mine") == paths.MODELS / "mine"
     assert cli.run_folder(str(tmp_path)) == tmp_path
     assert cli.run_folder("./mine") == Path("mine")
 
@@ -169,25 +171,25 @@ def test_some_folders_can_not_be_a_run(name):
 
 def test_a_forgotten_installation_is_named():
     missing = ModuleNotFoundError("No module named 'keras'", name="keras")
-    with pytest.raises(UserError, match=r"package keras is not installed: pip install -r"), cli.starting_keras():
+    with pytest.raises(UserError, match=r"package keras is not installed: pip install -r"), cli.importing_keras():
         raise missing
 
 
 def test_a_backend_that_is_not_installed_is_named():
     missing = ModuleNotFoundError("No module named 'jax'", name="jax")
-    with pytest.raises(UserError, match="KERAS_BACKEND asks for jax, which is not installed"), cli.starting_keras():
+    with pytest.raises(UserError, match="KERAS_BACKEND asks for jax, which is not installed"), cli.importing_keras():
         raise missing
 
 
 def test_a_package_that_is_broken():
     broken = ImportError("DLL load failed while importing _pywrap_tensorflow_internal")
-    with pytest.raises(UserError, match=r"can't be loaded .DLL load failed"), cli.starting_keras():
+    with pytest.raises(UserError, match=r"can't be loaded .DLL load failed"), cli.importing_keras():
         raise broken
 
 
 def test_who_reads_the_output_may_leave(tmp_path):
     command = f"{sys.executable} basic_model.py --dataset digits --epochs 1 --run {tmp_path / 'run'} | head -1"
-    result = subprocess.run(command, shell=True, cwd=PROJECT, capture_output=True, text=True, check=False)
+    result = subprocess.run(command, shell=True, cwd=paths.PROJECT, capture_output=True, text=True, check=False)
     assert result.stdout.startswith("Data: digits")
     assert "Traceback" not in result.stderr
 
@@ -215,7 +217,7 @@ def test_a_tutorial_s_network_can_compute_in_16_bits(tmp_path):
             basic_model.main([*options, "--epochs", "2"])
         basic_model.main([*options, "--epochs", "2", "--precision", "bfloat16"])
     finally:
-        with cli.starting_keras():  # at the default precision again
+        with cli.importing_keras():  # at the default precision again
             pass
     history = pd.read_csv(tmp_path / "run" / "history.csv")
     assert len(history) == 2
@@ -256,9 +258,10 @@ def test_how_a_script_ends(error, exit_code, text, monkeypatch, capsys):
     ],
 )
 def test_a_stashed_network_has_the_recorded_accuracy(name, real_dataset):
-    from convnets import datasets, training
+    from convnets.data import datasets
+    from convnets.training import training
 
-    folder = PROJECT / "models" / "stashed" / name
+    folder = paths.PRETRAINED / name
     checkpoint, damaged = checkpoints.newest(folder)
     assert damaged == []
     dataset_name = checkpoint.run["dataset"]
@@ -270,12 +273,12 @@ def test_a_stashed_network_has_the_recorded_accuracy(name, real_dataset):
     rounding = 1e-3 if "fast" in name else 5e-4  # other CPUs round otherwise; the fast ones were tested in bfloat16
     assert accuracy == pytest.approx(checkpoint.history[-1]["val_accuracy"], abs=rounding)
 
-    runs = pd.read_csv(PROJECT / "results" / "training_runs.csv").set_index(["run", "seed"])
+    runs = pd.read_csv(paths.RESULTS / "training_runs.csv").set_index(["run", "seed"])
     assert accuracy == pytest.approx(runs.loc[(name, 1337), "test_accuracy"], abs=rounding)
 
 
 def test_the_stash_is_small_and_has_no_dataset_in_it():
-    files = list((PROJECT / "models" / "stashed").glob("[!.]*/*"))
+    files = list((paths.PRETRAINED).glob("[!.]*/*"))
     assert len(files) == 6 * 6
     sizes = {
         fast: sum(path.stat().st_size for path in files if ("fast" in path.parent.name) == fast) for fast in (0, 1)
@@ -287,7 +290,7 @@ def test_the_stash_is_small_and_has_no_dataset_in_it():
 
 
 def test_the_documents_tables_are_those_of_the_results():
-    from benchmarks.publish import DOCUMENTS, TABLES, with_tables
+    from publishing.__main__ import DOCUMENTS, TABLES, with_tables
 
     text = "".join(document.read_text(encoding="utf-8") for document in DOCUMENTS)
     assert with_tables(text) == text
@@ -298,7 +301,7 @@ def test_the_documents_tables_are_those_of_the_results():
 
 
 def test_the_tables_of_the_articles_say_what_was_measured():
-    from benchmarks.publish import article_table, epoch_table, layer_table
+    from publishing.__main__ import article_table, epoch_table, layer_table
 
     run = {
         "run": "bernet-best-mnist",
@@ -347,7 +350,7 @@ def test_what_a_script_promises_was_measured(script):
         script.__doc__,
     )
     epochs, minutes, accuracy = map(float, promise.groups())
-    runs = pd.read_csv(PROJECT / "results" / "training_runs.csv")
+    runs = pd.read_csv(paths.RESULTS / "training_runs.csv")
     runs = runs[runs["run"] == f"{script.__name__}-cifar10"]
     assert (runs["epochs"] == epochs).all()
     assert epochs == script.EPOCHS
@@ -356,7 +359,7 @@ def test_what_a_script_promises_was_measured(script):
 
 
 def test_the_tables_of_the_views_say_what_was_measured():
-    from benchmarks.publish import script_table, view_table
+    from publishing.__main__ import script_table, view_table
 
     speed = {"view": "v", "seconds": 0.2, "peer_seconds": 0.5, "times_faster": 2.5, "device": "a CPU"}
     speeds = [
@@ -378,7 +381,7 @@ def test_the_tables_of_the_views_say_what_was_measured():
 
 
 def test_the_tables_of_the_fast_network_say_what_was_measured():
-    from benchmarks import publish
+    from publishing import __main__ as publish
 
     run = {"target": 80.0, "test_accuracy": 0.80, "test_accuracy_with_views": 0.82, "device": "a CPU"}
     seconds = {"training_seconds": 14.0, "compilation_seconds": 3.0, "process_seconds": 40.0}
@@ -479,7 +482,7 @@ def test_the_tables_of_the_fast_network_say_what_was_measured():
     ],
 )
 def test_what_the_fast_network_promises_was_measured(target, seeds, seconds, accuracy):
-    runs = pd.read_csv(PROJECT / "results" / "fast_model.csv")
+    runs = pd.read_csv(paths.RESULTS / "fast_model.csv")
     runs = runs[runs["target"] == target]
     assert len(runs) >= seeds
     assert 100 * runs[accuracy].mean() >= target
@@ -494,7 +497,7 @@ def test_what_the_fast_network_promises_was_measured(target, seeds, seconds, acc
 
 def test_the_fast_network_is_as_much_faster_as_it_should_be():
     fast, peer, recipes, tutorials = (
-        pd.read_csv(PROJECT / "results" / f"{name}.csv")
+        pd.read_csv(paths.RESULTS / f"{name}.csv")
         for name in ("fast_model", "fast_peer", "fast_recipes", "fast_tutorials")
     )
     ours = fast.groupby("target")["training_seconds"].mean()
@@ -513,7 +516,7 @@ def test_the_fast_network_is_as_much_faster_as_it_should_be():
 def test_the_numbers_in_the_fast_network_s_words_were_measured():
     names = ("ablation", "operations", "model", "tutorials", "peer", "recipes", "profile")
     files = ["ablation", *(f"fast_{name}" for name in names[1:])]
-    results = {name: pd.read_csv(PROJECT / "results" / f"{file}.csv") for name, file in zip(names, files, strict=True)}
+    results = {name: pd.read_csv(paths.RESULTS / f"{file}.csv") for name, file in zip(names, files, strict=True)}
 
     runs = results["ablation"]
     runs = runs[(runs["target"] == 85) & (runs["epochs"].fillna(2) == 2)].groupby("variant").mean(numeric_only=True)
@@ -534,7 +537,7 @@ def test_the_numbers_in_the_fast_network_s_words_were_measured():
     in_float32 = runs["training_seconds"]["float32"] / runs["training_seconds"]["all tricks"]
     recipes = results["recipes"].set_index("recipe")["seconds"]
     whole_step = results["profile"].iloc[0]
-    readme = " ".join((PROJECT / "README.md").read_text(encoding="utf-8").split())
+    readme = " ".join((paths.PROJECT / "README.md").read_text(encoding="utf-8").split())
     for words in (
         f"in float32 it takes {in_float32:.1f} times as long for 85 %",
         f"and {seconds['float32'] / seconds['bfloat16']:.1f} times for 94 %",
@@ -548,15 +551,15 @@ def test_the_numbers_in_the_fast_network_s_words_were_measured():
 
 
 def test_the_memory_that_the_readme_names_was_measured():
-    memory = pd.read_csv(PROJECT / "results" / "peak_memory.csv").set_index("script")["peak_mb"] / 1000
-    readme = " ".join((PROJECT / "README.md").read_text(encoding="utf-8").split())
+    memory = pd.read_csv(paths.RESULTS / "peak_memory.csv").set_index("script")["peak_mb"] / 1000
+    readme = " ".join((paths.PROJECT / "README.md").read_text(encoding="utf-8").split())
     assert f"up to {memory[SCRIPTS].max():.1f} GB of memory" in readme
     assert f"takes {memory['fast_model --target 94']:.1f} GB for 94 %" in readme
     assert f"{memory['fast_model --target 95.5']:.1f} GB for 95.5 %" in readme
 
 
 def test_the_article_s_accuracy_is_reached():
-    accuracy = pd.read_csv(PROJECT / "results" / "training_runs.csv").groupby("run")["test_accuracy"].mean()
+    accuracy = pd.read_csv(paths.RESULTS / "training_runs.csv").groupby("run")["test_accuracy"].mean()
     assert accuracy["basic_model-cifar10"] >= 0.795
     assert accuracy["improved_model-cifar10"] >= 0.85
 
@@ -564,7 +567,7 @@ def test_the_article_s_accuracy_is_reached():
 @pytest.mark.parametrize("name", [name for name, network in NETWORKS.items() if network.published])
 def test_what_an_article_published_was_measured(name):
     network = NETWORKS[name]
-    runs = pd.read_csv(PROJECT / "results" / "training_runs.csv")
+    runs = pd.read_csv(paths.RESULTS / "training_runs.csv")
     runs = runs[runs["run"] == network.run_name(network.dataset)]
     least_seeds, tolerance = {"mnist": (3, 0.5), "cifar10": (1, 1.5)}[network.dataset]
     assert len(runs) >= least_seeds
@@ -579,7 +582,7 @@ def test_what_the_comparison_promises_was_measured():
             r"on MNIST takes at most (\d+) minutes, one on CIFAR-10 at most (\d+)\.", compare_models.__doc__
         ).groups(),
     )
-    runs = pd.read_csv(PROJECT / "results" / "training_runs.csv").groupby("run")["minutes"].mean()
+    runs = pd.read_csv(paths.RESULTS / "training_runs.csv").groupby("run")["minutes"].mean()
     runs = runs[[name for name in runs.index if not name.startswith("fast_model")]]  # it is not compared
     longest = runs.groupby(lambda name: "mnist" if "mnist" in name else "cifar10").max()
     assert mnist - 1 <= longest["mnist"] <= mnist
@@ -587,8 +590,8 @@ def test_what_the_comparison_promises_was_measured():
 
 
 def test_the_last_epoch_is_what_is_published():
-    epochs = pd.read_csv(PROJECT / "results" / "learning_curves.csv").groupby(["run", "seed"])
-    runs = pd.read_csv(PROJECT / "results" / "training_runs.csv").set_index(["run", "seed"])
+    epochs = pd.read_csv(paths.RESULTS / "learning_curves.csv").groupby(["run", "seed"])
+    runs = pd.read_csv(paths.RESULTS / "training_runs.csv").set_index(["run", "seed"])
     for run, history in epochs:
         assert list(history["epoch"]) == list(range(1, runs.loc[run, "epochs"] + 1))
         assert runs.loc[run, "test_accuracy"] == pytest.approx(history["val_accuracy"].iloc[-1], abs=1e-4)
@@ -596,12 +599,12 @@ def test_the_last_epoch_is_what_is_published():
 
 
 def test_what_the_benchmarks_found():
-    speed = pd.read_csv(PROJECT / "results" / "training_speed.csv").set_index("measured")["ratio"]
+    speed = pd.read_csv(paths.RESULTS / "training_speed.csv").set_index("measured")["ratio"]
     assert speed["training.train"] <= 1
     assert speed["with augmentation"] <= 1.1
-    memory = pd.read_csv(PROJECT / "results" / "peak_memory.csv").set_index("script")["beyond_importing_keras_mb"]
+    memory = pd.read_csv(paths.RESULTS / "peak_memory.csv").set_index("script")["beyond_importing_keras_mb"]
     assert (memory[SCRIPTS] <= 1500).all()
-    kills = pd.read_csv(PROJECT / "results" / "kill_and_resume.csv").groupby("script").sum(numeric_only=True)
+    kills = pd.read_csv(paths.RESULTS / "kill_and_resume.csv").groupby("script").sum(numeric_only=True)
     assert kills.loc["basic_model", "kills"] >= 100
     assert kills.loc["improved_model", "kills"] >= 40
     assert (kills["differences"] == 0).all()

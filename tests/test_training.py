@@ -14,11 +14,11 @@ import pandas as pd
 import pytest
 from filelock import FileLock
 
-from benchmarks import publish
 from benchmarks.kill_and_resume import differences
-from convnets import checkpoints, training, weights
-from convnets.augmentation import Augmentation
+from convnets.data.augmentation import Augmentation
 from convnets.errors import UserError
+from convnets.training import checkpoints, training, weight_files
+from publishing import __main__ as publish
 
 AUGMENT = Augmentation(zoom=0.1, shift=0.1)
 
@@ -718,7 +718,7 @@ def test_weights_of_keras_3(tiny_dataset, build_tiny_model, tmp_path):
         source.save_weights(tmp_path / "mine.weights.h5")
         (tmp_path / "misnamed.h5").write_bytes((tmp_path / "mine.weights.h5").read_bytes())
         model = build_tiny_model()
-        weights.load(model, tmp_path / name)
+        weight_files.load(model, tmp_path / name)
         for loaded, original in zip(model.get_weights(), source.get_weights(), strict=True):
             np.testing.assert_array_equal(loaded, original)
 
@@ -752,7 +752,7 @@ def test_weights_of_keras_2_give_the_same_predictions(name, keras_2_files):
     import basic_model
 
     model = basic_model.build_model((32, 32, 3), 10)
-    weights.load(model, keras_2_files / name)
+    weight_files.load(model, keras_2_files / name)
     expected = np.load(keras_2_files / "expected.npz")
     np.testing.assert_allclose(model.predict(expected["images"], verbose=0), expected["outputs"], atol=1e-6)
 
@@ -768,7 +768,7 @@ def test_weights_of_another_shape_are_refused_and_the_layer_named(version, keras
     with pytest.raises(
         UserError, match=r"does not fit this network: .*conv1.*\(3, 3, 1, 32\).*\(3, 3, 3, 32\)"
     ) as error:
-        weights.load(basic_model.build_model((28, 28, 1), 10), path)
+        weight_files.load(basic_model.build_model((28, 28, 1), 10), path)
     assert len(str(error.value).splitlines()) == 1
 
 
@@ -777,14 +777,14 @@ def test_weights_files_that_are_none(build_tiny_model, tmp_path):
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["numbers"] = [1, 2, 3]
     with pytest.raises(UserError, match="there is no such file"):
-        weights.load(build_tiny_model(), tmp_path / "missing.h5")
+        weight_files.load(build_tiny_model(), tmp_path / "missing.h5")
     with pytest.raises(UserError, match="damaged or no HDF5 file"):
-        weights.load(build_tiny_model(), tmp_path / "text.h5")
+        weight_files.load(build_tiny_model(), tmp_path / "text.h5")
     with pytest.raises(UserError, match="does not fit this network"):
-        weights.load(build_tiny_model(), tmp_path / "other.h5")
+        weight_files.load(build_tiny_model(), tmp_path / "other.h5")
     build_tiny_model().save(tmp_path / "whole.keras")
     with pytest.raises(UserError, match=r"is a whole model, not weights: .*save_weights"):
-        weights.load(build_tiny_model(), tmp_path / "whole.keras")
+        weight_files.load(build_tiny_model(), tmp_path / "whole.keras")
 
 
 def test_weights_that_are_no_numbers_are_refused(build_tiny_model, tmp_path):
@@ -792,7 +792,7 @@ def test_weights_that_are_no_numbers_are_refused(build_tiny_model, tmp_path):
     model.set_weights([weight * np.nan for weight in model.get_weights()])
     model.save_weights(tmp_path / "nan.weights.h5")
     with pytest.raises(UserError, match="no finite numbers"):
-        weights.load(build_tiny_model(), tmp_path / "nan.weights.h5")
+        weight_files.load(build_tiny_model(), tmp_path / "nan.weights.h5")
 
 
 def test_weights_files_that_point_elsewhere_are_refused(build_tiny_model, tmp_path):
@@ -804,7 +804,7 @@ def test_weights_files_that_point_elsewhere_are_refused(build_tiny_model, tmp_pa
         file.create_dataset("stolen", (4,), "f8", external=[(str(tmp_path / "secret.h5"), 0, 32)])
     for name, reason in (("link.h5", "stolen is a link"), ("external.h5", "are in another file")):
         with pytest.raises(UserError, match=reason):
-            weights.load(build_tiny_model(), tmp_path / name)
+            weight_files.load(build_tiny_model(), tmp_path / name)
 
 
 def test_a_training_starts_from_given_weights(tiny_dataset, build_tiny_model, tmp_path):
@@ -843,10 +843,10 @@ def test_weights_of_theano_are_refused(backend, keras_2_files, tmp_path):
         file.attrs["backend"] = backend
     model = basic_model.build_model((32, 32, 3), 10)
     if backend == "tensorflow":
-        weights.load(model, path)
+        weight_files.load(model, path)
     else:
         with pytest.raises(UserError, match="saved on Theano, whose convolutions are mirrored"):
-            weights.load(model, path)
+            weight_files.load(model, path)
 
 
 def test_a_stashed_run_predicts_the_same_and_can_not_be_trained(tiny_dataset, build_tiny_model, tmp_path):

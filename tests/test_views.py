@@ -9,9 +9,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from convnets import checkpoints, datasets, runs
-from convnets.cli import PROJECT
+from convnets import paths
+from convnets.data import datasets
 from convnets.errors import UserError
+from convnets.training import checkpoints
+from convnets.views import runs
 
 VIEWS = [
     "visualize_results",
@@ -20,7 +22,7 @@ VIEWS = [
     "visualize_hidden_layer_output",
     "visualize_building_blocks",
 ]
-DIGITS = PROJECT / "models" / "stashed" / "basic_model-digits"
+DIGITS = paths.PRETRAINED / "basic_model-digits"
 
 
 def show(script, *options):
@@ -201,7 +203,7 @@ def test_filters_can_be_seen_without_any_data(tmp_path, capsys):
 
 
 def test_predictions_are_kept_and_belong_to_their_weights(tmp_path, monkeypatch):
-    monkeypatch.setattr(runs, "PROJECT", tmp_path)
+    monkeypatch.setattr(paths, "MODELS", tmp_path / "models")
     run = runs.load(DIGITS)
     images = run.dataset.x_test[:20]
     first = run.predictions(images)
@@ -217,7 +219,7 @@ def test_predictions_are_kept_and_belong_to_their_weights(tmp_path, monkeypatch)
 
 def test_predictions_that_can_not_be_kept_are_made_all_the_same(tmp_path, monkeypatch):
     (tmp_path / "models").write_text("a file where a folder should be")
-    monkeypatch.setattr(runs, "PROJECT", tmp_path)
+    monkeypatch.setattr(paths, "MODELS", tmp_path / "models")
     run = runs.load(DIGITS)
     assert run.predictions(run.dataset.x_test[:3]).shape == (3, 10)
 
@@ -235,9 +237,9 @@ def test_what_was_drawn_at_random_can_be_drawn_again(capsys):
 
 def test_an_image_that_is_predicted_wrong_is_said_to_be(capsys):
     run = runs.load(DIGITS)
-    from convnets import networks
+    from convnets.views import introspection
 
-    wrong = np.flatnonzero(networks.predict(run.model, run.dataset.x_test).argmax(axis=1) != run.dataset.y_test)
+    wrong = np.flatnonzero(introspection.predict(run.model, run.dataset.x_test).argmax(axis=1) != run.dataset.y_test)
     runs.choose_image(run, index=int(wrong[0]))
     assert "not predicted right" in capsys.readouterr().out
 
@@ -341,19 +343,19 @@ def test_the_newest_own_run_is_taken(tmp_path):
     import os
     import shutil
 
-    assert runs.newest_own(tmp_path) is None
+    assert runs.newest_run(tmp_path) is None
     for age, name in enumerate(["newest", "older", "oldest"]):
         shutil.copytree(DIGITS, tmp_path / name)
         for path in (tmp_path / name).iterdir():
             os.utime(path, (1e9 - age, 1e9 - age))
     shutil.copytree(DIGITS, tmp_path / "stashed" / "basic_model-digits")
-    assert runs.newest_own(tmp_path) == tmp_path / "newest"
-    assert runs.newest_own(tmp_path, "digits") == tmp_path / "newest"
-    assert runs.newest_own(tmp_path, "mnist") is None
+    assert runs.newest_run(tmp_path) == tmp_path / "newest"
+    assert runs.newest_run(tmp_path, "digits") == tmp_path / "newest"
+    assert runs.newest_run(tmp_path, "mnist") is None
 
 
 def test_without_data_and_without_a_run_the_digits_are_shown(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(runs, "newest_own", lambda *_: None)
+    monkeypatch.setattr(runs, "newest_run", lambda *_: None)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     run = runs.load()
     assert run.folder == DIGITS
@@ -362,6 +364,6 @@ def test_without_data_and_without_a_run_the_digits_are_shown(tmp_path, monkeypat
 
 def test_the_network_that_comes_along_is_the_improved_one(real_dataset, monkeypatch):
     real_dataset("cifar10")
-    monkeypatch.setattr(runs, "newest_own", lambda *_: None)
+    monkeypatch.setattr(runs, "newest_run", lambda *_: None)
     assert runs.load().name == "improved_model-cifar10"
     assert runs.load(dataset_name="digits").name == "basic_model-digits"

@@ -10,14 +10,16 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from convnets import checkpoints, cli, datasets, downloads, networks, pictures
-from convnets.cli import PROJECT
+from convnets import cli, paths
+from convnets.data import datasets, downloads, image_files
 from convnets.errors import UserError
+from convnets.training import checkpoints
+from convnets.views import introspection
 
 TRIES = 500  # random test images among which one that is predicted right is looked for
 
 USUAL_DATASET = {shape: name for name, shape in datasets.INPUT_SHAPES.items()}
-COMES_WITH_THE_PROJECT = {
+PRETRAINED_RUNS = {
     "cifar10": "improved_model-cifar10",
     "mnist": "basic_model-mnist",
     "digits": "basic_model-digits",
@@ -62,10 +64,10 @@ class Run:
         digest = hashlib.sha256(f"{keras.version()} {keras.config.backend()} {self.model.to_json()}".encode())
         for array in (*self.model.get_weights(), images):
             digest.update(np.ascontiguousarray(array))
-        path = PROJECT / "models" / ".predictions" / f"{digest.hexdigest()}.npy"
+        path = paths.MODELS / ".predictions" / f"{digest.hexdigest()}.npy"
         with contextlib.suppress(OSError, ValueError, EOFError):  # not there, or damaged
             return np.load(path)
-        outputs = networks.predict(self.model, images)
+        outputs = introspection.predict(self.model, images)
         file = io.BytesIO()
         np.save(file, outputs)
         with contextlib.suppress(UserError):  # no room or no right to keep it: then it is computed again
@@ -88,10 +90,10 @@ def load(folder=None, dataset_name=None, data_dir=None, *, data_needed=True):
     data_needed: if False, a run whose images are not known, or can't be had, comes without a dataset.
     Raises UserError when there is no such run, or network and dataset do not fit each other.
     """
-    folder = folder or newest_own(PROJECT / "models", dataset_name)
+    folder = folder or newest_run(paths.MODELS, dataset_name)
     if folder is None:
         dataset = datasets.load(dataset_name or "auto", data_dir)
-        folder = PROJECT / "models" / "stashed" / COMES_WITH_THE_PROJECT[dataset.name]
+        folder = paths.PRETRAINED / PRETRAINED_RUNS[dataset.name]
         return Run(folder, checkpoints.load_model(folder), dataset)
     model = checkpoints.load_model(folder)
     _image_shape(model, folder)  # raises for what is no Sequential of images, before any layer is moved
@@ -117,9 +119,9 @@ def _flat(model):
 def _with_probabilities(model, folder):
     """A network that ends in a softmax: as it is, or, where it ends in logits, with one behind it."""
     last = model.layers[-1]
-    if networks.is_softmax(last):
+    if introspection.is_softmax(last):
         return model
-    if not networks.is_linear(last):
+    if not introspection.is_linear(last):
         raise UserError(f"the network in {folder} ends in {last.name}: it must end in a softmax, or in logits")
     print("The network returns logits: a softmax is put behind it.")
     return keras.Sequential(
@@ -169,8 +171,8 @@ def choose_image(run, *, index=None, file=None, seed=None):
     """
     names, dataset = run.dataset.class_names, run.dataset
     if file is not None:
-        light_on_dark = pictures.rim(dataset.x_test[:100]).mean() < 64
-        original, image = pictures.read(file, dataset.input_shape, light_on_dark=light_on_dark)
+        light_on_dark = image_files.rim(dataset.x_test[:100]).mean() < 64
+        original, image = image_files.read(file, dataset.input_shape, light_on_dark=light_on_dark)
         view = _view(run, image, f"{Path(file).name}", Path(file).stem, original)
         print(
             f"Picture: {file}, predicted as {names[view.predicted]} ({view.probability:.1%}); what it is, only you know"
@@ -191,7 +193,7 @@ def choose_image(run, *, index=None, file=None, seed=None):
 
 
 def _view(run, image, *labels):
-    probabilities = networks.predict(run.model, image[None])[0]
+    probabilities = introspection.predict(run.model, image[None])[0]
     predicted = int(probabilities.argmax())
     return View(image, predicted, float(probabilities[predicted]), *labels)
 
@@ -201,13 +203,13 @@ def _random_right_one(run, seed):
     candidates = np.random.default_rng(seed).permutation(len(dataset.x_test))[:TRIES]
     for start in range(0, len(candidates), 20):
         some = candidates[start : start + 20]
-        right = networks.predict(run.model, dataset.x_test[some]).argmax(axis=1) == dataset.y_test[some]
+        right = introspection.predict(run.model, dataset.x_test[some]).argmax(axis=1) == dataset.y_test[some]
         if right.any():
             return int(some[right.argmax()])
     raise UserError(f"none of {len(candidates)} test images is predicted right: train longer, or choose one by --index")
 
 
-def newest_own(models, dataset_name=None):
+def newest_run(models, dataset_name=None):
     """The run in the folder `models` that was trained on last (on this dataset), or None."""
     records = [
         path

@@ -11,14 +11,14 @@ import sys
 import time
 import warnings
 
-from convnets.cli import PROJECT
+from convnets import paths
 from convnets.errors import UserError
 
 PRECISIONS = ("float32", "bfloat16")
-KEPT_IN = PROJECT / "models" / ".fastest_threads.json"
+KEPT_IN = paths.MODELS / ".fastest_threads.json"
 
 
-def use_threads(threads=None):
+def set_threads(threads=None):
     """Sets how many threads TensorFlow computes with, and prints the choice. To be called before Keras is imported.
 
     threads: None for what is faster here where a core can run two: one for each core, or one for each of these two.
@@ -60,10 +60,12 @@ def _faster(*candidates):
     seconds = {}
     for threads in candidates:
         environment = {**os.environ, "TF_NUM_INTRAOP_THREADS": str(threads), "TF_CPP_MIN_LOG_LEVEL": "3"}
-        program = "from convnets import speed; print(min(speed.convolution_seconds().values()))"
+        program = "from convnets import speed; print(min(speed.time_convolution().values()))"
         with contextlib.suppress(OSError, ValueError, IndexError):
             command = [sys.executable, "-c", program]
-            result = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
+            result = subprocess.run(
+                command, cwd=paths.PROJECT, env=environment, capture_output=True, text=True, check=False
+            )
             seconds[threads] = float(result.stdout.split()[-1])
     if len(seconds) < len(candidates):
         return candidates[-1]
@@ -72,7 +74,7 @@ def _faster(*candidates):
     return min(seconds, key=seconds.get)
 
 
-def use_precision(precision=None, run_dir=None):
+def set_precision(precision=None, run_dir=None):
     """Sets the precision in which networks built from now on compute, and prints it; their weights are float32 always.
 
     precision: "float32", "bfloat16", or None: that of the run in run_dir if there is one, else what is faster here. A
@@ -85,7 +87,7 @@ def use_precision(precision=None, run_dir=None):
     if precision is None and run_dir is not None and (recorded := _recorded(run_dir)):
         precision, reason = recorded, "as in the run that is there"
     if precision is None:
-        seconds = convolution_seconds()
+        seconds = time_convolution()
         ratio = seconds["float32"] / seconds["bfloat16"]
         precision = "bfloat16" if ratio > 1.2 else "float32"
         reason = f"a convolution in bfloat16 takes {1 / ratio:.2f} times as long as in float32 here"
@@ -102,7 +104,7 @@ def _recorded(run_dir):
         return None
 
 
-def convolution_seconds(repeats=5):
+def time_convolution(repeats=5):
     """The seconds of a convolution of a middle layer's size, {precision: median of some runs}; 0.2 seconds in all."""
     import keras
     import numpy as np

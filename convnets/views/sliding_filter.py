@@ -5,12 +5,12 @@ import dataclasses
 import keras
 import numpy as np
 
-from convnets import networks
 from convnets.errors import UserError
+from convnets.views import introspection
 
 
 @dataclasses.dataclass(frozen=True)
-class Filtered:
+class SlidingFilter:
     """One filter of the first convolution on an image.
 
     picture: the image, (h, w, c) float32 in [0, 1]. image: what the convolution gets, which may be scaled otherwise.
@@ -62,20 +62,20 @@ class Filtered:
 
 
 def strongest(model, image, count):
-    """The filters of the first convolution that respond most to an image, as a list of Filtered, the strongest first.
+    """The filters of the first convolution that respond most to an image, as a list of SlidingFilter, the strongest first.
 
     image: (h, w, c) float32 in [0, 1]. Raises UserError when the network has no convolution of the simple kind, or
     one whose input is no image any more.
     """
-    layers = networks.unfused(model)
-    position = next((number for number, layer in enumerate(layers) if networks.is_convolution(layer)), None)
+    layers = introspection.unfused(model)
+    position = next((number for number, layer in enumerate(layers) if introspection.is_convolution(layer)), None)
     layer = None if position is None else layers[position]
     if type(layer) is not keras.layers.Conv2D or layer.groups > 1 or max(layer.dilation_rate) > 1:
         raise UserError(
             "the filters that these pictures can show are those of an ordinary convolution (not dilated, grouped or "
             "depthwise), and the network has none, or begins with another"
         )
-    x = networks.run(layers[:position], image[None])
+    x = introspection.run(layers[:position], image[None])
     if x.shape[1:] != image.shape:
         raise UserError(f"what comes to the first convolution, {layer.name}, is no image any more, but {x.shape[1:]}")
     picture, image = image, keras.ops.convert_to_numpy(x)[0]
@@ -91,7 +91,7 @@ def strongest(model, image, count):
             )
         )
     filters = [
-        Filtered(
+        SlidingFilter(
             picture, image, unit, kernels[..., unit], float(biases[unit]), layer.strides, padding, responses[..., unit]
         )
         for unit in range(layer.filters)

@@ -8,8 +8,8 @@ import keras
 import numpy as np
 import pandas as pd
 
-from convnets import networks
 from convnets.errors import UserError
+from convnets.views import introspection
 
 PATH = 24  # how far an ascent in waves goes, all channels together: further, and the contrasts get louder
 
@@ -22,7 +22,7 @@ def maximize(model, layer, units=None, **options):
 
     layer: a convolution's or dense layer's name. units: their indices; None means all.
     """
-    count = networks.find_layer(model, layer).output.shape[-1]
+    count = introspection.find_layer(model, layer).output.shape[-1]
     return maximize_units(model, [(layer, int(unit)) for unit in (range(count) if units is None else units)], **options)
 
 
@@ -57,7 +57,7 @@ def maximize_units(
         climb = climbs[names].of(batch)
         # What is random comes from the seed and the unit alone, so its image is the same in any company.
         noise = [np.random.default_rng((seed, unit)) for _, unit in batch]
-        movable = np.array([networks.is_convolution(model.get_layer(name)) for name, _ in batch])
+        movable = np.array([introspection.is_convolution(model.get_layer(name)) for name, _ in batch])
         for step, images in enumerate(
             ascend(climb, noise, shape, steps, np.random.default_rng(seed), movable, colour_covariance), start=1
         ):
@@ -71,8 +71,8 @@ def _check(model, units):
     if not units:
         raise UserError("there are no units to look at: name at least one")
     for name, unit in units:
-        layer = networks.find_layer(model, name)
-        if not networks.has_units(layer):
+        layer = introspection.find_layer(model, name)
+        if not introspection.has_units(layer):
             raise UserError(
                 f"the layer {name!r} is neither a convolution nor a dense layer: it has no units of its own"
             )
@@ -85,15 +85,15 @@ class _Climb:
     """The outputs of all units of some layers, averaged over the map, and their gradients, in one pass."""
 
     def __init__(self, model, names, slope_below_zero):
-        layers = networks.unfused(model)
-        positions = [networks.around_activation(layers, name)[0] for name in names]
+        layers = introspection.unfused(model)
+        positions = [introspection.around_activation(layers, name)[0] for name in names]
         counts = [model.get_layer(name).output.shape[-1] for name in names]
         starts = np.cumsum([0, *counts])[:-1].tolist()
         self.first_unit = dict(zip(names, starts, strict=True))
         self.count = sum(counts)
 
         def scores(images, selection):
-            outputs = dict(networks.outputs_at(layers, images, positions))
+            outputs = dict(introspection.outputs_at(layers, images, positions))
             total = 0  # by matrix products, since TensorFlow's gradient of a mean over each channel is slow
             for position, first, count in zip(positions, starts, counts, strict=True):
                 chosen = selection[:, first : first + count, None]  # (n, count, 1), one unit for each image
@@ -101,7 +101,7 @@ class _Climb:
                 total += keras.ops.mean(keras.ops.leaky_relu(values, slope_below_zero), axis=(1, 2))
             return total
 
-        self.scores_and_gradients = networks.with_gradient(scores)
+        self.scores_and_gradients = introspection.with_gradient(scores)
 
     def of(self, units):
         """A function of images (n, h, w, c) that returns n units' outputs, each for its own image, and gradients."""
@@ -116,12 +116,12 @@ def unit_outputs(model, layers, images, batch_size=250):
     layers: names of convolutions or dense layers. images: (n, h, w, c), uint8 or float32 in [0, 1].
     Returns {layer name: (n, units) float32}.
     """
-    unfused = networks.unfused(model)
-    name_at = {networks.around_activation(unfused, name)[1]: name for name in layers}
+    unfused = introspection.unfused(model)
+    name_at = {introspection.around_activation(unfused, name)[1]: name for name in layers}
     parts = {name: [] for name in layers}
     for start in range(0, len(images), batch_size):
-        batch = networks.as_pixels(images[start : start + batch_size])
-        for position, output in networks.outputs_at(unfused, batch, name_at):
+        batch = introspection.as_pixels(images[start : start + batch_size])
+        for position, output in introspection.outputs_at(unfused, batch, name_at):
             parts[name_at[position]].append(keras.ops.convert_to_numpy(_mean_over_map(output)))
     return {name: np.concatenate(arrays) for name, arrays in parts.items()}
 
@@ -130,7 +130,7 @@ def _mean_over_map(outputs):
     return keras.ops.mean(outputs, axis=(1, 2)) if len(outputs.shape) == 4 else outputs
 
 
-def excitement(model, units, made, real=None, most=3):
+def compare_activations(model, units, made, real=None, most=3):
     """Compares what excites units: an image made for each, and the best of many real images.
 
     units: n pairs of a layer's name and an index. made: (n, h, w, c). real: (m, h, w, c), or None for no comparison.

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from convnets import downloads
+from convnets.data import downloads
 from convnets.errors import UserError
 
 

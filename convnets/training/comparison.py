@@ -5,11 +5,13 @@ import re
 
 import pandas as pd
 
-from convnets import checkpoints, cli, datasets
-from convnets.articles import DEFAULT_SEED
+from convnets import cli, paths
+from convnets.architectures.articles import DEFAULT_SEED
+from convnets.data import datasets
 from convnets.errors import UserError
+from convnets.training import checkpoints
 
-RESULTS = cli.PROJECT / "results" / "training_runs.csv"
+RESULTS = paths.RESULTS / "training_runs.csv"
 
 
 def finished_run(network, dataset, seed, epochs):

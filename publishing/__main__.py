@@ -20,11 +20,12 @@ import pandas as pd
 
 import fast_model
 from benchmarks.ablation import VARIANTS
-from convnets import checkpoints, comparison, datasets, figures
-from convnets.articles import NETWORKS
-from convnets.cli import PROJECT
+from convnets import drawing, paths
+from convnets.architectures.articles import NETWORKS
+from convnets.data import datasets
+from convnets.training import checkpoints, comparison, comparison_figures
 
-RESULTS = PROJECT / "results"
+RESULTS = paths.RESULTS
 STASHED = ["basic_model-cifar10", "improved_model-cifar10", "basic_model-mnist", "basic_model-digits"]
 FAST = ["fast_model-94-cifar10", "fast_model-95.5-cifar10"]  # stashed in half precision, since they are large
 RUNS = list(dict.fromkeys([*STASHED, *FAST, *(network.run_name(network.dataset) for network in NETWORKS.values())]))
@@ -334,8 +335,8 @@ TABLES = {
     "ablation": ablation_table,
 }
 TABLES_ABOUT = {"training_runs": article_table, "learning_curves": epoch_table, "ablation": recipe_choice_table}
-DOCS = PROJECT / "docs"
-DOCUMENTS = [PROJECT / "README.md", *sorted(DOCS.glob("*.md"))]
+DOCS = paths.PROJECT / "docs"
+DOCUMENTS = [paths.PROJECT / "README.md", *sorted(DOCS.glob("*.md"))]
 CURVES = [  # article, what, where the axis begins
     ("wang", "accuracy", None),
     ("jeffries", "accuracy", None),
@@ -369,7 +370,7 @@ def draw_charts():
     runs, epochs = (pd.read_csv(RESULTS / f"{name}.csv") for name in ("training_runs", "learning_curves"))
     networks = list(NETWORKS.values())
     runs = runs[runs["run"].isin([network.run_name(network.dataset) for network in networks])]
-    figures.save(figures.comparison_chart(comparison.compare(runs, networks)), DOCS / "comparison.png")
+    drawing.save(comparison_figures.comparison_chart(comparison.compare(runs, networks)), DOCS / "comparison.png")
     for article, quantity, lowest in CURVES:
         histories = {
             network.name: [seed for _, seed in group.dropna(axis="columns", how="all").groupby("seed")]
@@ -377,14 +378,14 @@ def draw_charts():
             if network.article == article
             and not (group := epochs[epochs["run"] == network.run_name(network.dataset)]).empty
         }
-        page = figures.learning_curves(histories, quantity, lowest=lowest)
-        figures.save(page, DOCS / f"{article}-{quantity}.png")
+        page = comparison_figures.learning_curves(histories, quantity, lowest=lowest)
+        drawing.save(page, DOCS / f"{article}-{quantity}.png")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="*", metavar="RUN", help="the name of a finished run in models/")
-    folders = [PROJECT / "models" / name for name in parser.parse_args().runs]
+    folders = [paths.MODELS / name for name in parser.parse_args().runs]
     for folder in folders:
         if comparison.without_seed(folder.name) not in RUNS:
             parser.error(f"{folder.name} is none of {', '.join(RUNS)}, with or without -seedN")
@@ -397,7 +398,7 @@ def main():
         _add("training_runs", [comparison.run_row(run) for run in runs])
         _add("learning_curves", [epoch for run in runs for epoch in _epochs(run)])
 
-    stashed = PROJECT / "models" / "stashed"
+    stashed = paths.PRETRAINED
     for folder in folders:
         if folder.name in [*STASHED, *FAST]:
             stash(folder, stashed / f".{folder.name}")  # whole before the old one goes

@@ -24,8 +24,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from convnets import weights
 from convnets.errors import UserError, one_line
+from convnets.training import weight_files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -254,7 +254,7 @@ def load_model(path):
     if checkpoint:
         _load_weights(models[0], checkpoint)
     else:
-        weights.load(models[0], files[-1])
+        weight_files.load(models[0], files[-1])
     return models[0]
 
 
@@ -262,7 +262,7 @@ def _model_from_json(path):
     """The model that a JSON file describes; None for one that describes something else."""
     import keras
 
-    import convnets.layers  # noqa: F401 - so that Keras knows them
+    import convnets.architectures.fast_layers  # noqa: F401 - so that Keras knows them
 
     try:
         description = json.loads(path.read_text(encoding="utf-8"))

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import confusion_matrix
 
-from convnets import networks
+from convnets.views import introspection
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Evaluation:
         wrong = np.flatnonzero(~self.is_correct)
         return wrong[np.argsort(-self.confidences[wrong], kind="stable")]
 
-    def breakdown(self):
+    def confusion_matrix(self):
         """pandas.DataFrame (classes, classes) of counts: a row for each true class, a column for each predicted one."""
         counts = confusion_matrix(self.labels, self.predictions, labels=range(len(self.class_names)))
         names = list(self.class_names)
@@ -58,7 +58,7 @@ class Evaluation:
 
     def most_confused(self, pairs=5):
         """pandas.DataFrame of the most frequent kinds of mistake: true, predicted, count, share of the true class."""
-        counts = self.breakdown()
+        counts = self.confusion_matrix()
         mistakes = counts.where(~np.eye(len(counts), dtype=bool), 0)
         table = mistakes.stack().rename("count").reset_index()
         table["share"] = table["count"] / table["true"].map(counts.sum(axis=1))
@@ -81,7 +81,7 @@ class Evaluation:
         return table.reset_index(drop=True), float(error)
 
 
-def predict_views(model, images, *, mirror):
+def predict_with_tta(model, images, *, mirror):
     """A network's mean answer to each image as it is, a pixel further up and left, and a pixel further down and right.
 
     images: (n, height, width, channels) uint8. mirror: whether to ask for the mirror images of these three, too.
@@ -92,4 +92,4 @@ def predict_views(model, images, *, mirror):
     views = [padded[:, move : move + height, move : move + width] for move in range(3)]
     if mirror:
         views += [view[:, :, ::-1] for view in views]
-    return np.mean([networks.predict(model, view) for view in views], axis=0)
+    return np.mean([introspection.predict(model, view) for view in views], axis=0)

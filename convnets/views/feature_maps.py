@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 
-from convnets import networks
 from convnets.errors import UserError
+from convnets.views import introspection
 
 
 def layer_outputs(model, images, layers=None):
@@ -14,14 +14,14 @@ def layer_outputs(model, images, layers=None):
     Returns {layer name: outputs (n, ...) float32}, in their order. Raises UserError when there is no such layer.
     """
     if layers is None:
-        layers = [layer.name for layer in networks.convolutions(model)]
+        layers = [layer.name for layer in introspection.convolutions(model)]
     if not layers:
         raise UserError("the network has no convolution layer, so there are no feature maps to see")
-    position = {name: model.layers.index(networks.find_layer(model, name)) for name in layers}
+    position = {name: model.layers.index(introspection.find_layer(model, name)) for name in layers}
     parts = []
     for start in range(0, len(images), 100):
-        batch = networks.as_pixels(images[start : start + 100])
-        parts.append(dict(networks.outputs_at(model.layers, batch, position.values())))
+        batch = introspection.as_pixels(images[start : start + 100])
+        parts.append(dict(introspection.outputs_at(model.layers, batch, position.values())))
     return {
         name: np.concatenate([keras.ops.convert_to_numpy(part[place]) for part in parts])
         for name, place in position.items()
@@ -40,13 +40,13 @@ def dead_channels(model, images, batch_size=100):
     Returns {convolution's name: list of the channels whose output, after the activation that follows it, is zero
     at every pixel of every image}.
     """
-    layers = networks.unfused(model)
-    names = [layer.name for layer in networks.convolutions(model)]
-    name_at = {networks.around_activation(layers, name)[1]: name for name in names}
+    layers = introspection.unfused(model)
+    names = [layer.name for layer in introspection.convolutions(model)]
+    name_at = {introspection.around_activation(layers, name)[1]: name for name in names}
     alive = dict.fromkeys(names, False)
     for start in range(0, len(images), batch_size):
-        batch = networks.as_pixels(images[start : start + batch_size])
-        for position, output in networks.outputs_at(layers, batch, name_at):
+        batch = introspection.as_pixels(images[start : start + batch_size])
+        for position, output in introspection.outputs_at(layers, batch, name_at):
             alive[name_at[position]] |= keras.ops.convert_to_numpy(keras.ops.any(output != 0, axis=(0, 1, 2)))
     return {name: np.flatnonzero(~channels).tolist() for name, channels in alive.items()}
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from convnets import networks
 from convnets.errors import UserError
+from convnets.views import introspection
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def occlusion_map(
     Returns (h, w) float32: at each pixel the mean of score(image) - score(occluded image) over all patches that
     cover it. Raises UserError when patches don't fit the image or would leave out pixels.
     """
-    scored = model if score == "output" else networks.logits(model)
+    scored = model if score == "output" else introspection.logits(model)
     occlusion = occlude(scored, image, patch=patch, stride=stride, baseline=baseline, batch_size=batch_size)
     return (occlusion.probabilities() if score == "probability" else occlusion).drop_map(class_index)
 
@@ -80,7 +80,7 @@ def occlude(model, image, *, patch=(4, 4), stride=(1, 1), baseline=0.5, batch_si
         batch = slice(start, start + batch_size)
         patches = [hidden[top : top + rows, left : left + columns] for top, left in corners[batch]]
         outputs.append(network(np.stack(patches), batch))
-    original = networks.predict(model, image[None])[0]
+    original = introspection.predict(model, image[None])[0]
     return Occlusion(original, np.concatenate(outputs), corners, tuple(patch), (height, width))
 
 
@@ -174,7 +174,7 @@ class _PatchedNetwork:
                 windows = keras.ops.convert_to_numpy(geometry.apply(layer, inputs))
         maps = np.repeat(self.unchanged[None], len(windows), axis=0)
         _paste(windows, maps, self.corners[batch])
-        return keras.ops.convert_to_numpy(networks.run(self.rest, maps))
+        return keras.ops.convert_to_numpy(introspection.run(self.rest, maps))
 
 
 def _paste(windows, maps, corners):
@@ -286,11 +286,11 @@ def removal(model, image, class_index, importance, *, baseline="blur", steps=32,
     gone = rank.reshape(1, *importance.shape, 1) < np.rint(shares * order.size).reshape(-1, 1, 1, 1)
     hidden = background(image, baseline)
     images = np.concatenate([np.where(gone, hidden, image), np.where(gone, image, hidden)]).astype("float32")
-    deletion, insertion = np.split(networks.predict(model, images, batch_size)[:, class_index], 2)
+    deletion, insertion = np.split(introspection.predict(model, images, batch_size)[:, class_index], 2)
     return Removal(shares, deletion, insertion)
 
 
-def chance_removals(model, image, class_index, importance, *, repeats=4, seed=0, **options):
+def chance_curves(model, image, class_index, importance, *, repeats=4, seed=0, **options):
     """What `removal` gives for orders that know nothing: the mean of some random ones, of two kinds.
 
     Returns {"random order": pixel by pixel, "same map elsewhere": the map itself, mirrored and moved at random}. Single

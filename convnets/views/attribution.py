@@ -3,9 +3,9 @@
 import keras
 import numpy as np
 
-from convnets import networks
 from convnets.errors import UserError
-from convnets.occlusion import background
+from convnets.views import introspection
+from convnets.views.occlusion import background
 
 
 def integrated_gradients(model, image, class_index, *, baseline="blur", steps=32):
@@ -19,7 +19,9 @@ def integrated_gradients(model, image, class_index, *, baseline="blur", steps=32
     places, weights = np.polynomial.legendre.leggauss(steps)
     places, weights = (places + 1) / 2, weights / 2  # from [-1, 1] to [0, 1]
     way = start + places.reshape(-1, 1, 1, 1) * (image - start)
-    _, gradients = networks.with_gradient(lambda x: model(x, training=False)[:, class_index])(way.astype("float32"))
+    _, gradients = introspection.with_gradient(lambda x: model(x, training=False)[:, class_index])(
+        way.astype("float32")
+    )
     return ((image - start) * np.tensordot(weights, gradients, axes=1)).astype("float32")
 
 
@@ -30,13 +32,15 @@ def grad_cam(model, image, class_index):
     model: its output `class_index` is the score; give it logits.
     Returns (h, w) float32 of at least 0, smoothly enlarged to the image's size.
     """
-    convolutions = networks.convolutions(model)
+    convolutions = introspection.convolutions(model)
     if not convolutions:
         raise UserError("Grad-CAM needs a convolution layer, and this network has none: leave out --compare")
-    layers = networks.unfused(model)
-    _, last = networks.around_activation(layers, convolutions[-1].name)
-    features = keras.ops.convert_to_numpy(networks.run(layers[: last + 1], image[None]))
-    _, gradients = networks.with_gradient(lambda x: networks.run(layers[last + 1 :], x)[:, class_index])(features)
+    layers = introspection.unfused(model)
+    _, last = introspection.around_activation(layers, convolutions[-1].name)
+    features = keras.ops.convert_to_numpy(introspection.run(layers[: last + 1], image[None]))
+    _, gradients = introspection.with_gradient(lambda x: introspection.run(layers[last + 1 :], x)[:, class_index])(
+        features
+    )
     weights = gradients.mean(axis=(1, 2), keepdims=True)
     cam = np.maximum((weights * features).sum(axis=-1, keepdims=True), 0)
     return keras.ops.convert_to_numpy(keras.ops.image.resize(cam, image.shape[:2]))[0, :, :, 0]

@@ -5,7 +5,7 @@ import functools
 import keras
 import numpy as np
 
-from convnets.datasets import scale_pixels
+from convnets.data.datasets import scale_pixels
 from convnets.errors import UserError
 
 

@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from convnets import checkpoints, figures, provenance, weights
-from convnets.datasets import scale_pixels
+from convnets import provenance
+from convnets.data.datasets import scale_pixels
 from convnets.errors import Stopped, UserError
+from convnets.training import checkpoints, training_curves, weight_files
 
 FLIPS = 2**32 - 1  # stands where an epoch stands, so that the flips have random numbers of their own
 SECONDS_BETWEEN_DRAWINGS = 5  # an epoch of a small network takes 1, and to draw its curves 0.2
@@ -169,7 +170,7 @@ def train(
         history = checkpoint.history if checkpoint else []
         run["options"]["initial_weights"] = _on_record(initial_weights, checkpoint)
         if initial_weights and not checkpoint:
-            weights.load(model, initial_weights)
+            weight_files.load(model, initial_weights)
         if fresh:
             _keep_old_run(run_dir, say)
         checkpoints.make_folder(run_dir)
@@ -378,7 +379,7 @@ class _CheckpointEveryEpoch(keras.callbacks.Callback):
             contents["history.csv"] = history.to_csv(index=False)
             at_the_end |= len(history) >= self.epochs
             if at_the_end or time.perf_counter() - self._drawn > SECONDS_BETWEEN_DRAWINGS:
-                contents["training_curves.png"] = figures.training_curves(history, self.run_dir.name)
+                contents["training_curves.png"] = training_curves.training_curves(history, self.run_dir.name)
                 self._drawn = time.perf_counter()
         for name, content in contents.items():
             try:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from convnets.datasets import scale_pixels
+from convnets.data.datasets import scale_pixels
 
 
 @dataclass(frozen=True)

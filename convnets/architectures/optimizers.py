@@ -43,7 +43,7 @@ class Muon(keras.optimizers.SGD):
             length = ops.sqrt(ops.sum(ops.square(variable)) / filters)
             # At the precision of the network, which is enough: sizes come out only roughly equal anyway.
             matrix = ops.cast(ops.reshape(step, (-1, filters)), keras.config.dtype_policy().compute_dtype)
-            step = ops.cast(ops.reshape(orthogonalized(matrix), variable.shape), variable.dtype)
+            step = ops.cast(ops.reshape(orthogonalize(matrix), variable.shape), variable.dtype)
             self.assign(variable, variable / length - learning_rate * step)
         else:
             factor = self.dense_factor if len(variable.shape) == 2 else self.offset_factor
@@ -56,7 +56,7 @@ class Muon(keras.optimizers.SGD):
         return {**config, **{name: getattr(self, name) for name in settings}}
 
 
-def orthogonalized(matrix, steps=3):
+def orthogonalize(matrix, steps=3):
     """A matrix of the same singular vectors whose singular values are, roughly, all 1.
 
     matrix: (m, n). Each step of the Newton-Schulz iteration puts every singular value s at once through the
