@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from convnets import paths
+from convnets import backend, paths
 from convnets.data import datasets
 from convnets.errors import UserError
 from convnets.training import checkpoints
@@ -203,7 +203,7 @@ def test_by_chance_a_pixel_goes_in_the_middle_of_the_order(sums_pixels):
 
 def test_the_gradient_of_a_linear_model_is_its_weights(linear, image):
     model, weights = linear
-    climb = introspection.with_gradient(lambda x, factor: factor * model(x)[:, 1])
+    climb = backend.with_gradient(lambda x, factor: factor * model(x)[:, 1])
     scores, gradients = climb(np.stack([image, 0 * image]), np.float32(2))
     np.testing.assert_allclose(scores, 2 * outputs(model, np.stack([image, 0 * image]))[:, 1], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(gradients, 2 * np.stack([weights[..., 1]] * 2), rtol=1e-5)

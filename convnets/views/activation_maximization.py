@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pandas as pd
 
+from convnets import backend
 from convnets.errors import UserError
 from convnets.views import introspection
 
@@ -101,7 +102,7 @@ class _Climb:
                 total += keras.ops.mean(keras.ops.leaky_relu(values, slope_below_zero), axis=(1, 2))
             return total
 
-        self.scores_and_gradients = introspection.with_gradient(scores)
+        self.scores_and_gradients = backend.with_gradient(scores)
 
     def of(self, units):
         """A function of images (n, h, w, c) that returns n units' outputs, each for its own image, and gradients."""

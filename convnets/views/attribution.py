@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from convnets import backend
 from convnets.errors import UserError
 from convnets.views import introspection
 from convnets.views.occlusion import background
@@ -19,9 +20,7 @@ def integrated_gradients(model, image, class_index, *, baseline="blur", steps=32
     places, weights = np.polynomial.legendre.leggauss(steps)
     places, weights = (places + 1) / 2, weights / 2  # from [-1, 1] to [0, 1]
     way = start + places.reshape(-1, 1, 1, 1) * (image - start)
-    _, gradients = introspection.with_gradient(lambda x: model(x, training=False)[:, class_index])(
-        way.astype("float32")
-    )
+    _, gradients = backend.with_gradient(lambda x: model(x, training=False)[:, class_index])(way.astype("float32"))
     return ((image - start) * np.tensordot(weights, gradients, axes=1)).astype("float32")
 
 
@@ -38,9 +37,7 @@ def grad_cam(model, image, class_index):
     layers = introspection.unfused(model)
     _, last = introspection.around_activation(layers, convolutions[-1].name)
     features = keras.ops.convert_to_numpy(introspection.run(layers[: last + 1], image[None]))
-    _, gradients = introspection.with_gradient(lambda x: introspection.run(layers[last + 1 :], x)[:, class_index])(
-        features
-    )
+    _, gradients = backend.with_gradient(lambda x: introspection.run(layers[last + 1 :], x)[:, class_index])(features)
     weights = gradients.mean(axis=(1, 2), keepdims=True)
     cam = np.maximum((weights * features).sum(axis=-1, keepdims=True), 0)
     return keras.ops.convert_to_numpy(keras.ops.image.resize(cam, image.shape[:2]))[0, :, :, 0]
