@@ -95,6 +95,7 @@ def test_cifar10_is_read_from_every_layout(layout, batches, tmp_path):
     assert dataset.x_train.dtype == dataset.x_test.dtype == np.uint8
     assert dataset.y_train.dtype == dataset.y_test.dtype == np.int64
     assert dataset.class_names[6] == "frog"
+    assert dataset.flippable
     # Third image of the second batch, fifth row, seventh pixel: red, then green, then blue are 1,024 bytes apart.
     record = batches["data_batch_2"][2]
     position = 1 + 4 * 32 + 6
@@ -332,6 +333,7 @@ def test_mnist_is_read_from_every_layout(layout, arrays, tmp_path):
     np.testing.assert_array_equal(dataset.y_test, arrays["y_test"])
     assert dataset.x_train.dtype == np.uint8
     assert dataset.y_train.dtype == np.int64
+    assert not dataset.flippable
 
 
 def damage(path, change):
@@ -424,6 +426,7 @@ def test_digits():
     assert dataset.x_test.shape == (360, 32, 32, 1)
     assert dataset.x_train.dtype == np.uint8
     assert dataset.x_train.max() == 255
+    assert not dataset.flippable
     assert np.bincount(dataset.y_test).tolist() == [36, 36, 35, 37, 36, 37, 36, 36, 35, 36]  # a fifth of each class
     # Each of the 8x8 pixels became a square of 4x4, so the small image can be read back.
     from sklearn.datasets import load_digits

@@ -26,6 +26,8 @@ class Dataset:
 
     x_train, x_test: (n, height, width, channels) uint8. y_train, y_test: (n,) int64, indices into class_names.
     source: where the data was found, to be shown to the reader.
+    flippable: whether an image flipped left to right still shows its class: a flipped cat is a cat, a flipped 2 is
+        no digit.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Dataset:
     x_test: np.ndarray
     y_test: np.ndarray
     source: str
+    flippable: bool = False
 
     @property
     def input_shape(self):
@@ -282,7 +285,14 @@ def _cifar10(batches, source):
         labels[part] = batches[name][:, 0]
         images[part] = batches[name][:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
     return Dataset(
-        "cifar10", CIFAR10_CLASSES, images[:split], labels[:split], images[split:], labels[split:], str(source)
+        "cifar10",
+        CIFAR10_CLASSES,
+        images[:split],
+        labels[:split],
+        images[split:],
+        labels[split:],
+        str(source),
+        flippable=True,
     )
 
 
