@@ -19,6 +19,7 @@ import functools
 import sys
 
 from convnets import cli
+from convnets.data import DATASETS
 
 OPTIMIZERS = ["adadelta", "adagrad", "adam", "adamw", "nadam", "rmsprop", "sgd"]
 
@@ -30,7 +31,7 @@ def main(argv=None):
     parser.add_argument("--all", action="store_true", help="all networks of all articles")
     parser.add_argument("--list", action="store_true", help="only list the networks with their articles' recipes")
     parser.add_argument(
-        "--dataset", choices=["auto", "cifar10", "mnist", "digits"], default="auto",
+        "--dataset", choices=["auto", *DATASETS], default="auto",
         help="auto, the default, means each article's own where it can be had, else digits",
     )  # fmt: skip
     parser.add_argument(

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from convnets import paths
+from convnets.data import DATASETS
 from convnets.errors import Stopped, UserError
 
 
@@ -32,7 +33,7 @@ def training_options(script, *, description, epochs, batch_size, precision="floa
     parser = new_parser(script, description)
     parser.add_argument(
         "--dataset",
-        choices=["auto", "cifar10", "mnist", "digits"],
+        choices=["auto", *DATASETS],
         default="auto",
         help="auto, the default, means cifar10 where it can be had, else digits",
     )
@@ -104,7 +105,7 @@ def view_options(script, *, description):
     )
     parser.add_argument(
         "--dataset",
-        choices=["cifar10", "mnist", "digits"],
+        choices=DATASETS,
         help="default: what the network was trained on",
     )
     parser.add_argument("--data-dir", type=Path, metavar="FOLDER", help="where the dataset lies")

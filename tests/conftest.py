@@ -1,22 +1,38 @@
-"""Datasets and networks for the tests: tiny ones that are made here, and the real ones where they are."""
+"""What all tests share: small datasets and networks, the real datasets where they are, and a project of their own."""
 
+import dataclasses
+import functools
+import gc
 import os
 
 import numpy as np
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # the tests run in as many processes as there are cores
 
 from convnets import paths
-from convnets.data import datasets
+from convnets.data import datasets, source_files
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "real_dataset" in item.fixturenames:
+            item.add_marker("real_data")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def fast_garbage_collection():
+    """Exempt the imported packages: Keras collects garbage for each new network, and searches all of TensorFlow."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch):
     """A test never depends on the internet: a download is an error unless the test brings its own server."""
-    for name in ("CIFAR10_ARCHIVE", "MNIST_FILE"):
-        nowhere = getattr(datasets, name).__class__(getattr(datasets, name).filename, "0" * 64, ())
-        monkeypatch.setattr(datasets, name, nowhere)
+    for source in datasets.SOURCES.values():
+        if source.DOWNLOAD:
+            monkeypatch.setattr(source, "DOWNLOAD", dataclasses.replace(source.DOWNLOAD, urls=()))
 
 
 @pytest.fixture(autouse=True)
@@ -25,15 +41,23 @@ def own_models_folder(monkeypatch, tmp_path_factory):
     monkeypatch.setattr(paths, "MODELS", tmp_path_factory.mktemp("project") / "models")
 
 
+@functools.cache
+def load_once(name):
+    dataset = datasets.load(name)
+    for array in (dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test):
+        array.flags.writeable = False  # since tests share it
+    return dataset
+
+
 @pytest.fixture
 def real_dataset():
-    """A function that loads the real "cifar10" or "mnist", or skips the test where it is not on this machine."""
+    """Return a function that loads the real "cifar10" or "mnist", or skips the test where it is not on this machine."""
 
     def load(name):
         try:
-            return datasets.load(name)
+            return load_once(name)
         except datasets.downloads.Unavailable:
-            return pytest.skip(f"{name} is not in {datasets._folders(None)[0]}")
+            return pytest.skip(f"{name} is not in {source_files.search_folders(None)[0]}")
 
     return load
 
@@ -51,12 +75,12 @@ def tiny_dataset():
 
 @pytest.fixture
 def build_tiny_model():
-    """A function that makes a compiled network for tiny_dataset, with dropout, the same each time."""
+    """Return a function that builds a compiled network for tiny_dataset, with dropout, the same each time."""
     import keras
     from keras import layers
 
     def build(*, filters=4, learning_rate=0.01):
-        keras.utils.clear_session()  # so that names do not depend on the tests before
+        keras.utils.clear_session()  # so that layer names do not depend on earlier tests
         keras.utils.set_random_seed(1)
         model = keras.Sequential(
             [

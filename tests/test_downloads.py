@@ -7,11 +7,11 @@ import time
 
 import pytest
 
-from convnets.data import datasets, downloads
+from convnets.data import cifar10, downloads, mnist
 from convnets.errors import UserError
 
 CONTENT = bytes(range(256)) * 2000
-OFFICIAL = (datasets.CIFAR10_ARCHIVE, datasets.MNIST_FILE)  # as they are before a test changes them
+OFFICIAL = (cifar10.DOWNLOAD, mnist.DOWNLOAD)  # as they are before a test changes them
 CONNECT_SECONDS = downloads.CONNECT_SECONDS
 
 
