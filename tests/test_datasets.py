@@ -458,7 +458,7 @@ def test_auto_falls_back_when_the_download_can_not_be_stored(capsys, monkeypatch
     (tmp_path / "keras_home").touch()  # a file where a folder should be
     download = downloads.Download("cifar-10-python.tar.gz", "0" * 64, ("http://127.0.0.1:9/",))
     monkeypatch.setattr(cifar10, "DOWNLOAD", download)
-    monkeypatch.setattr(downloads, "_knock", lambda url: None)
+    monkeypatch.setattr(downloads, "_check_host", lambda url: None)
     assert datasets.load("auto").name == "digits"
     assert "can't write to" in capsys.readouterr().out
 

@@ -16,7 +16,7 @@ CONNECT_SECONDS = downloads.CONNECT_SECONDS
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """A host whose behaviour is in the path that is asked for."""
+    """A host that behaves as the requested path says."""
 
     def do_GET(self):
         self.server.requests.append(self.path)
@@ -28,7 +28,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if location:
             self.send_header("Location", location)
         self.end_headers()
-        with contextlib.suppress(ConnectionError):  # whoever only knocks hangs up early
+        with contextlib.suppress(ConnectionError):  # the check of the host hangs up early
             self.wfile.write(content)
 
     def sound(self):
@@ -48,16 +48,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.close_connection = True
 
     def cut_off_once(self):
-        if self.server.requests.count("/cut-off-once") <= 2:  # the knock, then the first download
+        if self.server.requests.count("/cut-off-once") <= 2:  # the check of the host, then the first download
             self.cut_off()
         else:
             self.sound()
 
-    def moved(self):
+    def redirected(self):
         self.reply(b"", status=302, location="/sound")
 
-    def moved_in_a_circle(self):
-        self.reply(b"", status=302, location="/moved-in-a-circle")
+    def redirected_in_a_circle(self):
+        self.reply(b"", status=302, location="/redirected-in-a-circle")
 
     def silent(self):
         self.server.closing.wait(20)
@@ -72,8 +72,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def host(monkeypatch):
-    monkeypatch.setattr(downloads, "CONNECT_SECONDS", 1)
-    monkeypatch.setattr(downloads, "STALLED_SECONDS", 1)
+    monkeypatch.setattr(downloads, "CONNECT_SECONDS", 0.3)
+    monkeypatch.setattr(downloads, "READ_SECONDS", 0.3)
     monkeypatch.setattr(time, "sleep", lambda _: None)  # pooch's pause before a second try
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
@@ -96,12 +96,12 @@ def offer(host, *paths):
     ("paths", "answered"),
     [
         (["sound", "missing"], "/sound"),
-        (["moved"], "/sound"),
+        (["redirected"], "/sound"),
         (["missing", "sound"], "/sound"),
         (["out-of-order", "sound"], "/sound"),
         (["wrong", "sound"], "/sound"),
         (["cut-off", "sound"], "/sound"),
-        (["moved-in-a-circle", "sound"], "/sound"),
+        (["redirected-in-a-circle", "sound"], "/sound"),
         (["silent", "sound"], "/sound"),
         (["stalled", "sound"], "/sound"),
         (["cut-off-once"], "/cut-off-once"),
@@ -125,9 +125,9 @@ def test_the_official_host_is_asked_first_and_the_mirror_not_at_all(host, tmp_pa
         ("missing", "answers 404"),
         ("out-of-order", "answers 503"),
         ("wrong", "wrong checksum"),
-        ("cut-off", "broke off"),
+        ("cut-off", "closed the connection early"),
         ("silent", "does not answer"),
-        ("stalled", "stalled"),
+        ("stalled", "stopped sending"),
     ],
 )
 def test_no_host_delivers(path, reason, host, tmp_path):
@@ -140,27 +140,27 @@ def test_nobody_listens(tmp_path):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/sound"
-        with pytest.raises(downloads.Unavailable, match="can't be reached"):
+        with pytest.raises(downloads.Unavailable, match="is unreachable"):
             downloads.fetch(downloads.Download("data.bin", "0" * 64, (url,)), tmp_path)
 
 
 def test_a_setting_of_this_machine_that_is_wrong_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "no-such-certificates.pem"))
-    with pytest.raises(downloads.Unavailable, match=r"can't be asked, .*no-such-certificates\.pem"):
+    with pytest.raises(downloads.Unavailable, match=r"request failed, .*no-such-certificates\.pem"):
         downloads.fetch(downloads.Download("data.bin", "0" * 64, ("https://127.0.0.1:9/sound",)), tmp_path)
 
 
-def test_a_far_too_slow_host_is_given_up_for_the_next_but_the_last_is_not(host, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(downloads, "PATIENCE_SECONDS", 0)
-    monkeypatch.setattr(downloads, "SLOWEST_BYTES_A_SECOND", float("inf"))
-    downloads.fetch(offer(host, "moved", "sound"), tmp_path)
+def test_a_slow_host_is_given_up_unless_it_is_the_last(host, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(downloads, "GRACE_SECONDS", 0)
+    monkeypatch.setattr(downloads, "MINIMUM_BYTES_PER_SECOND", float("inf"))
+    downloads.fetch(offer(host, "redirected", "sound"), tmp_path)
     assert (tmp_path / "data.bin").read_bytes() == CONTENT
-    assert host.requests[-2:] == ["/sound", "/sound"]  # knock and download at the second host
+    assert host.requests[-2:] == ["/sound", "/sound"]  # check and download from the second host
     assert capsys.readouterr().out.count("Downloading data.bin") == 2
 
 
 def test_dead_hosts_cost_at_most_15_seconds(host, tmp_path):
-    """A host that never answers costs one knock at its door, and nothing more; the official one comes first."""
+    """A host that never answers is asked once. The official host comes first."""
     with pytest.raises(downloads.Unavailable):
         downloads.fetch(offer(host, "silent", "silent", "silent"), tmp_path)
     assert host.requests == ["/silent"] * 3

@@ -1,4 +1,4 @@
-"""Random flips, shifts and zooms of a whole batch at once: NumPy in, NumPy out."""
+"""Augment batches of images with NumPy: flip, shift and zoom them at random, cut squares out."""
 
 from dataclasses import dataclass
 
@@ -9,15 +9,15 @@ from convnets.data.datasets import scale_pixels
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Makes a new, slightly different batch from a batch of images (article: "Use image augmentation").
+    """Random zoom, shift and horizontal flip (article: "Use image augmentation").
 
-    zoom: height and width are each scaled by a factor drawn from [1 - zoom, 1 + zoom].
-    shift: the image moves by up to this share of its height and width, in each direction.
-    horizontal_flip: every other image, on average, is mirrored.
+    zoom: height and width are scaled by separate factors, drawn from [1 - zoom, 1 + zoom].
+    shift: the image is shifted by up to this fraction of its height and width, in each direction.
+    horizontal_flip: whether each image is flipped with probability 1/2.
 
-    Pixels that come from outside the image repeat its nearest edge pixel. Between pixels the value is
-    interpolated cubically (Keys, "Cubic convolution interpolation for digital image processing", 1981): linear
-    interpolation blurs, and a network that is trained on blurred images does less well on sharp ones.
+    Pixels from outside the image repeat the nearest edge pixel. Values between pixels are interpolated cubically
+    (Keys, "Cubic convolution interpolation for digital image processing", 1981): linear interpolation blurs, and a
+    network trained on blurred images is less accurate on sharp ones.
     """
 
     zoom: float = 0.1
@@ -25,7 +25,7 @@ class Augmentation:
     horizontal_flip: bool = True
 
     def __call__(self, images, rng):
-        """Augments `images`, (n, height, width, channels) float32, with the `numpy.random.Generator` rng.
+        """Augment `images`, (n, height, width, channels) float32 in [0, 1]. rng: a numpy.random.Generator.
 
         Returns a new array of the same shape and dtype.
         """
@@ -35,34 +35,34 @@ class Augmentation:
         if self.horizontal_flip:
             flipped = rng.random(n) < 0.5
             columns[flipped] = columns[flipped, ::-1]
-        # Zoom and shift act on each axis by itself, so an image is resampled by two small matrix
-        # products, rows @ image @ columns.T, and a batch by two stacks of them.
+        # Zoom and shift are separable: two small matrix products, rows @ image @ columns.T, resample an image, and two
+        # stacks of them a batch.
         resampled = rows @ images.reshape(n, height, width * channels)
         sideways = resampled.reshape(n, height, width, channels).transpose(0, 2, 1, 3).reshape(n, width, -1)
         resampled = (columns @ sideways).reshape(n, width, height, channels)
         resampled = np.ascontiguousarray(resampled.transpose(0, 2, 1, 3))
-        return np.clip(resampled, 0, 1, out=resampled)  # cubics can overshoot
+        return np.clip(resampled, 0, 1, out=resampled)  # cubic interpolation can overshoot
 
     def _resampling_matrices(self, n, size, rng):
-        """Draws n matrices of (size, size): row i holds the weights with which old pixels make up new pixel i."""
+        """Draw n matrices (size, size) whose row i holds the weights of the old pixels in the new pixel i."""
         zoom = rng.uniform(1 - self.zoom, 1 + self.zoom, (n, 1)).astype("float32")
         shift = rng.uniform(-self.shift, self.shift, (n, 1)).astype("float32") * size
         pixels = np.arange(size, dtype="float32")
         middle = (size - 1) / 2
         source = np.clip(middle + (pixels - middle) * zoom + shift, 0, size - 1)
-        near = np.floor(source)[:, :, None] + np.arange(-1, 3, dtype="float32")  # the four pixels that count
+        near = np.floor(source)[:, :, None] + np.arange(-1, 3, dtype="float32")  # the four nearest pixels
         weights = np.zeros((n, size, size + 3), dtype="float32")
-        np.put_along_axis(weights, near.astype("int64") + 1, _cubic(source[:, :, None] - near), axis=2)
-        weights[:, :, 1] += weights[:, :, 0]  # one pixel beyond each edge repeats the edge
+        np.put_along_axis(weights, near.astype("int64") + 1, _keys_kernel(source[:, :, None] - near), axis=2)
+        weights[:, :, 1] += weights[:, :, 0]  # a pixel beyond an edge repeats the edge
         weights[:, :, -3] += weights[:, :, -2]
         return weights[:, :, 1:-2]
 
 
-def _cubic(distance, sharpness=0.75):
-    """Keys's kernel: the weight of a pixel at a distance from where a value is wanted, in pixels."""
+def _keys_kernel(distance, a=-0.75):
+    """Return the weight of a pixel at a distance, in pixels, from the point to interpolate. a: Keys's parameter."""
     x = np.abs(distance)
-    near = ((2 - sharpness) * x - (3 - sharpness)) * x * x + 1
-    far = -sharpness * (((x - 5) * x + 8) * x - 4)
+    near = ((2 + a) * x - (3 + a)) * x * x + 1
+    far = a * (((x - 5) * x + 8) * x - 4)
     return np.where(x < 1, near, np.where(x < 2, far, 0))
 
 
@@ -102,7 +102,7 @@ class ShiftAndCutOut:
 
 
 def preview(dataset, augment, *, seed, images=8, versions=5):
-    """Picks random training images and augments each of them several times.
+    """Pick random training images and augment each of them several times.
 
     Returns (originals (images, h, w, c), augmented (images, versions, h, w, c)), float32 in [0, 1].
     """

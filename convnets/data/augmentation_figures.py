@@ -6,13 +6,13 @@ from convnets import drawing
 
 
 def augmentation_figure(originals, augmented):
-    """Draws each image in a row of its own, the original first, then its augmented versions.
+    """Draw an image per row: the original, then its augmented versions.
 
     originals: (n, h, w, c). augmented: (n, versions, h, w, c). Both float32 in [0, 1].
     """
     n, versions = augmented.shape[:2]
     figure = Figure(figsize=(1.3 * (versions + 1), 1.3 * n + 0.6), layout="constrained")
-    figure.suptitle("What the network is fed: each time another version of the image")
+    figure.suptitle("Training images and augmented versions of them")
     for row, axes_in_row in enumerate(figure.subplots(n, versions + 1, squeeze=False)):
         pictures = [originals[row], *augmented[row]]
         for column, (axes, picture) in enumerate(zip(axes_in_row, pictures, strict=True)):

@@ -1,4 +1,4 @@
-"""One file from the first of several hosts that really delivers it."""
+"""Download a file from the first of several hosts that delivers it."""
 
 import dataclasses
 import threading
@@ -12,15 +12,15 @@ from convnets.errors import UserError
 
 pooch.get_logger().setLevel("WARNING")
 
-CONNECT_SECONDS = 4  # a host that has not begun to answer by then is passed over: three dead ones cost 12 s
-STALLED_SECONDS = 15  # without a single byte
-PATIENCE_SECONDS = 15  # after which a host has to reach
-SLOWEST_BYTES_A_SECOND = 200_000  # this speed on average, if there is another host to turn to
+CONNECT_SECONDS = 4  # to wait for a host's first answer, so three dead hosts take 12 s
+READ_SECONDS = 15  # to wait for the next byte
+GRACE_SECONDS = 15  # after which a host must reach
+MINIMUM_BYTES_PER_SECOND = 200_000  # on average, unless it is the last host
 
 
 @dataclasses.dataclass(frozen=True)
 class Download:
-    """A file that several hosts offer, byte for byte the same; the official host comes first."""
+    """A file that several hosts offer, identical in every byte. The official host comes first."""
 
     filename: str
     sha256: str
@@ -28,7 +28,7 @@ class Download:
 
 
 class Unavailable(UserError):
-    """The file can't be had: no host delivered it, or it can't be stored. `reason` says why in a few words."""
+    """Raised if no host delivers the file, or it can't be stored. `reason` says why in a few words."""
 
     def __init__(self, message, reason):
         super().__init__(message)
@@ -36,18 +36,18 @@ class Unavailable(UserError):
 
 
 def fetch(download, folder):
-    """Downloads a file into `folder` and returns its path. Under its name there is all of it, or nothing.
+    """Download a file into a folder and return its path. The file appears there complete or not at all.
 
-    Raises Unavailable when no host delivers it, or when the folder can't be written to.
+    Raises Unavailable if no host delivers it, or the folder is not writable.
     """
     problems = []
     for url in download.urls:
         host = urlsplit(url).hostname
         is_last = url == download.urls[-1]
         try:
-            _knock(url)
+            _check_host(url)
             print(f"Downloading {download.filename} from {host} to {folder}")
-            with _PatientProgress(is_last) as progress:
+            with _ProgressBar(minimum_speed=0 if is_last else MINIMUM_BYTES_PER_SECOND) as progress:
                 return pooch.create(
                     path=folder,
                     base_url="",
@@ -57,39 +57,42 @@ def fetch(download, folder):
                 ).fetch(
                     download.filename,
                     downloader=pooch.HTTPDownloader(
-                        progressbar=progress, chunk_size=2**16, timeout=(CONNECT_SECONDS, STALLED_SECONDS)
+                        progressbar=progress, chunk_size=2**16, timeout=(CONNECT_SECONDS, READ_SECONDS)
                     ),
                 )
         except requests.RequestException as error:
-            problems.append(f"{host}: {_in_a_few_words(error)}")
+            problems.append(f"{host}: {_short_reason(error)}")
         except _TooSlow as error:
             problems.append(f"{host}: {error}")
-        except ValueError:  # pooch's word for a wrong checksum
+        except ValueError:  # pooch's error for a wrong checksum
             problems.append(f"{host}: sent a file with a wrong checksum")
         except OSError as error:
             reason = f"can't write to {folder}: {error.strerror or error}"
-            raise Unavailable(f"{reason}; name another folder with --data-dir", reason) from error
+            raise Unavailable(f"{reason}; choose another folder with --data-dir", reason) from error
     reason = "; ".join(problems)
     raise Unavailable(
         f"can't download {download.filename} ({reason}): go online, or put the file into {folder}", reason
     )
 
 
-def _knock(url):
-    """Raises requests.RequestException unless the host answers soon; the name look-up, without a timeout, counts."""
+def _check_host(url):
+    """Raise requests.RequestException unless the host answers within CONNECT_SECONDS.
+
+    The request runs in a thread, since the name look-up, which is part of it, has no timeout of its own.
+    """
     outcome = [requests.ConnectTimeout()]
 
-    def knock():
+    def request():
         try:
             with requests.get(url, stream=True, timeout=CONNECT_SECONDS) as response:
                 response.raise_for_status()
             outcome[0] = None
         except requests.RequestException as error:
             outcome[0] = error
-        except Exception as error:  # settings of this machine can be wrong in any way
+        except Exception as error:  # wrong settings of this machine can fail in any way
             outcome[0] = requests.RequestException(error)
 
-    thread = threading.Thread(target=knock, daemon=True)
+    thread = threading.Thread(target=request, daemon=True)
     thread.start()
     thread.join(CONNECT_SECONDS)
     if outcome[0] is not None:
@@ -100,36 +103,36 @@ class _TooSlow(Exception):
     pass
 
 
-class _PatientProgress(tqdm):
-    """A progress bar that gives up a host which is far too slow, unless it is the last one."""
+class _ProgressBar(tqdm):
+    """A progress bar that raises _TooSlow if the average speed is below a minimum, in bytes per second."""
 
-    def __init__(self, is_last):
+    def __init__(self, minimum_speed):
         super().__init__(unit="B", unit_scale=True, ncols=79)
-        self._is_last = is_last
+        self._minimum_speed = minimum_speed
 
     def __bool__(self):
-        return True  # pooch asks before there is a total, where tqdm raises an error
+        return True  # pooch asks before the total is known, when tqdm raises an error
 
     def update(self, n=1):
         elapsed = self.format_dict["elapsed"]
-        if not self._is_last and elapsed > PATIENCE_SECONDS and self.n < SLOWEST_BYTES_A_SECOND * elapsed:
+        if elapsed > GRACE_SECONDS and self.n < self._minimum_speed * elapsed:
             raise _TooSlow(f"{self.n / elapsed / 1000:.0f} kB/s is too slow")
         return super().update(n)
 
 
-def _in_a_few_words(error):
+def _short_reason(error):
     if isinstance(error, requests.HTTPError):
         return f"answers {error.response.status_code}"
     if isinstance(error, requests.Timeout):
         return "does not answer"
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
-        return "broke off"
+        return "closed the connection early"
     if isinstance(error, requests.exceptions.SSLError):
         return "has no certificate that this machine trusts"
     if isinstance(error, requests.exceptions.ProxyError):
-        return "can't be reached through the proxy"
+        return "is unreachable through the proxy"
     if "timed out" in str(error):
-        return "stalled"
+        return "stopped sending"
     if type(error) is requests.RequestException:
-        return f"can't be asked, {error}"
-    return "can't be reached"
+        return f"request failed, {error}"
+    return "is unreachable"

@@ -1,4 +1,4 @@
-"""A reader's own picture, made into what a network takes."""
+"""Read the reader's own pictures, and fit them to a network's input."""
 
 import warnings
 
@@ -9,43 +9,43 @@ from convnets.errors import UserError
 
 
 def read(path, input_shape, *, light_on_dark=False):
-    """Reads a picture file and fits it to a network's input.
+    """Read a picture and fit it to a network's input.
 
-    The picture is turned upright as its camera noted, put on white where it is transparent, cropped to its
-    middle square, scaled, and made grey when the network has one channel.
+    The picture is rotated upright as its EXIF data says, transparent areas become white, and its central square is
+    cropped and resized. It is converted to greyscale if the network has one channel.
 
-    input_shape: (height, width, channels) of the network. light_on_dark: the network was trained on light
-    strokes on a dark ground; a picture with a light rim is then inverted.
-    Returns (the whole picture, upright, (h, w, 3) uint8; what the network sees, `input_shape` float32 in [0, 1]).
-    Raises UserError when the file is no picture, damaged, or enormous.
+    input_shape: the network's (height, width, channels). light_on_dark: whether the network was trained on light
+    strokes on a dark background; a picture with light borders is then inverted.
+    Returns (the whole upright picture, (h, w, 3) uint8; the network's input, `input_shape` float32 in [0, 1]).
+    Raises UserError if the file is not an image, damaged, or too large.
     """
     height, width, channels = input_shape
     try:
         with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning):
             picture = ImageOps.exif_transpose(Image.open(path))
-            if picture.mode.startswith("I"):  # 16 bits of grey, of which Pillow would cut off what is above 255
+            if picture.mode.startswith("I"):  # 16-bit greyscale, which Pillow's own conversion clips at 255
                 picture = Image.fromarray((np.asarray(picture) / 257).clip(0, 255).astype("uint8"))
             picture = picture.convert("RGBA")
     except FileNotFoundError as error:
-        raise UserError(f"can't read the picture {path}: there is no such file") from error
+        raise UserError(f"can't read the picture {path}: no such file") from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise UserError(
-            f"the picture {path} is enormous: make it smaller than {Image.MAX_IMAGE_PIXELS:,} pixels"
+            f"the picture {path} is too large: scale it down to less than {Image.MAX_IMAGE_PIXELS:,} pixels"
         ) from error
-    except Exception as error:  # a damaged file may break Pillow's readers in any way
-        raise UserError(f"can't read the picture {path}: it is damaged, or no JPEG, PNG, WebP, ... at all") from error
-    ground = Image.new("RGBA", picture.size, "white")
-    picture = Image.alpha_composite(ground, picture).convert("RGB")
+    except Exception as error:  # a damaged file can make Pillow fail in any way
+        raise UserError(f"can't read the picture {path}: not an image (JPEG, PNG, WebP ...), or damaged") from error
+    background = Image.new("RGBA", picture.size, "white")
+    picture = Image.alpha_composite(background, picture).convert("RGB")
     side = min(picture.size)
-    seen = ImageOps.fit(picture, (side, side)).resize((width, height), Image.Resampling.LANCZOS)
-    seen = np.asarray(seen.convert("L" if channels == 1 else "RGB"), dtype="float32").reshape(input_shape) / 255
-    if light_on_dark and rim(seen[None]).mean() > 0.5:
-        seen = 1 - seen
-    return np.asarray(picture), seen
+    resized = ImageOps.fit(picture, (side, side)).resize((width, height), Image.Resampling.LANCZOS)
+    resized = np.asarray(resized.convert("L" if channels == 1 else "RGB"), dtype="float32").reshape(input_shape) / 255
+    if light_on_dark and border_pixels(resized[None]).mean() > 0.5:
+        resized = 1 - resized
+    return np.asarray(picture), resized
 
 
-def rim(images):
-    """The outermost pixels of images (n, height, width, channels), as (n, pixels)."""
+def border_pixels(images):
+    """Return the outermost pixels of images (n, height, width, channels), as (n, values)."""
     inner = np.zeros(images.shape[1:], dtype=bool)
     inner[1:-1, 1:-1] = True
     return images[:, ~inner]

@@ -171,7 +171,7 @@ def choose_image(run, *, index=None, file=None, seed=None):
     """
     names, dataset = run.dataset.class_names, run.dataset
     if file is not None:
-        light_on_dark = image_files.rim(dataset.x_test[:100]).mean() < 64
+        light_on_dark = image_files.border_pixels(dataset.x_test[:100]).mean() < 64
         original, image = image_files.read(file, dataset.input_shape, light_on_dark=light_on_dark)
         view = _view(run, image, f"{Path(file).name}", Path(file).stem, original)
         print(
