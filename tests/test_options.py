@@ -1,0 +1,106 @@
+"""The scripts' options: what --help lists, which values are refused, and what names a run."""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import basic_model
+from convnets import cli, paths
+from convnets.errors import UserError
+
+COMMON = ["--dataset", "--data-dir", "--help"]
+TRAINING = [*COMMON, "--epochs", "--fresh", "--tensorboard"]
+ONE_NETWORK = [*TRAINING, "--run", "--seed", "--batch-size", "--weights", "--precision"]
+VIEW = [*COMMON, "--run", "--seed", "--output-dir", "--show"]
+OPTIONS = {
+    "basic_model": ONE_NETWORK,
+    "improved_model": ONE_NETWORK,
+    "fast_model": [*ONE_NETWORK, "--target", "--threads"],
+    "compare_models": [*TRAINING, "--list", "--article", "--all", "--optimizer", "--seeds", "--output-dir", "--show"],
+    "visualize_results": VIEW,
+    "visualize_pixel_importance": VIEW,
+    "visualize_hidden_layer_activation": VIEW,
+    "visualize_hidden_layer_output": VIEW,
+    "visualize_building_blocks": VIEW,
+}
+
+
+def test_the_list_of_scripts_is_complete():
+    assert {path.stem for path in paths.PROJECT.glob("*.py")} == set(OPTIONS)
+
+
+@pytest.fixture(scope="module")
+def help_texts():
+    """{script: what its --help prints}; in a new process, to see that none of them imports Keras for it."""
+    program = """
+import contextlib, importlib, io, json, sys
+texts = {}
+for script in sys.argv[1:]:
+    with contextlib.redirect_stdout(io.StringIO()) as text:
+        try:
+            importlib.import_module(script).main(["--help"])
+        except SystemExit as end:
+            assert end.code == 0
+    texts[script] = text.getvalue()
+    loaded = {"keras", "tensorflow", "numpy", "matplotlib", "sklearn"} & set(sys.modules)
+    assert not loaded, (script, loaded)
+print(json.dumps(texts))
+"""
+    command = [sys.executable, "-c", program, *OPTIONS]
+    result = subprocess.run(command, cwd=paths.PROJECT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+@pytest.mark.parametrize("script", OPTIONS)
+def test_help_lists_the_options_without_loading_keras(script, help_texts):
+    for option in OPTIONS[script]:
+        assert option in help_texts[script]
+
+
+@pytest.mark.parametrize("script", OPTIONS)
+def test_a_script_has_at_most_150_lines(script):
+    assert len((paths.PROJECT / f"{script}.py").read_text(encoding="utf-8").splitlines()) <= 150
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--epochs", "0"], "'0' is not a whole number from 1 to"),
+        (["--batch-size", "-3"], "'-3' is not a whole number from 1 to"),
+        (["--seed", "x"], "'x' is not a whole number from 0 to"),
+        (["--seed", "4294967296"], "'4294967296' is not a whole number from 0 to 4294967295"),
+        (["--fre"], "unrecognized arguments: --fre"),
+        (["--dataset", "imagenet"], "invalid choice: 'imagenet'"),
+    ],
+)
+def test_bad_options_end_with_one_line_and_exit_code_2(options, complaint, tmp_path, capsys):
+    with pytest.raises(SystemExit) as end:
+        basic_model.main([*options, "--run", str(tmp_path / "run")])
+    assert end.value.code == 2
+    errors = capsys.readouterr().err
+    assert complaint in errors.splitlines()[-1]
+    assert "Traceback" not in errors
+    assert not (tmp_path / "run").exists()
+
+
+def test_missing_initial_weights_leave_no_run_behind(tmp_path):
+    with pytest.raises(UserError, match=r"can't read nowhere.h5: No such file"):
+        basic_model.main(["--dataset", "digits", "--weights", "nowhere.h5", "--run", str(tmp_path / "run")])
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_is_a_name_or_a_path(tmp_path):
+    assert cli.run_folder("mine") == paths.MODELS / "mine"
+    assert cli.run_folder(str(tmp_path)) == tmp_path
+    assert cli.run_folder("./mine") == Path("mine")
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../..", "stashed", "models/stashed"])
+def test_some_folders_can_not_hold_a_run(name):
+    with pytest.raises(argparse.ArgumentTypeError):
+        cli.run_folder(name)
