@@ -24,7 +24,8 @@ import numpy as np
 
 import fast_model
 from benchmarks import fast_training
-from benchmarks.fast_training import SEEDS, add, run, trained
+from benchmarks.fast_training import RESULTS, SEEDS, run, trained
+from benchmarks.results import record
 
 HELD_OUT = 5000
 VARIANTS = {
@@ -189,7 +190,7 @@ def main():
                     result = {}  # it does not learn
             settings = {**recipe._asdict(), "filters": "-".join(map(str, recipe.filters))}
             row = {"variant": name, "target": float(options.target), "seed": seed, **result, **settings}
-            add("ablation", [row], ["variant", "target", *settings, "seed"])
+            record(RESULTS / "ablation.csv", [row], ["variant", "target", *settings, "seed"])
 
 
 def change(text):
@@ -226,7 +227,7 @@ def time_steps(variants, repeats=2):
         {"variant": name, "precision": precision, "seconds_an_epoch": statistics.median(measured)}
         for (name, precision), measured in seconds.items()
     ]
-    add("fast_operations", rows, ["variant", "precision"])
+    record(RESULTS / "fast_operations.csv", rows, ["variant", "precision"])
 
 
 def step_seconds(variant, precision):

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from benchmarks.results import record
 from convnets import paths
 
 RESULTS = paths.RESULTS
@@ -59,20 +60,6 @@ def trained(words, folder, program=("fast_model.py",)):
     }
 
 
-def add(name, rows, key):
-    """Adds rows to results/NAME.csv, with the name of this device; old ones with the same key go."""
-    from convnets import provenance  # only now: it imports Keras, which is to be timed
-
-    path = RESULTS / f"{name}.csv"
-    table = pd.DataFrame(rows).round(4).assign(device=provenance.device())
-    if path.exists():
-        old = pd.read_csv(path)
-        keep = ~old.set_index(key).index.isin(table.set_index(key).index)
-        table = pd.concat([old[keep], table])
-    table.sort_values(key, kind="stable").to_csv(path, index=False)
-    print(table.to_string(index=False))
-
-
 def targets(options):
     for target in options.names or ["80", "85", "94", "95.5"]:
         for seed in SEEDS[: options.seeds]:
@@ -80,7 +67,7 @@ def targets(options):
                 kept = paths.MODELS / f"fast_model-{target}-cifar10{f'-seed{seed}' if seed != SEEDS[0] else ''}"
                 words = ["--target", target, "--seed", str(seed), "--fresh"]
                 result = trained(words, kept if options.keep else folder)
-            add("fast_model", [{"target": float(target), "seed": seed, **result}], ["target", "seed"])
+            record(RESULTS / "fast_model.csv", [{"target": float(target), "seed": seed, **result}], ["target", "seed"])
 
 
 def startup_seconds():
@@ -114,7 +101,7 @@ def startup_seconds():
 
 def startup(options):
     rows = [{"repeat": n, **run("fast_training.startup_seconds()")} for n in range(3)]
-    add("fast_startup", rows, ["repeat"])
+    record(RESULTS / "fast_startup.csv", rows, ["repeat"])
 
 
 def compiled(precision, batch_size=None):
@@ -159,7 +146,7 @@ def tutorials(options):
                 here = trained(["--epochs", "2", "--precision", precision], folder, [f"{script}.py"])
             row[f"seconds_an_epoch_{precision}"] = here["training_seconds"] / 2
         rows.append(row)
-    add("fast_tutorials", rows, ["script"])
+    record(RESULTS / "fast_tutorials.csv", rows, ["script"])
 
 
 def peer(options, repeats=3):
@@ -182,7 +169,7 @@ def peer(options, repeats=3):
         }
         for (precision, size), other in zip(theirs, others, strict=True)
     ]
-    add("fast_peer", rows, ["precision", "batch_size"])
+    record(RESULTS / "fast_peer.csv", rows, ["precision", "batch_size"])
 
 
 GROUPS = {  # what part of a step an operation of TensorFlow belongs to, by a part of its name
@@ -261,7 +248,7 @@ def profile(options):
         {"part": part, "share_of_time": value / step}
         for part, value in sorted(parts.items(), key=lambda item: -item[1])
     ]
-    add("fast_profile", [{"number": n, **row} for n, row in enumerate(rows)], ["number"])
+    record(RESULTS / "fast_profile.csv", [{"number": n, **row} for n, row in enumerate(rows)], ["number"])
 
 
 def recipes(options):
@@ -275,7 +262,7 @@ def recipes(options):
                 result = {name: ours[name] for name in names} | {"seconds": ours["training_seconds"]}
             else:
                 result = run(f"bare_pytorch.train({recipe!r}, {seed})")
-            add("fast_recipes", [{**result, "recipe": recipe, "seed": seed}], ["recipe", "seed"])
+            record(RESULTS / "fast_recipes.csv", [{**result, "recipe": recipe, "seed": seed}], ["recipe", "seed"])
 
 
 WHAT = {function.__name__: function for function in (targets, startup, tutorials, peer, recipes, profile)}

@@ -1,17 +1,16 @@
-"""Kill real training processes again and again, and see whether anything is lost.
+"""Kill training processes repeatedly, and check that nothing is lost.
 
     python -m benchmarks.kill_and_resume                     100 kills of basic_model.py
     python -m benchmarks.kill_and_resume improved_model      with augmentation
     python -m benchmarks.kill_and_resume --seed 2            at other moments; results of other seeds are kept
 
-A training is killed with SIGKILL, half of the times at a random moment, the other half as soon as a file of
-its checkpoint appears half-written, and started again. Another one, with the same seed, runs undisturbed. In the
-end both must hold the same bits: weights, optimizer, random generators, history. Data: scikit-learn's digits.
+Each run is killed with SIGKILL and resumed. Half of the kills come at random moments, the other half as soon as a
+partially written checkpoint file appears. A reference run with the same seed is never killed. At the end, both must
+be identical bit for bit: weights, optimizer, random generators and history. The data are scikit-learn's digits.
 """
 
 import argparse
 import itertools
-import platform
 import random
 import subprocess
 import sys
@@ -21,43 +20,41 @@ from collections import Counter
 from pathlib import Path
 
 import h5py
-import pandas as pd
 
+from benchmarks.results import record
 from convnets import paths
 from convnets.training import checkpoints
 
-# The files of a checkpoint in the order in which they are written, as they are called until they are whole.
-HALF_WRITTEN = {
+# The files of a checkpoint in the order in which they are written, by their names while they are incomplete.
+PARTIAL_FILES = {
     "amid the weights": ".partial-epoch-*.weights.h5",
     "amid the record": ".partial-epoch-*.json",
     "amid the history": ".partial-history.csv",
 }
 
-
-NO_END = 100_000  # epochs: more than a process that is killed gets done
+NO_END = 100_000  # epochs, so many that no process reaches the end before it is killed
 
 
 def kill_and_resume(script, folder, *, kills, seed):
-    """Trains twice, killed `kills` times and undisturbed, and compares.
+    """Train twice, once killed `kills` times and once undisturbed, and compare.
 
-    Returns (differences, a list that should be empty; the number of epochs trained; a Counter of the moments at
-    which the kills came).
+    Returns (differences, a list that should be empty; the number of epochs; a Counter of the moments of the kills).
     """
     rng = random.Random(seed)
     undisturbed, killed = Path(folder) / "undisturbed", Path(folder) / "killed"
     tally = Counter()
-    targets = itertools.cycle(reversed(HALF_WRITTEN.values()))  # the history first: by then an epoch is saved
+    targets = itertools.cycle(reversed(PARTIAL_FILES.values()))  # the history first: an epoch is saved by then
     while tally.total() < kills:
-        checkpoints.remove_leftovers(killed)  # to tell afterwards what this kill has left
+        checkpoints.remove_leftovers(killed)  # so that what is there afterwards is from this kill
         process = _start(script, killed, NO_END)
         at_random = tally.total() % 2 == 0
-        moment = _at_a_random_moment(process, rng) if at_random else _amid_a_write(process, killed, next(targets))
+        moment = _at_a_random_moment(process, rng) if at_random else _during_a_write(process, killed, next(targets))
         ended = process.poll() is not None
         process.kill()
         process.communicate()
         if ended:
             raise RuntimeError(f"the training ended by itself after {tally.total()} kills")
-        tally[_interrupted_step(killed) or moment] += 1
+        tally[_interrupted_write(killed) or moment] += 1
     reached, _ = checkpoints.newest(killed)
     epochs = 2 + (reached.epoch if reached else 0)
     for run in (killed, undisturbed):
@@ -66,12 +63,12 @@ def kill_and_resume(script, folder, *, kills, seed):
 
 
 def differences(run, other, epochs):
-    """Lists in what the checkpoints after `epochs` epochs of two runs differ, bit for bit."""
+    """List what differs, bit for bit, between the checkpoints of two runs after `epochs` epochs."""
     (one, _), (two, _) = checkpoints.newest(run), checkpoints.newest(other)
     if one is None or two is None:
         return ["a run has no checkpoint"]
     found = [
-        f"epoch {checkpoint.epoch}, not {epochs}, in {checkpoint.folder}"
+        f"epoch {checkpoint.epoch} instead of {epochs} in {checkpoint.folder}"
         for checkpoint in (one, two)
         if checkpoint.epoch != epochs
     ]
@@ -91,7 +88,7 @@ def _start(script, run, epochs):
 
 
 def _at_a_random_moment(process, rng):
-    """Waits until some moment in the first seconds of training, or, one time in ten, while the process still starts."""
+    """Wait until a random moment in the first seconds of training or, one time in ten, of the start of the process."""
     if rng.random() < 0.1:
         time.sleep(rng.uniform(0, 2))
         return "at start"
@@ -102,17 +99,17 @@ def _at_a_random_moment(process, rng):
     return "while training"
 
 
-def _amid_a_write(process, run, half_written):
-    """Waits until a file like `half_written` appears. The kill may still come too late for it."""
-    while process.poll() is None and not any(run.glob(half_written)):
+def _during_a_write(process, run, pattern):
+    """Wait until a file that matches the pattern appears. The kill may still come after it is complete."""
+    while process.poll() is None and not any(run.glob(pattern)):
         time.sleep(0.0002)
     return "just after a write"
 
 
-def _interrupted_step(run):
-    """Tells from what a killed process left behind amid which write it was; None for amid no write."""
-    for moment, half_written in HALF_WRITTEN.items():
-        if any(run.glob(half_written)):
+def _interrupted_write(run):
+    """Return which write a killed process was interrupted in, according to the files it left, or None."""
+    for moment, pattern in PARTIAL_FILES.items():
+        if any(run.glob(pattern)):
             return moment
     return None
 
@@ -134,7 +131,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("script", nargs="?", choices=["basic_model", "improved_model"], default="basic_model")
     parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=1337, help="of the moments to kill at")
+    parser.add_argument("--seed", type=int, default=1337, help="of the random moments (default: %(default)s)")
     parser.add_argument("--output", type=Path, default=paths.RESULTS / "kill_and_resume.csv")
     options = parser.parse_args()
 
@@ -145,16 +142,11 @@ def main():
         "kills": options.kills,
         "epochs": epochs,
         "seed": options.seed,
-        **{moment.replace(" ", "_"): tally[moment] for moment in HALF_WRITTEN},
+        **{moment.replace(" ", "_"): tally[moment] for moment in PARTIAL_FILES},
         "differences": len(found),
-        "machine": f"{platform.system()} {platform.machine()}",
     }
-    print(row, dict(tally), *found, sep="\n")
-    rows = pd.DataFrame([row])
-    if options.output.exists():
-        others = pd.read_csv(options.output)
-        rows = pd.concat([others, rows]).drop_duplicates(["script", "seed"], keep="last")
-    rows.to_csv(options.output, index=False)
+    print(dict(tally), *found, sep="\n")
+    record(options.output, [row], ["script", "seed"])
     sys.exit(bool(found))
 
 

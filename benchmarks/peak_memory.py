@@ -1,9 +1,9 @@
-"""How much memory does a training on CIFAR-10 need beyond what importing Keras takes?
+"""Measure the peak memory of training on CIFAR-10, in total and beyond importing Keras.
 
-    python -m benchmarks.peak_memory                            needs CIFAR-10
+    python -m benchmarks.peak_memory                            all scripts; needs CIFAR-10
     python -m benchmarks.peak_memory "fast_model --target 80"   only this one
 
-Each script trains one epoch in a process of its own; the operating system tells the peak. (Unix only.)
+Each script trains one epoch in a process of its own, and the operating system reports the peak. Unix only.
 """
 
 import argparse
@@ -13,15 +13,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-import pandas as pd
-
+from benchmarks.results import record
 from convnets import paths
 
 SCRIPTS = ["basic_model", "improved_model", "fast_model --target 94", "fast_model --target 95.5"]
 
 
 def peak_megabytes():
-    """The most memory that this process has held at once so far."""
+    """Return the peak memory of this process so far."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)  # macOS counts bytes, Linux kilobytes
 
@@ -29,7 +28,7 @@ def peak_megabytes():
 def import_keras(results):
     import keras
 
-    keras.ops.zeros(1)  # some of what Keras loads comes with the first array
+    keras.ops.zeros(1)  # part of Keras loads with the first array
     results.put(peak_megabytes())
 
 
@@ -42,6 +41,7 @@ def train_one_epoch(command, results):
 
 
 def measured(function, *arguments):
+    """Return the peak memory, in megabytes, of a new process that calls a function."""
     context = multiprocessing.get_context("spawn")
     results = context.Queue()
     process = context.Process(target=function, args=(*arguments, results))
@@ -62,10 +62,7 @@ def main():
     for script in options.scripts:
         peak = measured(train_one_epoch, script)
         rows.append({"script": script, "peak_mb": round(peak), "beyond_importing_keras_mb": round(peak - keras_alone)})
-    print(*rows, sep="\n")
-    others = pd.read_csv(options.output) if options.output.exists() else pd.DataFrame(columns=["script"])
-    others = others[~others["script"].isin(options.scripts)]
-    pd.concat([others, pd.DataFrame(rows)]).to_csv(options.output, index=False)
+    record(options.output, rows, ["script"])
 
 
 if __name__ == "__main__":

@@ -15,11 +15,11 @@ import time
 from pathlib import Path
 
 import keras
-import pandas as pd
 
 import basic_model
 import improved_model
-from convnets import paths, provenance
+from benchmarks.results import record
+from convnets import paths
 from convnets.data import datasets
 from convnets.data.augmentation import Augmentation
 from convnets.training import training
@@ -52,10 +52,10 @@ def seconds_an_epoch(one, other, epochs):
     """Runs both in turn, `epochs` times after a first one; returns two lists of seconds."""
     seconds = ([], [])
     for epoch in range(epochs + 1):
-        for train, record in zip((one, other), seconds, strict=True):
+        for train, measured in zip((one, other), seconds, strict=True):
             started = time.perf_counter()
             train(epoch)
-            record.append(time.perf_counter() - started)
+            measured.append(time.perf_counter() - started)
     return seconds[0][1:], seconds[1][1:]
 
 
@@ -93,14 +93,9 @@ def main():
                     "seconds_an_epoch": round(statistics.median(seconds), 2),
                     "peer_seconds_an_epoch": round(statistics.median(peer_seconds), 2),
                     "ratio": round(statistics.median(seconds) / statistics.median(peer_seconds), 3),
-                    "device": provenance.device(),
                 }
             )
-            print(rows[-1])
-    table = pd.DataFrame(rows)
-    if options.output.exists():  # what was not measured anew stays
-        table = pd.concat([pd.read_csv(options.output), table]).drop_duplicates("network", keep="last")
-    table.to_csv(options.output, index=False)
+    record(options.output, rows, ["network"])
 
 
 if __name__ == "__main__":

@@ -28,9 +28,9 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import pandas as pd
 
-from convnets import paths, provenance
+from benchmarks.results import record
+from convnets import paths
 from convnets.data import datasets
 from convnets.training import checkpoints
 from convnets.views import activation_maximization, occlusion
@@ -45,7 +45,7 @@ SCRIPTS = [
     "visualize_hidden_layer_activation",
     "visualize_hidden_layer_output",
 ]
-LOADING = "import keras; from convnets import datasets; datasets.load('cifar10')"
+LOADING = "import keras; from convnets.data import datasets; datasets.load('cifar10')"
 PEERS = {"occlusion": ["torch", "captum"], "maximization": ["tf_keras_vis"], "scripts": []}
 
 
@@ -92,7 +92,6 @@ def rows_of(view, ours, peers, repeats, *, same_array=False):
             "peer_least_seconds": round(min(seconds[peer]), 3),
             "times_faster": round(median[peer] / median[name], 2),
             "largest_difference": difference,
-            "device": provenance.device(),
         }
         print(row)
         yield row
@@ -289,7 +288,6 @@ def script_rows(repeats):
             "beyond_seconds": round(seconds["script"] - seconds["loading"], 2),
             "help_seconds": round(seconds["help"], 2),
             "repeats": repeats,
-            "device": provenance.device(),
         }
         print(row)
         yield row
@@ -312,14 +310,10 @@ def main():
 
     for part in parts:
         if part == "scripts":
-            pd.DataFrame(script_rows(options.repeats)).to_csv(options.output_dir / "script_seconds.csv", index=False)
-            continue
-        measure = {"occlusion": occlusion_rows, "maximization": maximization_rows}[part]
-        table, output = pd.DataFrame(measure(options.repeats)), options.output_dir / "view_speed.csv"
-        if output.exists():  # what was not measured anew stays
-            others = pd.read_csv(output)
-            table = pd.concat([others[~others["view"].isin(table["view"])], table])
-        table.to_csv(output, index=False)
+            record(options.output_dir / "script_seconds.csv", script_rows(options.repeats), ["script"])
+        else:
+            measure = {"occlusion": occlusion_rows, "maximization": maximization_rows}[part]
+            record(options.output_dir / "view_speed.csv", measure(options.repeats), ["view"])
 
 
 if __name__ == "__main__":

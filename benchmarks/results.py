@@ -1,0 +1,36 @@
+"""Record measurements in results/. What one machine measured is never overwritten by another one."""
+
+import subprocess
+
+import pandas as pd
+
+from convnets import paths
+
+
+def record(path, rows, key):
+    """Add measurements to a CSV file and print them. Earlier ones with the same key and device are replaced.
+
+    rows: list of dicts. key: the columns that say what was measured; several rows may share a key.
+    Each row also gets the device and the revision of the code. Floats are rounded to six significant digits.
+    Earlier rows that name no device count as measured on this one.
+    """
+    from convnets import provenance  # not at the top: it imports Keras, and some benchmarks time that import
+
+    key, device = [*key, "device"], provenance.device()
+    table = pd.DataFrame(rows).map(lambda value: float(f"{value:.6g}") if isinstance(value, float) else value)
+    table = table.assign(device=device, revision=revision())
+    print(table.to_string(index=False))
+    if path.exists():
+        old = pd.read_csv(path, dtype={"device": str, "revision": str})
+        measured = old.fillna({"device": device}).set_index(key).index
+        table = pd.concat([old[~measured.isin(table.set_index(key).index)], table])
+    table.sort_values(key, kind="stable").to_csv(path, index=False)
+
+
+def revision():
+    """Return the commit of the code, with "-dirty" if files have changed since, or "" outside a Git repository."""
+    command = ["git", "describe", "--always", "--dirty"]
+    try:
+        return subprocess.run(command, cwd=paths.PROJECT, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""

@@ -1,0 +1,67 @@
+"""What the benchmarks record."""
+
+import subprocess
+
+import pandas as pd
+import pytest
+
+from benchmarks import results
+from convnets import paths, provenance
+
+
+@pytest.fixture
+def on(monkeypatch):
+    """Return a function after which measurements count as taken on a device, at a revision of the code."""
+
+    def on(device, revision):
+        monkeypatch.setattr(provenance, "device", lambda: device)
+        monkeypatch.setattr(results, "revision", lambda: revision)
+
+    return on
+
+
+def test_a_measurement_replaces_the_same_one_on_the_same_device_only(on, tmp_path):
+    path = tmp_path / "speed.csv"
+    on("old machine", "r1")
+    results.record(
+        path,
+        [{"target": 80.0, "seed": 2, "seconds": 30.0}, {"target": 80.0, "seed": 1, "seconds": 31.0}],
+        ["target", "seed"],
+    )
+    on("new machine", "r2")
+    results.record(path, [{"target": 80.0, "seed": 1, "seconds": 8.1234567}], ["target", "seed"])
+    on("old machine", "r3")
+    results.record(path, [{"target": 80.0, "seed": 1, "seconds": 29.0}], ["target", "seed"])
+    assert path.read_text().splitlines() == [
+        "target,seed,seconds,device,revision",
+        "80.0,1,8.12346,new machine,r2",
+        "80.0,1,29.0,old machine,r3",
+        "80.0,2,30.0,old machine,r1",
+    ]
+
+
+def test_rows_that_share_a_key_are_replaced_together(on, tmp_path):
+    path = tmp_path / "speed.csv"
+    on("a CPU", "r1")
+    rows = [{"view": "occlusion", "peer": peer, "seconds": 1.5} for peer in ("b", "a", "c")]
+    results.record(path, [*rows, {"view": "maximization", "peer": "d", "seconds": 2.5}], ["view"])
+    results.record(path, rows[:2], ["view"])
+    table = pd.read_csv(path)
+    assert table["view"].tolist() == ["maximization", "occlusion", "occlusion"]
+    assert table["peer"].tolist() == ["d", "b", "a"]  # in the order in which they were recorded
+
+
+def test_a_row_of_an_unknown_device_is_replaced(on, tmp_path):
+    path = tmp_path / "memory.csv"
+    path.write_text("script,peak_mb,device,revision\nbasic_model,1136,,\nimproved_model,1204,,\n")
+    on("a CPU", "r1")
+    results.record(path, [{"script": "basic_model", "peak_mb": 900}], ["script"])
+    assert path.read_text() == ("script,peak_mb,device,revision\nbasic_model,900,a CPU,r1\nimproved_model,1204,,\n")
+
+
+@pytest.mark.skipif(not (paths.PROJECT / ".git").exists(), reason="the project is not a Git repository here")
+def test_the_revision_is_a_commit(monkeypatch, tmp_path):
+    revision = results.revision().removesuffix("-dirty")
+    subprocess.run(["git", "cat-file", "-e", f"{revision}^{{commit}}"], cwd=paths.PROJECT, check=True)
+    monkeypatch.setattr(paths, "PROJECT", tmp_path)
+    assert results.revision() == ""
