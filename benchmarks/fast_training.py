@@ -87,7 +87,7 @@ def startup_seconds():
     from convnets.training import autotune, training  # noqa: F401
     from convnets.views import evaluation  # noqa: F401
 
-    note("importing all else")
+    note("importing everything else")
     dataset = datasets.load("cifar10")
     note("loading the images")
     autotune.set_precision()
@@ -95,7 +95,7 @@ def startup_seconds():
     model = fast_model.build_model(dataset.input_shape, dataset.num_classes)
     note("building the network")
     fast_model.set_first_weights(model, datasets.scale_pixels(dataset.x_train[:1000]))
-    note("first weights, whitening")
+    note("initial weights, whitening")
     return seconds
 
 
@@ -173,15 +173,15 @@ def peer(options, repeats=3):
 
 
 GROUPS = {  # what part of a step an operation of TensorFlow belongs to, by a part of its name
-    "BackpropFilter": "gradients of filters, by TensorFlow",
-    "BackpropInput": "gradients of maps",
+    "BackpropFilter": "filter gradients, TensorFlow's own operation",
+    "BackpropInput": "feature map gradients",
     "Conv2D": "convolutions, forward",
-    "MatMul": "products of matrices: gradients of filters on small maps, Muon",
+    "MatMul": "matrix products: filter gradients on small maps, Muon",
     "BatchNorm": "batch normalization",
     "Relu": "leaky ReLU",
     "MaxPool": "pooling",
 }
-OTHERS = "all else: Muon's sums, copies, casts, loss"
+OTHERS = "everything else: Muon's sums, copies, casts, loss"
 
 
 def operation_seconds(precision="bfloat16", steps=3):

@@ -130,8 +130,8 @@ def test_the_tables_of_the_fast_network_say_what_was_measured():
         {**of_two, "variant": "all tricks", "seed": 2, "test_accuracy": 0.82},
         {**of_two, "variant": "all tricks", "seed": 1, "epochs": 8, "test_accuracy": 0.9},
         {**of_two, "variant": "float32", "seed": 1, "training_seconds": 28.0},
-        {**of_two, "variant": "not moved", "seed": 1, "epochs": 8, "test_accuracy": 0.89, "training_seconds": 50.0},
-        {**settings, "variant": "logits not made smaller", "seed": 1, "device": "a CPU"},
+        {**of_two, "variant": "no shifts", "seed": 1, "epochs": 8, "test_accuracy": 0.89, "training_seconds": 50.0},
+        {**settings, "variant": "logits not scaled down", "seed": 1, "device": "a CPU"},
         {**of_two, "variant": "all tricks", "seed": 1, "filters": "32-64-64"},
     ]
     assert publish.ablation_table(pd.DataFrame(variants)).splitlines() == [
@@ -139,8 +139,8 @@ def test_the_tables_of_the_fast_network_say_what_was_measured():
         "| seconds of 2 epochs | times as long |",
         "|---|---|---|---|---|---|---|",
         "| all tricks | 81.00% | 0.00 | 90.00% | 0.00 | 14 | 1.00 |",
-        "| logits not made smaller | does not learn |  |  |  |  |  |",
-        "| not moved |  |  | 89.00% | 1.00 |  |  |",
+        "| logits not scaled down | does not learn |  |  |  |  |  |",
+        "| no shifts |  |  | 89.00% | 1.00 |  |  |",
         "| float32 | 80.00% | 1.00 |  |  | 28 | 2.00 |",
         "",
         "Measured on: a CPU.",
@@ -249,8 +249,8 @@ def test_the_numbers_in_the_fast_network_s_words_were_measured():
     runs = runs[(runs["target"] == 85) & (runs["epochs"].fillna(2) == 2)].groupby("variant").mean(numeric_only=True)
     plain, whole = 100 * runs["test_accuracy"], 100 * runs.loc["all tricks"]
     points = [
-        whole["test_accuracy"] - plain["first layer: random, trained"],
-        whole["test_accuracy"] - plain["Nesterov's momentum instead of Muon"],
+        whole["test_accuracy"] - plain["first layer trained from random weights"],
+        whole["test_accuracy"] - plain["SGD with Nesterov momentum instead of Muon"],
         whole["test_accuracy"] - plain["no label smoothing"],
         whole["test_accuracy_with_views"] - whole["test_accuracy"],
     ]
