@@ -1,8 +1,8 @@
-"""What benchmarks/fast_training.py compares fast_model.py with: its network, and airbench94's recipes, in bare PyTorch.
+"""The peers of fast_model.py in benchmarks/fast_training.py: its network and airbench94's recipes in plain PyTorch.
 
 The recipes are those of airbench94.py and airbench94_muon.py (K. Jordan, "94% on CIFAR-10 in 3.29 seconds on a single
-GPU", 2024, and the code published with it), with the same hyperparameters, written anew for a CPU: bfloat16 instead
-of float16, channels last, not compiled.
+GPU", 2024, and the code published with it), with the same hyperparameters. They are rewritten for a CPU: bfloat16
+instead of float16, channels last, not compiled.
 """
 
 import math
@@ -19,7 +19,7 @@ LABEL_SMOOTHING = 0.2
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """With an offset but no factor."""
+    """Batch normalization with an offset but no scale."""
 
     def __init__(self, channels):
         super().__init__(channels, eps=1e-12, momentum=0.4)
@@ -89,7 +89,7 @@ def orthogonalize(matrix, steps=3):
 
 
 class Images:
-    """CIFAR-10 normalized, each image mirrored in every other epoch, and moved by up to two pixels."""
+    """Normalized CIFAR-10: each image is flipped in every other epoch, and shifted by up to two pixels."""
 
     def __init__(self):
         dataset = datasets.load("cifar10")
@@ -106,11 +106,11 @@ class Images:
         self.padded = F.pad(flipped, (2,) * 4, "reflect")
 
     def epoch(self, epoch, batch_size):
-        moves = torch.randint(0, 5, (2, len(self.padded)))
+        shifts = torch.randint(0, 5, (2, len(self.padded)))
         images = torch.empty_like(self.train)
         for down in range(5):
             for right in range(5):
-                same = (moves[0] == down) & (moves[1] == right)
+                same = (shifts[0] == down) & (shifts[1] == right)
                 images[same] = self.padded[same, :, down : down + 32, right : right + 32]
         images = images.flip(-1) if epoch % 2 else images
         order = torch.randperm(len(images))
@@ -121,25 +121,25 @@ class Images:
 
 @torch.no_grad()
 def accuracies(model, images):
-    """The test accuracy of the images as they are, and of the recipes' mean over six views."""
+    """Return the test accuracy without and with test-time augmentation: the recipes' weighted mean over six views."""
     model.eval()
 
     def logits(views):
         with torch.autocast("cpu", torch.bfloat16):
             return torch.cat([model(batch).float() for batch in views.split(1000)])
 
-    def mirrored_too(views):
+    def with_flips(views):
         return (logits(views) + logits(views.flip(-1))) / 2
 
     padded = F.pad(images.test, (1,) * 4, "reflect")
     plain = logits(images.test)
-    moved = (mirrored_too(padded[:, :, :32, :32]) + mirrored_too(padded[:, :, 2:, 2:])) / 2
-    views = mirrored_too(images.test) / 2 + moved / 2
+    shifted = (with_flips(padded[:, :, :32, :32]) + with_flips(padded[:, :, 2:, 2:])) / 2
+    views = with_flips(images.test) / 2 + shifted / 2
     return [(answers.argmax(1) == images.y_test).double().mean().item() for answers in (plain, views)]
 
 
 def optimizers_of(model, recipe, batch_size, steps, bias_steps):
-    """The recipe's optimizers, and a function that sets their learning rates for a step."""
+    """Return the recipe's optimizers, and a function that sets their learning rates for a step."""
     convolutions = [p for p in model.parameters() if p.ndim == 4 and p.requires_grad]
     offsets = [module.bias for module in model.modules() if isinstance(module, BatchNorm)]
     bias, head = model[0].bias, model[-2].weight
@@ -175,22 +175,22 @@ def optimizers_of(model, recipe, batch_size, steps, bias_steps):
 
 
 class Lookahead:
-    """Draws the weights back to their own moving average every five steps, from the fourth epoch on."""
+    """Pull the weights towards their moving average (Zhang et al., "Lookahead Optimizer", 2019)."""
 
     def __init__(self, model):
         self.model, self.average = model, {name: value.clone() for name, value in model.state_dict().items()}
 
     @torch.no_grad()
-    def update(self, kept):
+    def update(self, decay):
         for name, value in self.model.state_dict().items():
             if value.is_floating_point():
-                value.copy_(self.average[name].lerp_(value, 1 - kept))
+                value.copy_(self.average[name].lerp_(value, 1 - decay))
 
 
 def train(recipe, seed, epochs=None):
-    """Trains airbench94's network by one of its recipes, to the end or for some epochs.
+    """Train airbench94's network by one of its recipes, to the end or for some epochs.
 
-    The weights are float32, the computations bfloat16. Returns a dict of what came out.
+    recipe: "nesterov" or "muon". Weights are float32, computations bfloat16. Returns a dict of results.
     """
     torch.manual_seed(seed)
     images = Images()
@@ -240,10 +240,10 @@ def train(recipe, seed, epochs=None):
 
 
 def step_seconds(precision, batch_size=500, steps=8):
-    """The seconds an image of some steps of fast_model.py's network, with Muon, one by one, without the first.
+    """Return the seconds per image of each training step but the first, of fast_model.py's network with Muon.
 
-    precision: "float32", "bfloat16" (weights, too: the fastest, though no training could do with so few digits), or
-    "autocast" (float32 weights, bfloat16 computations).
+    precision: "float32", "bfloat16" (also the weights, which is fastest but too imprecise to train), or "autocast"
+    (float32 weights, bfloat16 computations).
     """
     dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
     model = build_model(lambda: nn.LeakyReLU(0.1), 1 / 9).to(dtype=dtype, memory_format=torch.channels_last)

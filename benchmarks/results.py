@@ -4,7 +4,7 @@ import subprocess
 
 import pandas as pd
 
-from convnets import paths
+from convnets import cli, paths
 
 
 def record(path, rows, key):
@@ -14,7 +14,8 @@ def record(path, rows, key):
     Each row also gets the device and the revision of the code. Floats are rounded to six significant digits.
     Earlier rows that name no device count as measured on this one.
     """
-    from convnets import provenance  # not at the top: it imports Keras, and some benchmarks time that import
+    with cli.importing_keras():  # not at the top, since some benchmarks time this import
+        from convnets import provenance
 
     key, device = [*key, "device"], provenance.device()
     table = pd.DataFrame(rows).map(lambda value: float(f"{value:.6g}") if isinstance(value, float) else value)

@@ -480,12 +480,28 @@ def test_a_downloaded_dataset_is_read(batches, tmp_path, monkeypatch):
     assert datasets.load("cifar10", tmp_path / "mine").source == dataset.source  # from now on without the host
 
 
+def test_an_unknown_name():
+    with pytest.raises(UserError, match="unknown dataset 'downloads': choose one of cifar10, mnist, digits"):
+        datasets.load("downloads")  # a module beside theirs
+
+
 def test_explicit_cifar10_never_falls_back():
     with pytest.raises(UserError, match="can't download"):
         datasets.load("cifar10")
 
 
 # ---------------------------------------------------------------- the real ones
+
+
+@pytest.mark.parametrize("name", datasets.SOURCES)
+def test_a_module_describes_its_dataset(name, real_dataset):
+    dataset, source = real_dataset(name), datasets.SOURCES[name]
+    assert dataset.name == name
+    assert dataset.input_shape == source.INPUT_SHAPE
+    assert dataset.class_names == source.CLASS_NAMES
+    assert dataset.flippable == source.FLIPPABLE
+    for labels in (dataset.y_train, dataset.y_test):
+        assert set(labels) == set(range(dataset.num_classes))
 
 
 def test_real_cifar10(real_dataset):
