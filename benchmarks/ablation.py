@@ -24,7 +24,7 @@ import numpy as np
 
 import fast_model
 from benchmarks import fast_training
-from benchmarks.fast_training import RESULTS, SEEDS, run, trained
+from benchmarks.fast_training import RESULTS, SEEDS, run, run_script
 from benchmarks.results import record
 
 HELD_OUT = 5000
@@ -183,7 +183,7 @@ def main():
             program = ["-c", f"from benchmarks import ablation; ablation.train_variant({variant!r}, {tuple(recipe)})"]
             with tempfile.TemporaryDirectory() as folder:
                 try:
-                    result = trained(["--target", options.target, "--seed", str(seed)], folder, program)
+                    result = run_script(["--target", options.target, "--seed", str(seed)], folder, program)
                 except subprocess.CalledProcessError as error:
                     if "loss is no longer a number" not in error.stderr:
                         raise

@@ -1,14 +1,14 @@
-"""How fast is fast_model.py? What else could this processor do in the same time?
+"""Measure the speed of fast_model.py, and compare it with PyTorch and with the processor's peak.
 
-    python -m benchmarks.fast_training targets 80 85 --seeds 5    accuracy and seconds of each target
-    python -m benchmarks.fast_training startup                    what comes before a training's first step
+    python -m benchmarks.fast_training targets 80 85 --seeds 5    accuracy and seconds for each target
+    python -m benchmarks.fast_training startup                    seconds before the first training step
     python -m benchmarks.fast_training tutorials                  seconds that the article's two networks need
-    python -m benchmarks.fast_training peer                       an epoch of the same network in bare PyTorch
-    python -m benchmarks.fast_training recipes                    airbench94's own recipes, and ours in turn with them
-    python -m benchmarks.fast_training profile                    share of the processor's peak, and where the rest goes
+    python -m benchmarks.fast_training peer                       an epoch of the same network in plain PyTorch
+    python -m benchmarks.fast_training recipes                    airbench94's recipes and ours, alternating
+    python -m benchmarks.fast_training profile                    share of the processor's peak, and time per operation
 
-Needs CIFAR-10; peer and recipes also benchmarks/requirements.txt. Each measurement is a process of its own, and the
-results go to results/fast_*.csv.
+Needs CIFAR-10; peer and recipes also need benchmarks/requirements.txt. Each measurement runs in a process of its own.
+Results go to results/fast_*.csv.
 """
 
 import argparse
@@ -31,23 +31,25 @@ SEEDS = (1337, 2, 3, 4, 5)
 
 
 def run(call):
-    """Runs a benchmark's function, "module.function(arguments)", in a process of its own; returns what it returns."""
+    """Call a benchmark's function in a process of its own and return its result. call: "module.function(arguments)"."""
     program = f"import json; from benchmarks import {call.partition('.')[0]}; print(json.dumps({call}))"
     return json.loads(_output("-c", program).splitlines()[-1])
 
 
-def _output(*words):
-    result = subprocess.run([sys.executable, *words], cwd=paths.PROJECT, capture_output=True, text=True, check=False)
+def _output(*arguments):
+    result = subprocess.run(
+        [sys.executable, *arguments], cwd=paths.PROJECT, capture_output=True, text=True, check=False
+    )
     if result.returncode:
         sys.stderr.write(result.stderr)
     result.check_returncode()
     return result.stdout
 
 
-def trained(words, folder, program=("fast_model.py",)):
-    """Trains on CIFAR-10 as a reader would, with these words, into a folder. Returns a dict of what came out."""
+def run_script(arguments, folder, program=("fast_model.py",)):
+    """Run a training script on CIFAR-10 with these arguments, into a folder. Returns a dict of results."""
     started = time.perf_counter()
-    output = _output(*program, *words, "--dataset", "cifar10", "--run", f"{folder}/")
+    output = _output(*program, *arguments, "--dataset", "cifar10", "--run", f"{folder}/")
     seconds = time.perf_counter() - started
     history = pd.read_csv(Path(folder) / "history.csv")
     views = re.search(r"views of each image: ([\d.]+)%", output)
@@ -65,13 +67,13 @@ def targets(options):
         for seed in SEEDS[: options.seeds]:
             with tempfile.TemporaryDirectory() as folder:
                 kept = paths.MODELS / f"fast_model-{target}-cifar10{f'-seed{seed}' if seed != SEEDS[0] else ''}"
-                words = ["--target", target, "--seed", str(seed), "--fresh"]
-                result = trained(words, kept if options.keep else folder)
+                arguments = ["--target", target, "--seed", str(seed), "--fresh"]
+                result = run_script(arguments, kept if options.keep else folder)
             record(RESULTS / "fast_model.csv", [{"target": float(target), "seed": seed, **result}], ["target", "seed"])
 
 
 def startup_seconds():
-    """The seconds of each thing that comes before the steps of the network for 94 %, but for compiling."""
+    """Return the seconds of each step before training for 94 %, except compilation."""
     seconds, last = {}, time.perf_counter()
 
     def note(what):
@@ -105,7 +107,7 @@ def startup(options):
 
 
 def compiled(precision, batch_size=None):
-    """The network for 94 %, as fast_model.py trains it, and a batch of noise."""
+    """Return the network for 94 %, compiled as in fast_model.py, and a batch of noise."""
     import keras
     import numpy as np
 
@@ -124,7 +126,7 @@ def compiled(precision, batch_size=None):
 
 
 def step_seconds(precision, batch_size=None, steps=8):
-    """The seconds an image of some steps of the network for 94 %, one by one, without the first, which compiles."""
+    """Return the seconds per image of each training step for 94 % but the first, which compiles."""
     model, batch = compiled(precision, batch_size)
     seconds = []
     for _ in range(steps):
@@ -135,7 +137,7 @@ def step_seconds(precision, batch_size=None, steps=8):
 
 
 def tutorials(options):
-    """Epochs until the accuracy, as the run that comes with the project needed, times the seconds of an epoch here."""
+    """Measure an epoch of each script here, and count the epochs that its pretrained run took to reach an accuracy."""
     rows = []
     for script, target in (("basic_model", 80), ("improved_model", 85)):
         history = pd.read_csv(paths.PRETRAINED / f"{script}-cifar10" / "history.csv")
@@ -143,14 +145,14 @@ def tutorials(options):
         row = {"script": script, "target": target, "epochs": epochs}
         for precision in ("float32", "bfloat16"):
             with tempfile.TemporaryDirectory() as folder:
-                here = trained(["--epochs", "2", "--precision", precision], folder, [f"{script}.py"])
+                here = run_script(["--epochs", "2", "--precision", precision], folder, [f"{script}.py"])
             row[f"seconds_an_epoch_{precision}"] = here["training_seconds"] / 2
         rows.append(row)
     record(RESULTS / "fast_tutorials.csv", rows, ["script"])
 
 
 def peer(options, repeats=3):
-    """Our steps and those of bare PyTorch, in turn; the latter also in smaller batches and in larger ones."""
+    """Time steps here and in plain PyTorch, alternating. PyTorch also gets smaller and larger batches."""
     ours = "fast_training.step_seconds('bfloat16')"
     theirs = [("float32", 500), ("float32", 1000)]
     theirs += [(precision, size) for precision in ("bfloat16", "autocast") for size in (250, 500, 1000, 2000)]
@@ -172,7 +174,7 @@ def peer(options, repeats=3):
     record(RESULTS / "fast_peer.csv", rows, ["precision", "batch_size"])
 
 
-GROUPS = {  # what part of a step an operation of TensorFlow belongs to, by a part of its name
+GROUPS = {  # by a part of the name of TensorFlow's operation
     "BackpropFilter": "filter gradients, TensorFlow's own operation",
     "BackpropInput": "feature map gradients",
     "Conv2D": "convolutions, forward",
@@ -185,7 +187,7 @@ OTHERS = "everything else: Muon's sums, copies, casts, loss"
 
 
 def operation_seconds(precision="bfloat16", steps=3):
-    """The seconds a step of each group of operations, one operation at a time, and the seconds of such a step."""
+    """Return the seconds per step of each group of operations, and of a whole step. Operations run one at a time."""
     import tensorflow as tf
     from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
@@ -209,7 +211,7 @@ def operation_seconds(precision="bfloat16", steps=3):
 
 
 def peak(precision="bfloat16", repeats=5):
-    """The floating point operations a second of the product of two large matrices, the best of some sizes and runs."""
+    """Return the floating point operations per second of a large matrix product, the best of several sizes and runs."""
     import tensorflow as tf
 
     best = 0.0
@@ -225,16 +227,15 @@ def peak(precision="bfloat16", repeats=5):
 
 
 def operations_an_image():
-    """The floating point operations that one image takes in training: of all convolutions, and their gradients."""
+    """Return the floating point operations of all convolutions and their gradients, per training image."""
     import fast_model
 
     model, total = fast_model.build_model((32, 32, 3), 10), 0
     for number in range(7):
         layer = model.get_layer(f"conv{number}")
         multiplications = layer.output.shape[1] * layer.output.shape[2] * layer.kernel.shape.num_elements()
-        total += (
-            2 * multiplications * (1 if number == 0 else 2 if number == 1 else 3)
-        )  # nothing is trained before conv1
+        passes = {0: 1, 1: 2}.get(number, 3)  # conv0 is not trained, so conv1 needs no gradient of its input
+        total += 2 * multiplications * passes
     return total
 
 
@@ -252,12 +253,12 @@ def profile(options):
 
 
 def recipes(options):
-    """Trainings to 94 %, in turn, since the processor's speed may drift from one day to the next."""
+    """Train to 94 % by each recipe, alternating, since the processor's speed may drift from day to day."""
     for seed in SEEDS[: options.seeds]:
         for recipe in options.names or ["nesterov", "ours", "muon"]:
             if recipe == "ours":
                 with tempfile.TemporaryDirectory() as folder:
-                    ours = trained(["--target", "94", "--seed", str(seed)], folder)
+                    ours = run_script(["--target", "94", "--seed", str(seed)], folder)
                 names = ("epochs", "test_accuracy", "test_accuracy_with_views")
                 result = {name: ours[name] for name in names} | {"seconds": ours["training_seconds"]}
             else:
@@ -271,9 +272,9 @@ WHAT = {function.__name__: function for function in (targets, startup, tutorials
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=WHAT)
-    parser.add_argument("names", nargs="*", help="which targets, or recipes (default: all)")
-    parser.add_argument("--seeds", type=int, default=1, help="how many")
-    parser.add_argument("--keep", action="store_true", help="keep the runs in models/")
+    parser.add_argument("names", nargs="*", help="targets or recipes (default: all)")
+    parser.add_argument("--seeds", type=int, default=1, help="number of seeds (default: %(default)s)")
+    parser.add_argument("--keep", action="store_true", help="keep the trained runs in models/")
     options = parser.parse_args()
     WHAT[options.what](options)
 
