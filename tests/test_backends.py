@@ -1,15 +1,13 @@
-"""The same arrays, and all four views, on each backend that Keras can compute with.
+"""The same arrays, all views and the trainings on each backend that Keras can compute with.
 
-KERAS_BACKEND counts only before Keras is imported, so each backend has a process of its own, which calls `main` here.
+KERAS_BACKEND counts only before Keras is imported, so each backend has one process of its own, which calls `main` here.
 """
 
-import functools
+import importlib
 import importlib.util
-import json
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -19,21 +17,32 @@ from PIL import Image
 
 from convnets import cli, paths
 
-STASHED = paths.PRETRAINED
+pytestmark = pytest.mark.slow  # about a minute for each backend
+
+VIEWS = {
+    "visualize_results": [],
+    "visualize_pixel_importance": ["--stride", "4"],
+    "visualize_hidden_layer_activation": ["--units", "2", "--steps", "3"],
+    "visualize_hidden_layer_output": [],
+    "visualize_building_blocks": [],
+}
 
 
-@pytest.fixture(params=["jax", "torch"])
-def backend(request):
+@pytest.fixture(
+    scope="module", params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ("jax", "torch")]
+)
+def results(request, tmp_path_factory):
+    """(folder, printed text) of `main` on another backend.
+
+    It computes on the CPU, since GPUs multiply with fewer digits (TF32) than the tests ask for.
+    """
     if importlib.util.find_spec(request.param) is None:
         pytest.skip(f"{request.param} is not installed: pip install -r requirements-backends.txt")
-    return request.param
-
-
-def python(backend, *arguments):
-    """Runs Python on a backend, on the CPU, since GPUs multiply with fewer digits (TF32) than the tests ask for."""
-    settings = {"KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": "-1", "KERAS_TORCH_DEVICE": "cpu"}
+    folder = tmp_path_factory.mktemp(request.param)
+    program = "import sys; sys.path.insert(0, 'tests'); import test_backends; test_backends.main(sys.argv[1])"
+    settings = {"KERAS_BACKEND": request.param, "CUDA_VISIBLE_DEVICES": "-1", "KERAS_TORCH_DEVICE": "cpu"}
     result = subprocess.run(
-        [sys.executable, *map(str, arguments)],
+        [sys.executable, "-c", program, str(folder)],
         cwd=paths.PROJECT,
         env={**os.environ, **settings},
         capture_output=True,
@@ -41,78 +50,52 @@ def python(backend, *arguments):
         check=False,
     )
     assert result.returncode == 0, result.stderr
-    return result.stdout
+    assert f"Backend: {request.param}" in result.stdout
+    return folder, result.stdout
 
 
-@functools.cache
-def arrays_on(backend):
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "arrays.npz"
-        program = "import sys; sys.path.insert(0, 'tests'); import test_backends; test_backends.main(sys.argv[1])"
-        assert python(backend, "-c", program, path).split() == [backend]
-        with np.load(path) as arrays:
-            return dict(arrays)
+@pytest.fixture(scope="module")
+def expected():
+    """The arrays of TensorFlow."""
+    return dict(all_arrays())
 
 
-def test_every_backend_gives_the_same_arrays(backend):
-    found, expected = arrays_on(backend), arrays_on("tensorflow")
-    assert list(found) == list(expected)
-    for name in expected:
-        np.testing.assert_allclose(found[name], expected[name], rtol=0, atol=1e-4, err_msg=name)
+def test_every_backend_gives_the_same_arrays(results, expected):
+    folder, _ = results
+    with np.load(folder / "arrays.npz") as found:
+        assert list(found) == list(expected)
+        for name in expected:
+            np.testing.assert_allclose(found[name], expected[name], rtol=0, atol=1e-4, err_msg=name)
 
 
-def test_every_view_on_every_backend(backend, tmp_path):
-    views = {
-        "visualize_results": [],
-        "visualize_pixel_importance": ["--stride", "4"],
-        "visualize_hidden_layer_activation": ["--units", "2", "--steps", "3"],
-        "visualize_hidden_layer_output": [],
-        "visualize_building_blocks": [],
-    }
-    program = """
-import importlib, json, sys
-for view, options in json.loads(sys.argv[1]).items():
-    importlib.import_module(view).main([*options, *sys.argv[3:], "--output-dir", f"{sys.argv[2]}/{view}"])
-"""
-    options = ["--run", STASHED / "basic_model-digits", "--dataset", "digits", "--seed", 1]
-    said = python(backend, "-c", program, json.dumps(views), tmp_path, *options)
-    for view in views:
-        pictures = list((tmp_path / view).glob("basic_model-digits-*.png"))
+def test_every_view_draws_on_every_backend(results):
+    folder, said = results
+    for view in VIEWS:
+        pictures = list((folder / view).glob("basic_model-digits-*.png"))
         assert pictures, view
         for picture in pictures:
             assert f"Picture: {picture}" in said
             assert np.asarray(Image.open(picture).convert("L")).std() > 5
 
 
-def test_a_network_of_an_article_on_every_backend(backend, tmp_path):
-    """Its images held out are evaluated amid a training, which each backend does in its own way."""
-    program = """
-import sys
-from pathlib import Path
-import compare_models
-from convnets import paths
-paths.MODELS = Path(sys.argv[1]) / "models"
-compare_models.main(["scadamale-dense", "--dataset", "digits", "--epochs", "3", "--output-dir", sys.argv[1]])
-"""
-    said = python(backend, "-c", program, tmp_path)
-    assert "Picture:" in said
-    history = pd.read_csv(tmp_path / "models" / "scadamale-dense-digits" / "history.csv")
+def test_a_network_of_an_article_trains_on_every_backend(results):
+    """Its held-out images are evaluated amid the training, which each backend does in its own way."""
+    folder, _ = results
+    history = pd.read_csv(folder / "models" / "scadamale-dense-digits" / "history.csv")
     assert history["loss"].is_monotonic_decreasing
     assert history["held_out_accuracy"].iloc[-1] > 0.5
 
 
-def test_the_fast_network_trains_and_goes_on_on_every_backend(backend, tmp_path):
-    options = ["--dataset", "digits", "--target", 85, "--run", tmp_path / "run"]
-    python(backend, "fast_model.py", *options, "--epochs", 1)
-    said = python(backend, "fast_model.py", *options)
+def test_the_fast_network_trains_and_resumes_on_every_backend(results):
+    folder, said = results
     assert "as in the run that is there" in said
     assert "of the mean answer to 3 views" in said
-    history = pd.read_csv(tmp_path / "run" / "history.csv")
+    history = pd.read_csv(folder / "fast" / "history.csv")
     assert history["loss"].is_monotonic_decreasing
     assert history["val_accuracy"].iloc[-1] > 0.5
 
 
-# ---------------------------------------------------------------- in a process of its own
+# ---------------------------------------------------------------- in the backend's process
 
 
 def two_steps_of_the_fast_network():
@@ -123,7 +106,7 @@ def two_steps_of_the_fast_network():
     from convnets.architectures.optimizers import Muon
 
     rng = np.random.default_rng(0)
-    model = fast_model.build_model((16, 16, 1), 10, (8, 12, 128))
+    model = without_edges(fast_model.build_model((16, 16, 1), 10, (8, 12, 128)))
     model.set_weights(
         [
             rng.normal(0, 0.2, weight.shape) if "kernel" in weight.path else keras.ops.convert_to_numpy(weight)
@@ -151,7 +134,7 @@ def every_view_as_arrays(run, images):
         sliding_filter,
     )
 
-    model = checkpoints.load_model(STASHED / run)
+    model = checkpoints.load_model(paths.PRETRAINED / run)
     logits = introspection.logits(model)
     probabilities = introspection.predict(model, images)
     yield "predict", probabilities
@@ -164,9 +147,9 @@ def every_view_as_arrays(run, images):
             options = {"patch": patch, "stride": stride, "score": score}
             yield f"occlusion_map {options}", occlusion.occlusion_map(model, image, answer, **options)
     order = np.random.default_rng(0).random(image.shape[:2])
-    removal = occlusion.removal(model, image, answer, order)
-    yield "deletion", removal.deletion
-    yield "insertion", removal.insertion
+    curves = faithfulness.deletion_insertion(model, image, answer, order)
+    yield "deletion", curves.deletion
+    yield "insertion", curves.insertion
     yield "integrated_gradients", attribution.integrated_gradients(logits, image, answer)
     yield "grad_cam", attribution.grad_cam(logits, image, answer)
 
@@ -192,8 +175,8 @@ def every_view_as_arrays(run, images):
 def without_edges(model):
     """The same network with smooth activation functions and poolings.
 
-    At an edge of a ReLU or of a max-pooling rounding decides which way the gradient goes, and one such pixel is
-    enough to lead an ascent elsewhere: Adam's first step takes little but the gradient's sign.
+    At the edge of a ReLU or a max pooling, rounding decides which way the gradient goes. One such pixel is enough to
+    lead an optimizer elsewhere: Adam's first step takes little but the gradient's sign.
     """
     import keras
 
@@ -201,6 +184,10 @@ def without_edges(model):
         config = layer.get_config()
         if isinstance(layer, keras.layers.MaxPooling2D):
             return keras.layers.AveragePooling2D.from_config(config)
+        if isinstance(layer, keras.layers.GlobalMaxPooling2D):
+            return keras.layers.GlobalAveragePooling2D.from_config(config)
+        if isinstance(layer, keras.layers.LeakyReLU):
+            return keras.layers.Activation("silu", name=layer.name)
         if getattr(layer, "activation", None) is keras.activations.relu:
             config["activation"] = "silu"
         return type(layer).from_config(config)
@@ -210,16 +197,34 @@ def without_edges(model):
     return smoothed
 
 
-def main(path):
-    with cli.importing_keras():
-        import keras
-
-        from convnets.data import datasets
+def all_arrays():
+    """Yields (name, array) of all that the backends are compared by."""
+    from convnets.data import datasets
 
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (8, 5, 5, 3), dtype="uint8")
     smooth = np.stack([Image.fromarray(each).resize((32, 32), Image.Resampling.BICUBIC) for each in noise])
     images = {"basic_model-digits": datasets.load("digits").x_test, "improved_model-cifar10": smooth}
-    arrays = {f"{run} {name}": array for run in images for name, array in every_view_as_arrays(run, images[run])}
-    np.savez(path, **arrays, **dict(two_steps_of_the_fast_network()))
-    print(keras.backend.backend())
+    for run in images:
+        for name, array in every_view_as_arrays(run, images[run]):
+            yield f"{run} {name}", array
+    yield from two_steps_of_the_fast_network()
+
+
+def main(folder):
+    """Write into a folder: arrays.npz, the pictures of all views, two trained networks."""
+    folder = Path(folder)
+    paths.MODELS = folder / "models"
+    with cli.importing_keras():
+        import keras
+    print(f"Backend: {keras.backend.backend()}")
+    np.savez(folder / "arrays.npz", **dict(all_arrays()))
+
+    run = ["--run", str(paths.PRETRAINED / "basic_model-digits"), "--seed", "1"]
+    for view, options in VIEWS.items():
+        importlib.import_module(view).main([*run, *options, "--output-dir", str(folder / view)])
+    compare = ["scadamale-dense", "--dataset", "digits", "--epochs", "3", "--output-dir", str(folder)]
+    importlib.import_module("compare_models").main(compare)
+    fast = ["--dataset", "digits", "--target", "85", "--run", str(folder / "fast")]
+    for epochs in (["--epochs", "1"], []):
+        importlib.import_module("fast_model").main([*fast, *epochs])
