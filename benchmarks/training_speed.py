@@ -1,11 +1,11 @@
-"""Is training with checkpoints, history and exact resume slower than a bare `model.fit`? What does augmentation cost?
+"""Measure the overhead of checkpoints, history and exact resume over plain `model.fit`, and that of augmentation.
 
     python -m benchmarks.training_speed                   both comparisons; needs CIFAR-10
-    python -m benchmarks.training_speed improved_model    only what augmentation costs
+    python -m benchmarks.training_speed improved_model    only augmentation
 
-Both sides of each comparison train in turn, an epoch each, in the same process on the same images, so
-that whatever else disturbs the machine disturbs both. The first epoch of each, which compiles, is not
-counted; what counts is the ratio of the medians.
+Both sides of a comparison train alternately, an epoch each, in the same process on the same images, so that other
+load on the machine affects both. The first epoch of each, which compiles, does not count. The ratio is that of the
+medians.
 """
 
 import argparse
@@ -32,8 +32,8 @@ def compiled(script, dataset):
     return model
 
 
-def bare_fit(script, dataset):
-    """An epoch of model.fit as the article has it: float32 arrays in memory, tested after the epoch, nothing saved."""
+def plain_fit(script, dataset):
+    """Return a function that trains an epoch as the article does: float32 arrays, model.fit, nothing saved."""
     model = compiled(script, dataset)
     x_train, x_test = training.scale_pixels(dataset.x_train), training.scale_pixels(dataset.x_test)
     y_train, y_test = (keras.utils.to_categorical(y, 10) for y in (dataset.y_train, dataset.y_test))
@@ -42,14 +42,14 @@ def bare_fit(script, dataset):
 
 
 def our_training(script, dataset, folder, augment=None):
-    """An epoch of training.train, the saving and the reading of the checkpoint before included."""
+    """Return a function that trains an epoch with training.train: reads the last checkpoint, trains, saves the next."""
     model = compiled(script, dataset)
     options = {"batch_size": script.BATCH_SIZE, "augment": augment, "verbose": 0}
     return lambda epoch: training.train(model, dataset, folder, epochs=epoch + 1, **options)
 
 
 def seconds_an_epoch(one, other, epochs):
-    """Runs both in turn, `epochs` times after a first one; returns two lists of seconds."""
+    """Call both alternately, `epochs` times after a first time that does not count. Returns two lists of seconds."""
     seconds = ([], [])
     for epoch in range(epochs + 1):
         for train, measured in zip((one, other), seconds, strict=True):
@@ -62,7 +62,7 @@ def seconds_an_epoch(one, other, epochs):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("network", nargs="?", choices=["basic_model", "improved_model"])
-    parser.add_argument("--epochs", type=int, default=5, help="counted epochs of each side")
+    parser.add_argument("--epochs", type=int, default=5, help="epochs of each side that count (default: %(default)s)")
     parser.add_argument("--output", type=Path, default=paths.RESULTS / "training_speed.csv")
     options = parser.parse_args()
 
@@ -72,7 +72,7 @@ def main():
         comparisons = {
             ("basic_model", "training.train", "bare model.fit"): (
                 our_training(basic_model, dataset, folder / "basic"),
-                bare_fit(basic_model, dataset),
+                plain_fit(basic_model, dataset),
             ),
             ("improved_model", "with augmentation", "without augmentation"): (
                 our_training(improved_model, dataset, folder / "augmented", augment=Augmentation()),
