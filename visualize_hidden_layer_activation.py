@@ -26,7 +26,7 @@ def units(text):
 
 def chosen_units(layer, text):
     """The units of a layer that the option --units means, as pairs of the layer's name and an index."""
-    count = layer.output.shape[-1]
+    count = layer.shape[-1]
     if text == "all" or text.isdecimal():
         return [(layer.name, unit) for unit in range(count if text == "all" else min(int(text), count))]
     return [(layer.name, unit) for unit in dict.fromkeys(map(int, text.removesuffix(",").split(",")))]
@@ -70,8 +70,9 @@ def main(argv=None):
     run = runs.load(options.run, options.dataset, options.data_dir, data_needed=False)
     run.describe()
     seed = cli.chosen_seed(options.seed)
-    with_units = [layer for layer in run.model.layers if introspection.has_units(layer)]
-    layers = [introspection.find_layer(run.model, name) for name in dict.fromkeys(options.layer or ())] or with_units
+    graph = introspection.graph(run.model)
+    with_units = graph.first_steps(introspection.has_units)
+    layers = [graph.find(name) for name in dict.fromkeys(options.layer or ())] or with_units
     chosen = [unit for layer in layers for unit in chosen_units(layer, options.units)]
 
     # Gradient ascent

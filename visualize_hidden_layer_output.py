@@ -37,7 +37,7 @@ def main(argv=None):
     view = runs.choose_image(run, index=options.index, file=options.image, seed=options.seed)
 
     # Partial outputs
-    layers = feature_maps.steps(run.model) if options.step_by_step else None
+    layers = feature_maps.map_layers(run.model) if options.step_by_step else None
     outputs = feature_maps.layer_outputs(run.model, view.image[None], layers)
     fields = feature_maps.receptive_fields(run.model)
     dead = feature_maps.dead_channels(run.model, run.dataset.x_test[:SAMPLE])

@@ -33,7 +33,8 @@ def test_a_linear_unit_is_excited_most_by_its_own_weights():
 @pytest.mark.parametrize("method", ["plain", "fourier"])
 def test_the_ascent_ascends(method, model):
     noise = np.random.default_rng(0).uniform(0.45, 0.55, (50, 8, 8, 3)).astype("float32")
-    before = keras.ops.convert_to_numpy(introspection.unfused(model)[0](noise)).mean(axis=(1, 2))
+    (conv,) = introspection.convolutions(model)
+    before = introspection.predict(introspection.graph(model).model(conv.output), noise).mean(axis=(1, 2))
     images, activations = maximize(model, "conv", method=method, steps=60)
     assert images.shape == (4, 8, 8, 3)
     assert images.dtype == np.float32
@@ -118,7 +119,7 @@ IMAGES = np.stack([np.full((2, 2, 1), 0.25), np.ones((2, 2, 1)), [[[0], [1]], [[
 
 
 def test_how_much_images_excite_units(detectors):
-    outputs = activation_maximization.unit_outputs(detectors, ["conv", "dense"], IMAGES, batch_size=2)
+    outputs = activation_maximization.unit_outputs(detectors, ["conv", "dense"], IMAGES)
     np.testing.assert_allclose(outputs["conv"], [[0.25, 0.75, 0], [1, 0, 0], [0.25, 0.75, 0]], atol=1e-6)
     np.testing.assert_allclose(outputs["dense"], [[7, 0], [4, 0], [7, 0]], atol=1e-6)  # before the softmax
 
@@ -186,7 +187,7 @@ def test_the_waves_gradients_against_finite_differences():
     ("layer", "units", "message"),
     [
         ("conv7", None, "no layer 'conv7': it has conv, flatten"),
-        ("flatten", None, "has no units of its own"),
+        ("flatten", None, "has no units: name a convolution"),
         ("conv", [4], "has the units 0 to 3"),
         ("conv", [], "no units to look at"),
     ],

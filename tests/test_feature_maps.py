@@ -57,12 +57,12 @@ def test_many_images_come_out_in_their_order(model):
 
 def test_dead_channels_are_those_that_stay_zero_after_the_activation(model, step):
     assert feature_maps.dead_channels(model, np.stack([step] * 3)) == {"edges": [1], "mix": [1]}
-    assert feature_maps.dead_channels(model, np.stack([0 * step, step]), batch_size=1)["edges"] == [1]
+    assert feature_maps.dead_channels(model, np.stack([0 * step, step]))["edges"] == [1]
     assert feature_maps.dead_channels(model, step[None] * 0)["edges"] == [0, 1]
 
 
 def test_steps_are_the_layers_that_change_the_image(model):
-    assert feature_maps.steps(model) == ["edges", "relu", "mix", "pool"]
+    assert feature_maps.map_layers(model) == ["edges", "relu", "mix", "pool"]
 
 
 def test_receptive_fields():

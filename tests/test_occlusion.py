@@ -165,39 +165,6 @@ def test_a_network_that_has_learned_nothing_gives_another_map():
     assert abs(np.corrcoef(one, other)[0, 1]) < 0.5
 
 
-# ---------------------------------------------------------------- how far to trust them
-
-
-@pytest.fixture
-def sums_pixels():
-    """A model whose only output is the sum of all pixels."""
-    return keras.Sequential([keras.Input((4, 4, 1)), layers.Flatten(), layers.Dense(1, kernel_initializer="ones")])
-
-
-def test_perfect_deletion_and_insertion(sums_pixels):
-    """All that counts is in one pixel. A map that knows it takes or brings everything at the first step."""
-    image = np.zeros((4, 4, 1), dtype="float32")
-    image[1, 2] = 1
-    perfect = occlusion.removal(sums_pixels, image, 0, image[..., 0], baseline=0, steps=16)
-    assert perfect.deletion.tolist() == [1] + [0] * 16
-    assert perfect.insertion.tolist() == [0] + [1] * 16
-    assert (perfect.deletion_area, perfect.insertion_area) == (0, 1)
-    worst = occlusion.removal(sums_pixels, image, 0, -image[..., 0], baseline=0, steps=16)
-    assert (worst.deletion_area, worst.insertion_area) == (15 / 16, 1 / 16)
-
-
-def test_by_chance_a_pixel_goes_in_the_middle_of_the_order(sums_pixels):
-    """Its rank is 0 to 15, on average 7.5, of 16, both in random orders and in a map that is moved around."""
-    image = np.zeros((4, 4, 1), dtype="float32")
-    image[1, 2] = 1
-    importance = np.random.default_rng(7).random((4, 4))
-    by_chance = occlusion.chance_curves(sums_pixels, image, 0, importance, repeats=400, baseline=0, steps=16)
-    assert list(by_chance) == ["random order", "same map elsewhere"]
-    for curves in by_chance.values():
-        assert curves.deletion_area == pytest.approx(7.5 / 16, abs=0.05)
-        assert curves.insertion_area == pytest.approx(8.5 / 16, abs=0.05)
-
-
 # ---------------------------------------------------------------- gradients
 
 
@@ -215,11 +182,12 @@ def test_integrated_gradients_are_complete(image):
         [keras.Input((11, 9, 3)), layers.Conv2D(6, 3, activation="tanh"), layers.Flatten(), layers.Dense(4)]
     )
     for baseline in (0, "blur"):
-        attribution_map = attribution.integrated_gradients(model, image, 3, baseline=baseline)
+        found = attribution.integrated_gradients(model, image, 3, baseline=baseline, tolerance=1e-4)
         start = occlusion.background(image, baseline)
         change = outputs(model, np.stack([image, start]))[:, 3]
-        assert attribution_map.shape == image.shape
-        assert attribution_map.sum() == pytest.approx(change[0] - change[1], abs=1e-4)
+        assert found.attributions.shape == image.shape
+        assert found.gap <= 1e-4
+        assert found.attributions.sum() == pytest.approx(change[0] - change[1], rel=2e-4)
 
 
 def test_grad_cam_worked_out_by_hand():

@@ -25,7 +25,7 @@ import h5py
 import numpy as np
 
 from convnets.errors import UserError, one_line
-from convnets.training import weight_files
+from convnets.training import model_files, weight_files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -233,55 +233,34 @@ class _Damaged(Exception):
 
 
 def load_model(path):
-    """Loads a run's network with its newest sound weights, ready to predict.
+    """Load a trained network, ready to predict.
 
-    path: a run's folder, models/NAME or models/stashed/NAME; or one in which other Keras code has saved an
-    architecture, model.to_json() in a .json file, and weights, a .weights.h5 or .h5 file.
-    Returns a keras.Model that takes float32 pixels in [0, 1], (n, height, width, channels), and returns
-    class probabilities, (n, classes). Raises UserError when the folder holds no complete run.
+    path: a run's folder, models/NAME or models/stashed/NAME, whose newest sound weights are loaded; a folder in which
+    other Keras code has saved an architecture, model.to_json() in a .json file, and weights, a .weights.h5 or .h5 file;
+    a .keras file; or a whole-model .h5 file of Keras 2.
+    Returns a keras.Model. That of a run takes float32 pixels in [0, 1], (n, height, width, channels), and returns
+    class probabilities, (n, classes). Raises UserError if there is no complete network.
     """
-    folder = Path(path)
-    checkpoint, damaged = newest(folder)
+    path = Path(path)
+    if path.is_file() or path.suffix == ".keras":
+        return model_files.load(path)
+    checkpoint, damaged = newest(path)
     if damaged and checkpoint is None:
         raise UserError("; ".join(damaged))
-    architectures = [folder / "architecture.json"] if checkpoint else sorted(folder.glob("*.json"))
-    models = [model for path in architectures if (model := _model_from_json(path)) is not None]
-    files = [] if checkpoint else sorted(folder.glob("*.h5"), key=lambda path: path.stat().st_mtime)
-    if not models or not (checkpoint or files):
-        missing = "there are no weights, or no epoch was finished yet" if models else "there is no network, as JSON"
-        missing = missing if folder.exists() else "there is no such folder"
-        raise UserError(f"{folder} holds no trained network ({missing}): train one, or name another --run")
+    architectures = [path / "architecture.json"] if checkpoint else sorted(path.glob("*.json"))
+    files = [] if checkpoint else sorted(path.glob("*.h5"), key=lambda path: path.stat().st_mtime)
+    file = checkpoint.weights_path if checkpoint else files[-1] if files else None
+    models = (model_files.load_architecture(json_file, weights=file) for json_file in architectures if file)
+    model = next((model for model in models if model is not None), None)
+    if model is None:
+        missing = "there is no network, as JSON" if file else "there are no weights, or no epoch was finished yet"
+        missing = missing if path.exists() else "there is no such folder"
+        raise UserError(f"{path} holds no trained network ({missing}): train one, or name another --run")
     if checkpoint:
-        _load_weights(models[0], checkpoint)
+        _load_weights(model, checkpoint)
     else:
-        weight_files.load(models[0], files[-1])
-    return models[0]
-
-
-def _model_from_json(path):
-    """The model that a JSON file describes; None for one that describes something else."""
-    import keras
-
-    import convnets.architectures.fast_layers  # noqa: F401 - so that Keras knows them
-
-    try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(description, str):  # as in the article, which saves model.to_json() with json.dump
-            description = json.loads(description)
-        if path.name != "architecture.json" and not (isinstance(description, dict) and "class_name" in description):
-            return None
-        description.pop("compile_config", None)
-        layers, name = description["config"].get("layers", ()), description["config"].get("name")
-        if description["class_name"] == "Sequential" and all("module" in layer for layer in layers):
-            # All layers at once: model_from_json adds one by one, and each time builds the network anew.
-            model = keras.Sequential([keras.saving.deserialize_keras_object(layer) for layer in layers], name=name)
-            if model.built:
-                return model
-        return keras.models.model_from_json(json.dumps(description))
-    except OSError as error:
-        raise UserError(f"can't read {path}: {error.strerror}") from error
-    except Exception as error:  # Keras may stumble over a damaged or foreign description in any way
-        raise UserError(f"{path} is damaged, or of another version of Keras ({one_line(error)})") from error
+        weight_files.load(model, file)
+    return model
 
 
 def restore(model, checkpoint):

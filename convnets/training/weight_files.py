@@ -25,7 +25,7 @@ def load(model, path):
         raise UserError(f"{path} is a whole model, not weights: load it with Keras, and save with model.save_weights")
     try:
         with h5py.File(path, "r") as file:
-            _refuse_links(file, path)
+            refuse_links(file, path)
             keras_2 = file.get("model_weights", file)
             is_keras_2 = "layer_names" in keras_2.attrs
             backend = keras_2.attrs.get("backend")
@@ -45,17 +45,22 @@ def load(model, path):
             reason = str(error).split("Example error message for object")[-1].split("List of objects")[0]
             reason = one_line(reason.split("Target variable:")[0])
             raise UserError(f"{path} does not fit this network: {reason}") from error
+    refuse_not_finite(model, path)
+
+
+def refuse_not_finite(model, path):
+    """Raise UserError if any of a network's weights is not a finite number. path: the file that they come from."""
     if not all(np.isfinite(weight).all() for weight in model.get_weights()):
-        raise UserError(f"{path} holds weights that are no finite numbers: take those of an earlier epoch")
+        raise UserError(f"{path} holds weights that are not finite numbers: use those of an earlier epoch")
 
 
-def _refuse_links(group, path):
+def refuse_links(group, path):
     """A weights file holds numbers. One that points to other files would make h5py read those."""
     for name in group:
         if not isinstance(group.get(name, getlink=True), h5py.HardLink):
             raise UserError(f"{path} is refused: its entry {name} is a link, which no weights file needs")
         entry = group[name]
         if isinstance(entry, h5py.Group):
-            _refuse_links(entry, path)
+            refuse_links(entry, path)
         elif isinstance(entry, h5py.Dataset) and (entry.external or entry.is_virtual):
             raise UserError(f"{path} is refused: the numbers of its entry {name} are in another file")

@@ -1,4 +1,6 @@
-"""Two other explanations of a network's answer, to compare with occlusion: Grad-CAM and integrated gradients."""
+"""Explain a network's answer by its gradients, to compare with occlusion: Grad-CAM and integrated gradients."""
+
+from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -8,36 +10,89 @@ from convnets.errors import UserError
 from convnets.views import introspection
 from convnets.views.occlusion import background
 
+SEGMENTS = 32  # of the path at first, and how many of them are halved at a time
 
-def integrated_gradients(model, image, class_index, *, baseline="blur", steps=32):
-    """Adds up the gradients of a score on the straight way from a baseline to the image.
 
-    Sundararajan, Taly and Yan, "Axiomatic Attribution for Deep Networks", 2017; the integral by Gauss and Legendre.
-    model: its output `class_index` is the score; give it logits. baseline: as for occlusion.
-    Returns (h, w, c) float32, which sums up to score(image) - score(baseline).
+@dataclass(frozen=True)
+class IntegratedGradients:
+    """What each value of an image adds to a score, and how exact that is.
+
+    attributions: (h, w, c) float32. evaluations: how many gradients were computed.
+    gap: by what share of score(image) - score(baseline) the sum of all attributions misses that difference.
+    """
+
+    attributions: np.ndarray
+    evaluations: int
+    gap: float
+
+
+def integrated_gradients(model, image, class_index, *, baseline="blur", tolerance=0.01, most_evaluations=1025):
+    """Integrate the gradients of a score along the straight path from a baseline to the image.
+
+    Sundararajan, Taly and Yan, "Axiomatic Attribution for Deep Networks", 2017.
+    The attributions should add up to score(image) - score(baseline). On each segment of the path, its part of that
+    difference shows how far the trapezoidal rule is off. The worst segments are halved until the whole is within
+    `tolerance`, or `most_evaluations` are reached.
+
+    model: its output `class_index` is the score; pass a model that returns logits. image: (h, w, c) float32.
+    baseline: as for occlusion. Returns IntegratedGradients.
     """
     start = background(image, baseline)
-    places, weights = np.polynomial.legendre.leggauss(steps)
-    places, weights = (places + 1) / 2, weights / 2  # from [-1, 1] to [0, 1]
-    way = start + places.reshape(-1, 1, 1, 1) * (image - start)
-    _, gradients = backend.with_gradient(lambda x: model(x, training=False)[:, class_index])(way.astype("float32"))
-    return ((image - start) * np.tensordot(weights, gradients, axes=1)).astype("float32")
+    difference = image - start
+    scores_and_gradients = backend.with_gradient(lambda x: model(x, training=False)[:, class_index])
+
+    def evaluate(places):
+        path = start + places.reshape(-1, 1, 1, 1) * difference
+        return scores_and_gradients(path.astype("float32"))
+
+    places = np.linspace(0, 1, SEGMENTS + 1)
+    scores, gradients = evaluate(places)
+    while True:
+        segments = (gradients[1:] + gradients[:-1]) / 2 * np.diff(places)[:, None, None, None] * difference
+        errors = np.diff(scores) - segments.sum(axis=(1, 2, 3))
+        gap = abs(errors.sum()) / max(abs(scores[-1] - scores[0]), 1e-12)
+        if gap <= tolerance or len(places) + SEGMENTS > most_evaluations:
+            return IntegratedGradients(segments.sum(axis=0).astype("float32"), len(places), float(gap))
+        worst = np.sort(np.argsort(-np.abs(errors))[:SEGMENTS])
+        middles = (places[worst] + places[worst + 1]) / 2
+        places = np.insert(places, worst + 1, middles)
+        new_scores, new_gradients = evaluate(middles)
+        scores = np.insert(scores, worst + 1, new_scores)
+        gradients = np.insert(gradients, worst + 1, new_gradients, axis=0)
 
 
-def grad_cam(model, image, class_index):
-    """Weighs the last convolution's feature maps by what they do for a score, and adds them up.
+def grad_cam(model, image, class_index, layer=None):
+    """Weigh a layer's feature maps by their gradients for a score, and add them up.
 
     Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization", 2017.
-    model: its output `class_index` is the score; give it logits.
-    Returns (h, w) float32 of at least 0, smoothly enlarged to the image's size.
+    model: its output `class_index` is the score; pass a model that returns logits. image: (h, w, c) float32.
+    layer: a layer's name. Default: the last feature maps of the last convolution's size.
+    Returns (h, w) float32, at least 0, smoothly enlarged to the image's size.
+    Raises UserError when there is no convolution, or the layer named returns no feature maps.
     """
-    convolutions = introspection.convolutions(model)
-    if not convolutions:
-        raise UserError("Grad-CAM needs a convolution layer, and this network has none: leave out --compare")
-    layers = introspection.unfused(model)
-    _, last = introspection.around_activation(layers, convolutions[-1].name)
-    features = keras.ops.convert_to_numpy(introspection.run(layers[: last + 1], image[None]))
-    _, gradients = backend.with_gradient(lambda x: introspection.run(layers[last + 1 :], x)[:, class_index])(features)
+    graph = introspection.graph(model)
+    tensor = graph.around_activation(graph.find(layer))[1] if layer else last_feature_maps(graph)
+    if len(tensor.shape) != 4:
+        raise UserError(f"the layer {layer!r} returns no feature maps, which Grad-CAM needs: name another --layer")
+    features = introspection.predict(graph.model(tensor), image[None])
+    with_offset = graph.model_with_offset(tensor, graph.output)
+    _, gradients = backend.with_gradient(lambda offset, x: with_offset([x, offset], training=False)[:, class_index])(
+        np.zeros_like(features), image[None].astype("float32")
+    )
     weights = gradients.mean(axis=(1, 2), keepdims=True)
     cam = np.maximum((weights * features).sum(axis=-1, keepdims=True), 0)
     return keras.ops.convert_to_numpy(keras.ops.image.resize(cam, image.shape[:2]))[0, :, :, 0]
+
+
+def last_feature_maps(graph):
+    """Return the symbolic tensor of the last feature maps that are as large as the last convolution's.
+
+    That is behind its normalization and activation function, and behind the sum that ends a residual block.
+    """
+    convolutions = graph.first_steps(introspection.is_convolution)
+    if not convolutions:
+        raise UserError("Grad-CAM needs a convolution layer, and this network has none: leave out --compare")
+    step, following = convolutions[-1], graph.following(convolutions[-1])
+    while following and len(following.shape) == 4 and following.shape[:2] == step.shape[:2]:
+        step, following = following, graph.following(following)
+    return step.output

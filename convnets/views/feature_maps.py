@@ -1,69 +1,108 @@
-"""What the layers of a network make of an image, and what of the image a pixel of theirs can see: arrays only."""
+"""Compute what each layer makes of an image, and how much of the image each of its pixels sees."""
 
 import keras
 import numpy as np
+from keras import layers
 
 from convnets.errors import UserError
 from convnets.views import introspection
 
+CONVOLUTIONS_AND_POOLINGS = (*introspection.CONVOLUTIONS, layers.MaxPooling2D, layers.AveragePooling2D)
+POINTWISE = (  # each pixel of the output depends on the same pixel of the input
+    *introspection.ACTIVATIONS,
+    layers.Add,
+    layers.Subtract,
+    layers.Multiply,
+    layers.Average,
+    layers.Maximum,
+    layers.Minimum,
+    layers.Concatenate,
+    layers.BatchNormalization,
+    layers.Dense,
+    layers.Dropout,
+    layers.SpatialDropout2D,
+    layers.GaussianNoise,
+    layers.GaussianDropout,
+    layers.Normalization,
+    layers.Rescaling,
+    layers.ZeroPadding2D,
+    layers.Cropping2D,
+)
+
 
 def layer_outputs(model, images, layers=None):
-    """Runs images through a network and keeps what comes out of its layers.
+    """Run images through a network and return what its layers make of them.
 
-    images: (n, h, w, c), uint8 or float32 in [0, 1]. layers: their names; None means every convolution.
-    Returns {layer name: outputs (n, ...) float32}, in their order. Raises UserError when there is no such layer.
+    images: (n, h, w, c), uint8 or float32 in [0, 1]. layers: their names. Default: every convolution.
+    Returns {layer name: outputs (n, ...) float32}, in order of computation. Raises UserError when there is no such
+    layer.
     """
-    if layers is None:
-        layers = [layer.name for layer in introspection.convolutions(model)]
-    if not layers:
+    graph = introspection.graph(model)
+    steps = introspection.convolutions(model) if layers is None else [graph.find(name) for name in layers]
+    if not steps:
         raise UserError("the network has no convolution layer, so there are no feature maps to see")
-    position = {name: model.layers.index(introspection.find_layer(model, name)) for name in layers}
-    parts = []
-    for start in range(0, len(images), 100):
-        batch = introspection.as_pixels(images[start : start + 100])
-        parts.append(dict(introspection.outputs_at(model.layers, batch, position.values())))
-    return {
-        name: np.concatenate([keras.ops.convert_to_numpy(part[place]) for part in parts])
-        for name, place in position.items()
-    }
+    return introspection.predict(graph.model({step.name: graph.layer_output(step) for step in steps}), images)
 
 
-def steps(model):
-    """The names of all layers that change the image on its way: convolutions, activations, poolings and the like."""
-    unchanging = (keras.layers.InputLayer, keras.layers.Dropout, keras.layers.SpatialDropout2D)
-    return [layer.name for layer in model.layers if len(layer.output.shape) == 4 and not isinstance(layer, unchanging)]
+def map_layers(model):
+    """Return the names of all layers that return feature maps: convolutions, activations, poolings and the like."""
+    graph = introspection.graph(model)
+    dropout = (layers.Dropout, layers.SpatialDropout2D)  # it does nothing outside of training
+    steps = graph.first_steps(lambda layer: isinstance(layer, layers.Layer) and not isinstance(layer, dropout))
+    return [step.name for step in steps if len(step.output.shape) == 4]
 
 
-def dead_channels(model, images, batch_size=100):
-    """Finds the channels that no image activates.
+def dead_channels(model, images):
+    """Find the channels that no image activates.
 
-    Returns {convolution's name: list of the channels whose output, after the activation that follows it, is zero
-    at every pixel of every image}.
+    images: (n, h, w, c), uint8 or float32 in [0, 1].
+    Returns {convolution's name: list of the channels whose output, after the activation function that follows it, is
+    zero at every pixel of every image}.
     """
-    layers = introspection.unfused(model)
-    names = [layer.name for layer in introspection.convolutions(model)]
-    name_at = {introspection.around_activation(layers, name)[1]: name for name in names}
-    alive = dict.fromkeys(names, False)
-    for start in range(0, len(images), batch_size):
-        batch = introspection.as_pixels(images[start : start + batch_size])
-        for position, output in introspection.outputs_at(layers, batch, name_at):
-            alive[name_at[position]] |= keras.ops.convert_to_numpy(keras.ops.any(output != 0, axis=(0, 1, 2)))
-    return {name: np.flatnonzero(~channels).tolist() for name, channels in alive.items()}
+    graph = introspection.graph(model)
+    alive = {}
+    for step in introspection.convolutions(model):
+        after = graph.around_activation(step)[1]
+        alive[step.name] = keras.ops.any(keras.ops.not_equal(after, 0), axis=tuple(range(1, len(after.shape) - 1)))
+    if not alive:
+        return {}
+    is_alive = introspection.predict(graph.model(alive), images)
+    return {name: np.flatnonzero(~each.any(axis=0)).tolist() for name, each in is_alive.items()}
 
 
 def receptive_fields(model):
-    """Returns {layer name: (height, width)}: how many pixels of the image one pixel of a layer's output depends on.
+    """Return {layer name: (height, width)}: on how many pixels of the image one pixel of a layer's output depends.
 
-    Layers after the first one that is not two-dimensional (Flatten, say) are left out. Dumoulin and Visin, "A guide
-    to convolution arithmetic for deep learning", 2016.
+    It covers the layers that return feature maps. A field is the image's size where a layer mixes all places, as global
+    pooling does. Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", 2016.
     """
-    fields, field, step = {}, np.array([1, 1]), np.array([1, 1])
-    for layer in model.layers:
-        if len(layer.output.shape) != 4:
-            break
-        extent = np.array(getattr(layer, "kernel_size", getattr(layer, "pool_size", (1, 1))))
-        extent = (extent - 1) * np.array(getattr(layer, "dilation_rate", (1, 1)))
-        field = field + extent * step
-        step = step * np.array(getattr(layer, "strides", (1, 1)))
-        fields[layer.name] = tuple(map(int, np.minimum(field, model.input_shape[1:3])))
+    graph = introspection.graph(model)
+    whole = np.array(graph.image.shape[1:3], dtype=float)
+    one = np.ones(2)
+    of_tensor = {id(graph.image): (one, one)}  # (pixels seen, pixels from one place to the next)
+    fields = {}
+    for step in graph.steps:
+        inputs = [of_tensor[id(each)] for each in step.inputs]
+        field, stride = (np.max(values, axis=0) for values in zip(*inputs, strict=True)) if inputs else (one, one)
+        of_tensor[id(step.output)] = field, stride = _seen(step, field, stride, whole)
+        if len(step.output.shape) == 4:
+            fields.setdefault(step.name, tuple(map(int, np.minimum(np.ceil(field), whole))))
     return fields
+
+
+def _seen(step, field, stride, whole):
+    layer = step.layer
+    if isinstance(layer, layers.Conv2DTranspose):
+        stride = stride / layer.strides
+        return field + (np.ceil(np.divide(layer.kernel_size, layer.strides)) - 1) * stride * layer.strides, stride
+    if isinstance(layer, CONVOLUTIONS_AND_POOLINGS):
+        extent = np.array(getattr(layer, "kernel_size", None) or layer.pool_size) - 1
+        return field + extent * getattr(layer, "dilation_rate", 1) * stride, stride * layer.strides
+    if isinstance(layer, layers.UpSampling2D):
+        return field, stride / layer.size
+    is_operation = not isinstance(layer, layers.Layer)  # +, * and the like
+    if isinstance(layer, POINTWISE) or (is_operation and len(step.output.shape) == 4):
+        return field, stride
+    if isinstance(layer, layers.LayerNormalization) and layer.axis in (-1, [-1], 3, [3]):
+        return field, stride
+    return whole, stride

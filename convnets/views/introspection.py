@@ -1,139 +1,250 @@
-"""A network's inside: its layers by type and order, the outputs before an activation, and gradients."""
+"""Look inside a network: its layers, the tensors between them, its logits and its predictions."""
 
+import dataclasses
 import functools
+import math
 
 import keras
 import numpy as np
+from keras import layers
 
 from convnets.data.datasets import scale_pixels
 from convnets.errors import UserError
 
-
-def predict(model, images, batch_size=250):
-    """Runs a network on uint8 images, or on float32 pixels in [0, 1], a batch at a time.
-
-    images: (n, height, width, channels). Returns its outputs, (n, ...) float32.
-    """
-    pays_to_compile = len(images) > 1000
-    run = model.predict_on_batch if pays_to_compile else functools.partial(model, training=False)
-    return np.concatenate(
-        [
-            keras.ops.convert_to_numpy(run(as_pixels(images[start : start + batch_size])))
-            for start in range(0, len(images), batch_size)
-        ]
-    )
-
-
-def as_pixels(images):
-    """What a network takes, float32 in [0, 1], of uint8 images or of what is in [0, 1] already."""
-    return scale_pixels(images) if images.dtype == np.uint8 else images.astype("float32")
-
-
-ACTIVATIONS = (
-    keras.layers.Activation,
-    keras.layers.ReLU,
-    keras.layers.LeakyReLU,
-    keras.layers.PReLU,
-    keras.layers.ELU,
-    keras.layers.Softmax,
+CONVOLUTIONS = (layers.Conv2D, layers.SeparableConv2D, layers.DepthwiseConv2D, layers.Conv2DTranspose)
+ACTIVATIONS = (layers.Activation, layers.ReLU, layers.LeakyReLU, layers.PReLU, layers.ELU, layers.Softmax)
+NORMALIZATIONS = (
+    layers.BatchNormalization,
+    layers.LayerNormalization,
+    layers.GroupNormalization,
+    layers.RMSNormalization,
 )
 
 
+def predict(model, images, batch_size=128):
+    """Compute a network's outputs for many images.
+
+    It runs compiled, in batches of one size: the last one is filled up, so that nothing is compiled twice.
+    model: a keras.Model with one output, or a dict of them. images: (n, height, width, channels), uint8 or float32 in
+    [0, 1]. Returns float32 (n, ...), or a dict of such arrays.
+    """
+    batches = math.ceil(len(images) / batch_size)
+    size = math.ceil(len(images) / batches)
+    outputs = []
+    for start in range(0, len(images), size):
+        batch = as_pixels(images[start : start + size])
+        fill = np.repeat(batch[-1:], size - len(batch), axis=0)
+        outputs.append(model.predict_on_batch(np.concatenate([batch, fill]) if len(fill) else batch))
+    return keras.tree.map_structure(lambda *parts: np.concatenate(parts)[: len(images)].astype("float32"), *outputs)
+
+
+def as_pixels(images):
+    """Return images as a network takes them, float32 in [0, 1]: uint8 images are scaled, others only converted."""
+    return scale_pixels(images) if images.dtype == np.uint8 else images.astype("float32")
+
+
 def is_softmax(layer):
-    return isinstance(layer, keras.layers.Softmax) or getattr(layer, "activation", None) is keras.activations.softmax
+    return isinstance(layer, layers.Softmax) or getattr(layer, "activation", None) is keras.activations.softmax
 
 
-def logits(model):
-    """The same network without the softmax at its end: a model that returns logits, (n, classes).
-
-    Raises UserError when there is no softmax at its end.
-    """
-    last = model.layers[-1]
-    if not is_softmax(last):
-        raise UserError(f"the network ends in {last.name}, not in a softmax, so its logits are not known")
-    output = last.input if isinstance(last, ACTIVATIONS) else _without_activation(last)(last.input)
-    return keras.Model(model.inputs[0], output)
-
-
-def unfused(model):
-    """A network's layers behind the input, in order, each activation function as a layer of its own."""
-    layers = []
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.InputLayer):
-            continue
-        if isinstance(layer, ACTIVATIONS) or is_linear(layer):
-            layers.append(layer)
-        else:
-            layers += [_without_activation(layer), keras.layers.Activation(layer.activation)]
-    return layers
-
-
-def is_linear(layer):
-    """Whether it has no activation function of its own, and is none."""
-    return (
-        not isinstance(layer, ACTIVATIONS)
-        and getattr(layer, "activation", keras.activations.linear) is keras.activations.linear
-    )
-
-
-def _without_activation(layer):
-    linear = type(layer).from_config({**layer.get_config(), "activation": "linear"})
-    linear.build(layer.input.shape)
-    linear.set_weights(layer.get_weights())
-    return linear
-
-
-def around_activation(layers, name):
-    """Finds a layer's activation function, perhaps behind a normalisation, in the layers of `unfused`.
-
-    Returns two positions: of the last output before it, and of the output after it. Both are the same where there
-    is no such function, or a softmax, which mixes the units.
-    """
-    before = [layer.name for layer in layers].index(name)
-    following = before + 1
-    while following < len(layers) and isinstance(layers[following], keras.layers.BatchNormalization):
-        following += 1
-    if following == len(layers) or not isinstance(layers[following], ACTIVATIONS):
-        return before, before
-    return following - 1, following - 1 if is_softmax(layers[following]) else following
-
-
-def run(layers, x):
-    """Runs a batch through layers, one after the other."""
-    for layer in layers:
-        x = layer(x, training=False)
-    return x
-
-
-def outputs_at(layers, x, positions):
-    """Runs a batch through layers as far as needed, and yields (position, output) for each of these positions.
-
-    (A `keras.Model` of several layers' `output` would run a network several times: the layers of a Sequential
-    that Keras has loaded keep the graphs of all the shorter networks that it was while it grew.)
-    """
-    for position, layer in enumerate(layers[: max(positions) + 1]):
-        x = layer(x, training=False)
-        if position in positions:
-            yield position, x
+def is_sigmoid(layer):
+    return getattr(layer, "activation", None) is keras.activations.sigmoid
 
 
 def is_convolution(layer):
-    return isinstance(layer, (keras.layers.Conv2D, keras.layers.SeparableConv2D, keras.layers.DepthwiseConv2D))
+    return isinstance(layer, CONVOLUTIONS)
 
 
 def has_units(layer):
     """Whether it is a convolution or a dense layer."""
-    return is_convolution(layer) or isinstance(layer, keras.layers.Dense)
+    return is_convolution(layer) or isinstance(layer, layers.Dense)
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One call of a layer. inputs: the symbolic tensors that it takes. output: the one that it returns.
+
+    name: the layer's, or NAME_activation for the activation function built into the layer NAME.
+    """
+
+    layer: keras.Operation
+    name: str
+    inputs: tuple
+    output: keras.KerasTensor
+    call: object  # a function: {id of a tensor: its replacement} -> output
+
+    @property
+    def shape(self):
+        """The output's shape for one image, without the batch."""
+        return self.output.shape[1:]
+
+
+class Graph:
+    """A network as a list of steps in the order of computation.
+
+    Models inside the model are taken apart, and an activation function that is built into a layer is a step of its own.
+    Layers and weights are shared with the network.
+
+    image: the symbolic input, (height, width, channels) for one image. output: the symbolic output. steps: see Step.
+    """
+
+    def __init__(self, model):
+        self.steps = []
+        self._split = {}
+        _make_names_unique(model)
+        self.image = keras.Input(model.input_shape[1:])
+        flat = keras.Model(self.image, model.call(self.image))
+        while any(map(_is_graph, flat.layers)):  # each round takes the outermost models apart
+            flat = _rebuild(flat, lambda layer, *args, **options: _inside(layer)(*args, **options))
+        flat = _rebuild(flat, self._call)
+        self.image, self.output = flat.inputs[0], flat.outputs[0]
+
+    def _call(self, layer, *args, **options):
+        if type(layer).__name__ == "ConvertToTensor":  # what Keras puts before a model inside a model; changes nothing
+            return args[0]
+        if not has_units(layer) or layer.activation in (None, keras.activations.linear):
+            return self._record(layer, layer, *args, **options)
+        if id(layer) not in self._split:
+            activation = layers.Activation(layer.activation, name=f"{layer.name}_activation")
+            self._split[id(layer)] = WithoutActivation(layer), activation
+        linear, activation = self._split[id(layer)]
+        return self._record(activation, activation, self._record(layer, linear, *args, **options))
+
+    def _record(self, layer, operation, *args, **options):
+        def call(replacements):
+            arguments = keras.tree.map_structure(lambda each: replacements.get(id(each), each), (args, options))
+            return operation(*arguments[0], **arguments[1])
+
+        inputs = [each for each in keras.tree.flatten((args, options)) if isinstance(each, keras.KerasTensor)]
+        output = call({})
+        self.steps.append(Step(layer, operation.name, tuple(inputs), output, call))
+        return output
+
+    def find(self, name):
+        """Return the first step of a layer. Raises UserError that lists the layers when there is none of this name."""
+        for step in self.steps:
+            if step.name == name:
+                return step
+        names = ", ".join(step.name for step in self.first_steps(lambda layer: True))
+        raise UserError(f"the network has no layer {name!r}: it has {names}")
+
+    def first_steps(self, wanted):
+        """Return the steps of the layers that satisfy `wanted`. Of several calls of a layer, the first one counts."""
+        built_in = [activation for _, activation in self._split.values()]
+        steps = (step for step in self.steps if step.layer not in built_in and wanted(step.layer))
+        return list({step.name: step for step in reversed(list(steps))}.values())[::-1]
+
+    def layer_output(self, step):
+        """Return the tensor that a step's layer returns, after the activation function that is built into it."""
+        return self.following(step).output if id(step.layer) in self._split else step.output
+
+    def following(self, step):
+        """Return the step that takes a step's output; None where there is none, or several."""
+        steps = [other for other in self.steps if any(each is step.output for each in other.inputs)]
+        return steps[0] if len(steps) == 1 else None
+
+    def around_activation(self, step):
+        """Return the tensors before and after a layer's activation function, which may follow a normalization.
+
+        Both are the layer's output where no activation function follows. A softmax does not count: it mixes the units.
+        """
+        before, following = step, self.following(step)
+        while following and isinstance(following.layer, NORMALIZATIONS):
+            before, following = following, self.following(following)
+        if not following or not isinstance(following.layer, ACTIVATIONS):
+            return step.output, step.output
+        return before.output, before.output if is_softmax(following.layer) else following.output
+
+    @property
+    def logits(self):
+        """The symbolic logits. Raises UserError when the network does not end in a softmax."""
+        last = self.steps[-1]
+        if not is_softmax(last.layer):
+            raise UserError(f"the network ends in {last.name}, not in a softmax, so its logits are not known")
+        return last.inputs[0]
+
+    def model(self, outputs):
+        """Return a keras.Model from the image to symbolic tensors, one or a dict of them."""
+        return keras.Model(self.image, outputs)
+
+    def model_with_offset(self, tensor, output):
+        """Return a keras.Model of an image and an offset that is added to `tensor` on the way to `output`.
+
+        The gradient by the offset, at zero, is the gradient by the tensor.
+        """
+        offset = keras.Input(tensor.shape[1:])
+        changed = {id(tensor): tensor + offset}
+        for step in self.steps:
+            if any(id(each) in changed for each in step.inputs):
+                changed[id(step.output)] = step.call(changed)
+        return keras.Model([self.image, offset], changed.get(id(output), output))
+
+
+class WithoutActivation(layers.Wrapper):
+    """A layer without its built-in activation function. It shares the layer's weights."""
+
+    def __init__(self, layer):
+        super().__init__(layer, name=layer.name, dtype=layer.dtype_policy)
+
+    def call(self, inputs):
+        activation, self.layer.activation = self.layer.activation, keras.activations.linear
+        try:
+            return self.layer(inputs)
+        finally:
+            self.layer.activation = activation
+
+    def compute_output_shape(self, input_shape):
+        return self.layer.compute_output_shape(input_shape)
+
+
+def _is_graph(layer):
+    return isinstance(layer, (keras.Sequential, keras.Function))
+
+
+def _inside(layer):
+    return layer.call if _is_graph(layer) else layer
+
+
+def _rebuild(model, call):
+    return keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
+
+
+def _make_names_unique(model):
+    """Rename layers of models inside a model that share their name: a flat model can't have two."""
+    names, seen = set(), set()
+
+    def visit(model):
+        for layer in model.layers:
+            if id(layer) in seen or isinstance(layer, layers.InputLayer):
+                continue
+            seen.add(id(layer))
+            if layer.name in names:
+                number = 2
+                while f"{layer.name}_{number}" in names:
+                    number += 1
+                layer.name = f"{layer.name}_{number}"
+            names.add(layer.name)
+            if _is_graph(layer):
+                visit(layer)
+
+    visit(model)
+
+
+@functools.lru_cache(maxsize=8)
+def graph(model):
+    """Return a network's Graph. It is made once for a network."""
+    return Graph(model)
+
+
+@functools.lru_cache(maxsize=8)
+def logits(model):
+    """Return the network without the softmax at its end: a keras.Model that returns logits, (n, classes).
+
+    Raises UserError when there is no softmax at its end.
+    """
+    return graph(model).model(graph(model).logits)
 
 
 def convolutions(model):
-    """The convolution layers, in order."""
-    return [layer for layer in model.layers if is_convolution(layer)]
-
-
-def find_layer(model, name):
-    """A layer by its name. Raises UserError that lists the names when there is none of this name."""
-    layers = {layer.name: layer for layer in model.layers}
-    if name not in layers:
-        raise UserError(f"the network has no layer {name!r}: it has {', '.join(layers)}")
-    return layers[name]
+    """Return the steps of the convolution layers, in order."""
+    return graph(model).first_steps(is_convolution)

@@ -1,4 +1,4 @@
-"""How the filters of a network's first convolution slide over an image: arrays only."""
+"""Compute how the filters of a network's first convolution slide over an image."""
 
 import dataclasses
 
@@ -13,10 +13,9 @@ from convnets.views import introspection
 class SlidingFilter:
     """One filter of the first convolution on an image.
 
-    picture: the image, (h, w, c) float32 in [0, 1]. image: what the convolution gets, which may be scaled otherwise.
-    unit: which filter.
-    kernel: (kh, kw, c). bias: a number. strides, padding: (down, right), padding as rows of zeros at top and left.
-    response: (rows, columns), the convolution's output before any activation.
+    picture: the image, (h, w, c) float32 in [0, 1]. image: the input of the convolution, which may be scaled otherwise.
+    unit: the index of the filter. kernel: (kh, kw, c). bias: a number. strides, padding: (down, right); padding counts
+    the zeros at the top and at the left. response: (rows, columns), the output before any activation function.
     """
 
     picture: np.ndarray
@@ -30,7 +29,7 @@ class SlidingFilter:
 
     @property
     def on_image(self):
-        """The response where the whole window is on the image; where some of it is on the padding, not a number."""
+        """The response where the whole window lies on the image; elsewhere NaN."""
         inside = [
             [0 <= self.corner((p, p))[axis] <= self.image.shape[axis] - self.kernel.shape[axis] for p in range(extent)]
             for axis, extent in enumerate(self.response.shape)
@@ -39,20 +38,20 @@ class SlidingFilter:
 
     @property
     def place(self):
-        """(row, column) of the largest response on the image."""
+        """(row, column) of the largest response with the whole window on the image."""
         return tuple(map(int, np.unravel_index(np.nanargmax(self.on_image), self.response.shape)))
 
     @property
     def limit(self):
-        """The largest absolute response on the image, or 1 where all are 0: the end of a colour scale."""
+        """The end of a colour scale: the largest absolute response on the image, or 1 where all are 0."""
         return np.nanmax(np.abs(self.on_image)) or 1
 
     def corner(self, place):
-        """(row, column) of the image's pixel at which the window begins; negative where that is in the padding."""
+        """Return (row, column) of the pixel at which the window begins; negative in the padding."""
         return tuple(int(p * s - before) for p, s, before in zip(place, self.strides, self.padding, strict=True))
 
     def window(self, place):
-        """The pixels under the window, (kh, kw, c). (window * kernel).sum() + bias is the response at this place."""
+        """Return the pixels under the window, (kh, kw, c). (window * kernel).sum() + bias is the response there."""
         margin = np.pad(self.image, [(size, size) for size in self.kernel.shape[:2]] + [(0, 0)])
         rows, columns = (
             slice(start + size, start + 2 * size)
@@ -62,28 +61,32 @@ class SlidingFilter:
 
 
 def strongest(model, image, count):
-    """The filters of the first convolution that respond most to an image, as a list of SlidingFilter, the strongest first.
+    """Return the filters of the first convolution that respond most to an image: SlidingFilters, the strongest first.
 
-    image: (h, w, c) float32 in [0, 1]. Raises UserError when the network has no convolution of the simple kind, or
-    one whose input is no image any more.
+    image: (h, w, c) float32 in [0, 1]. Raises UserError when the first convolution is not an ordinary one, or when its
+    input is no longer an image.
     """
-    layers = introspection.unfused(model)
-    position = next((number for number, layer in enumerate(layers) if introspection.is_convolution(layer)), None)
-    layer = None if position is None else layers[position]
-    if type(layer) is not keras.layers.Conv2D or layer.groups > 1 or max(layer.dilation_rate) > 1:
+    graph = introspection.graph(model)
+    convolutions = introspection.convolutions(model)
+    layer = convolutions[0].layer if convolutions else None
+    if not isinstance(layer, keras.layers.Conv2D) or layer.groups > 1 or max(layer.dilation_rate) > 1:
         raise UserError(
-            "the filters that these pictures can show are those of an ordinary convolution (not dilated, grouped or "
-            "depthwise), and the network has none, or begins with another"
+            "these pictures need an ordinary convolution (not dilated, grouped, depthwise or transposed), "
+            "and the network does not begin with one"
         )
-    x = introspection.run(layers[:position], image[None])
-    if x.shape[1:] != image.shape:
-        raise UserError(f"what comes to the first convolution, {layer.name}, is no image any more, but {x.shape[1:]}")
-    picture, image = image, keras.ops.convert_to_numpy(x)[0]
-    responses = keras.ops.convert_to_numpy(layer(x))[0]
+    (source,) = convolutions[0].inputs
+    picture = image
+    for step in graph.steps[: graph.steps.index(convolutions[0])]:
+        if isinstance(step.layer, keras.layers.ZeroPadding2D):
+            picture = np.pad(picture, [*step.layer.padding, (0, 0)])
+    if source.shape[1:] != picture.shape:
+        raise UserError(f"the input of the first convolution, {layer.name}, is no longer an image: {source.shape[1:]}")
+    tensors = introspection.predict(graph.model({"image": source, "response": convolutions[0].output}), image[None])
+    image, responses = tensors["image"][0], tensors["response"][0]
     kernels = keras.ops.convert_to_numpy(layer.kernel)
     biases = keras.ops.convert_to_numpy(layer.bias) if layer.use_bias else np.zeros(layer.filters)
     padding = (0, 0)
-    if layer.padding == "same":  # as little as is needed, and where that is odd, less at top and left
+    if layer.padding == "same":  # where the zeros are odd in number, one more goes to the bottom and the right
         padding = tuple(
             max((rows - 1) * stride + size - extent, 0) // 2
             for rows, stride, size, extent in zip(
@@ -100,11 +103,11 @@ def strongest(model, image, count):
 
 
 def sliding(filtered):
-    """A film of the window on its way over the image, and of the response that grows behind it.
+    """Return the frames of an animation: the window moves over the image, and the response grows behind it.
 
-    It goes through the first two rows place by place, and on row by row. Returns (steps, 2, h, w, 3) float32 in [0, 1]:
-    the image with the window on it, and the response in the middle of as many pixels, grey where it is 0 and white
-    where it is not there yet.
+    The window moves place by place in the first two rows, then row by row. Returns (steps, 2, h, w, 3) float32 in
+    [0, 1]: the image with the window on it, and the response, centred in as many pixels: grey where it is 0, and white
+    where it is not computed yet.
     """
     rows, columns = filtered.response.shape
     height, width, _ = filtered.image.shape
