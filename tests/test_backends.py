@@ -17,8 +17,6 @@ from PIL import Image
 
 from convnets import cli, paths
 
-pytestmark = pytest.mark.slow  # about a minute for each backend
-
 VIEWS = {
     "visualize_results": [],
     "visualize_pixel_importance": ["--stride", "4"],
@@ -28,21 +26,16 @@ VIEWS = {
 }
 
 
-@pytest.fixture(
-    scope="module", params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ("jax", "torch")]
-)
-def results(request, tmp_path_factory):
-    """(folder, printed text) of `main` on another backend.
-
-    It computes on the CPU, since GPUs multiply with fewer digits (TF32) than the tests ask for.
-    """
-    if importlib.util.find_spec(request.param) is None:
-        pytest.skip(f"{request.param} is not installed: pip install -r requirements-backends.txt")
-    folder = tmp_path_factory.mktemp(request.param)
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_a_backend_computes_what_tensorflow_does_draws_all_views_and_trains(backend, tmp_path):
+    """In one process, on the CPU: GPUs multiply with fewer digits (TF32) than the comparison asks for."""
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed: pip install -r requirements-backends.txt")
     program = "import sys; sys.path.insert(0, 'tests'); import test_backends; test_backends.main(sys.argv[1])"
-    settings = {"KERAS_BACKEND": request.param, "CUDA_VISIBLE_DEVICES": "-1", "KERAS_TORCH_DEVICE": "cpu"}
+    settings = {"KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": "-1", "KERAS_TORCH_DEVICE": "cpu"}
     result = subprocess.run(
-        [sys.executable, "-c", program, str(folder)],
+        [sys.executable, "-c", program, str(tmp_path)],
         cwd=paths.PROJECT,
         env={**os.environ, **settings},
         capture_output=True,
@@ -50,47 +43,29 @@ def results(request, tmp_path_factory):
         check=False,
     )
     assert result.returncode == 0, result.stderr
-    assert f"Backend: {request.param}" in result.stdout
-    return folder, result.stdout
+    assert f"Backend: {backend}" in result.stdout
 
-
-@pytest.fixture(scope="module")
-def expected():
-    """The arrays of TensorFlow."""
-    return dict(all_arrays())
-
-
-def test_every_backend_gives_the_same_arrays(results, expected):
-    folder, _ = results
-    with np.load(folder / "arrays.npz") as found:
+    expected = dict(all_arrays())
+    with np.load(tmp_path / "arrays.npz") as found:
         assert list(found) == list(expected)
         for name in expected:
             np.testing.assert_allclose(found[name], expected[name], rtol=0, atol=1e-4, err_msg=name)
 
-
-def test_every_view_draws_on_every_backend(results):
-    folder, said = results
     for view in VIEWS:
-        pictures = list((folder / view).glob("basic_model-digits-*.png"))
+        pictures = list((tmp_path / view).glob("basic_model-digits-*.png"))
         assert pictures, view
         for picture in pictures:
-            assert f"Picture: {picture}" in said
+            assert f"Picture: {picture}" in result.stdout
             assert np.asarray(Image.open(picture).convert("L")).std() > 5
 
-
-def test_a_network_of_an_article_trains_on_every_backend(results):
-    """Its held-out images are evaluated amid the training, which each backend does in its own way."""
-    folder, _ = results
-    history = pd.read_csv(folder / "models" / "scadamale-dense-digits" / "history.csv")
+    # Held-out images are evaluated amid the training, which each backend does in its own way.
+    history = pd.read_csv(tmp_path / "models" / "scadamale-dense-digits" / "history.csv")
     assert history["loss"].is_monotonic_decreasing
     assert history["held_out_accuracy"].iloc[-1] > 0.5
 
-
-def test_the_fast_network_trains_and_resumes_on_every_backend(results):
-    folder, said = results
-    assert "as in the run that is there" in said
-    assert "of the mean answer to 3 views" in said
-    history = pd.read_csv(folder / "fast" / "history.csv")
+    assert "as in the run that is there" in result.stdout  # fast_model.py resumes in the precision of the first epoch
+    assert "of the mean answer to 3 views" in result.stdout
+    history = pd.read_csv(tmp_path / "fast" / "history.csv")
     assert history["loss"].is_monotonic_decreasing
     assert history["val_accuracy"].iloc[-1] > 0.5
 
