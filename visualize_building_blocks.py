@@ -1,25 +1,24 @@
-"""See what a network is made of: pixels, filters that slide over them, and poolings.
+"""See what a network is made of: pixels, sliding filters and pooling.
 
-    python visualize_building_blocks.py                      a random test image that is predicted right
-    python visualize_building_blocks.py --index 12           this one
+    python visualize_building_blocks.py                      a random test image that is classified correctly
+    python visualize_building_blocks.py --index 12           test image 12
     python visualize_building_blocks.py --image my_cat.jpg   your own picture
-    python visualize_building_blocks.py --gif                also films of the filters at work
+    python visualize_building_blocks.py --gif                also animations of the filters at work
 
 Draws into figures/ what the tutorials draw before their first line of Keras: the values of an image's pixels (bernet);
-how many places there are for a window on an image (bernet); the sums by which a filter turns a window into a
-number, and what the filters of the first convolution find in the image (wang, "The mathematical part"); and what
-a pooling keeps (bernet).
+the positions of a window on an image (bernet); how a filter turns a window into one number, and what the filters of the
+first convolution find in the image (wang, "The mathematical part"); and what pooling keeps (bernet).
 """
 
 from convnets import cli
 
-FILTERS = 8  # how many of the first convolution's are shown
+FILTERS = 8  # of the first convolution, the strongest ones
 
 
 def main(argv=None):
     parser = cli.view_options("visualize_building_blocks", description=__doc__)
     cli.image_options(parser)
-    parser.add_argument("--gif", action="store_true", help="also films in which the strongest filters slide")
+    parser.add_argument("--gif", action="store_true", help="also animate the strongest filters")
     options = parser.parse_args(argv)
 
     with cli.importing_keras():  # after the options, since importing Keras takes seconds
@@ -30,12 +29,12 @@ def main(argv=None):
         from convnets.views import building_blocks_figures, runs, sliding_filter
 
     # Network and image
-    run = runs.load(options.run, options.dataset, options.data_dir)
+    run = runs.load(**cli.run_settings(options), data_needed=options.image is None)
     run.describe()
     view = runs.choose_image(run, index=options.index, file=options.image, seed=options.seed)
     filters = sliding_filter.strongest(run.model, view.image, FILTERS)
 
-    # Pooling, of an image so small that its numbers can be read: a handwritten zero
+    # Pooling, on an image small enough to print its numbers: a handwritten zero
     zero = load_digits().images[0]
     poolings = {"max pooling": layers.MaxPooling2D(2), "average pooling": layers.AveragePooling2D(2)}
     pooled = {name: ops.convert_to_numpy(layer(zero[None, ..., None]))[0, ..., 0] for name, layer in poolings.items()}

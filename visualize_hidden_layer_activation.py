@@ -1,31 +1,33 @@
 """See what each filter looks for: "Visualizing your CNN", "Activation based".
 
     python visualize_hidden_layer_activation.py                    16 units of each convolution and dense layer
-    python visualize_hidden_layer_activation.py --method plain     the article's way of looking for them
+    python visualize_hidden_layer_activation.py --method plain     the article's method
     python visualize_hidden_layer_activation.py --layer conv4 --units all --gif
 
-Draws into figures/, for each layer, the images that excite its units most, found by gradient ascent: start from
-noise, ask in which direction the unit's output grows, go there, and again. Such images alone mislead, so beside
-each stand the real images that excite the unit most, and how many times as much the made one does.
+Draws into figures/, for each layer, the images that activate its units most. They are found by gradient ascent: start
+from noise, compute in which direction the unit's output grows, take a step that way, and repeat. Such images alone
+mislead, so beside each one are the test images that activate the unit most, and how many times as strongly the
+generated one does.
 """
 
 import argparse
 
 from convnets import cli
 
-STEPS = {"plain": 40, "fourier": 16}  # the article's number; and enough for the other way
-SAMPLE = 1000  # test images among which the most exciting ones are looked for
+STEPS = {"plain": 40, "fourier": 16}  # the article's number; the other method needs fewer
+MOST_PAGES = 12  # of a deep network; name others with --layer
+SAMPLE = 1000  # test images, of which the most activating ones are drawn
 
 
 def units(text):
-    """A number of units, "all", or their indices, each with a comma behind or between: "16", "3,5,8", "7,"."""
+    """Check the option --units: a number of units, "all", or indices with at least one comma: "16", "3,5,8", "7,"."""
     if text != "all" and not all(part.isdecimal() for part in text.removesuffix(",").split(",")):
         raise argparse.ArgumentTypeError(f"{text!r} is neither all, a number of units, nor indices as in 3,5,8 or 7,")
     return text
 
 
 def chosen_units(layer, text):
-    """The units of a layer that the option --units means, as pairs of the layer's name and an index."""
+    """Return the units of a layer that the option --units selects, as pairs of the layer's name and an index."""
     count = layer.shape[-1]
     if text == "all" or text.isdecimal():
         return [(layer.name, unit) for unit in range(count if text == "all" else min(int(text), count))]
@@ -33,13 +35,13 @@ def chosen_units(layer, text):
 
 
 def caption(unit, names):
-    """What stands above a unit's images. unit: a row of activation_maximization.compare_activations."""
+    """Return the text above a unit's images. unit: a row of activation_maximization.compare_activations."""
     name = names[unit.unit] if names else f"unit {unit.unit}"
     if not unit.best:
         return f"{name}: {unit.made:.2g}"
     if unit.real <= 0:
-        return f"{name}: no real one does"
-    return f"{name}: not the made one" if unit.made <= 0 else f"{name}: {unit.ratio:.2g} x the best real one"
+        return f"{name}: by no test image"
+    return f"{name}: by test images only" if unit.made <= 0 else f"{name}: {unit.ratio:.2g} x the best test image"
 
 
 def main(argv=None):
@@ -50,7 +52,7 @@ def main(argv=None):
         type=units,
         default="16",
         metavar="N",
-        help="how many of each layer, all, or which: 3,5,8 or 7, with a comma behind (default: 16)",
+        help="how many of each layer, all, or their indices, with a comma: 3,5,8 or 7, (default: 16)",
     )
     parser.add_argument("--method", choices=["fourier", "plain"], default="fourier", help="default: fourier")
     parser.add_argument(
@@ -67,12 +69,13 @@ def main(argv=None):
         from convnets.views import activation_maximization, activation_maximization_figures, introspection, runs
 
     # Network and units
-    run = runs.load(options.run, options.dataset, options.data_dir, data_needed=False)
+    run = runs.load(**cli.run_settings(options), data_needed=False)
     run.describe()
     seed = cli.chosen_seed(options.seed)
     graph = introspection.graph(run.model)
     with_units = graph.first_steps(introspection.has_units)
-    layers = [graph.find(name) for name in dict.fromkeys(options.layer or ())] or with_units
+    named = [graph.find(name) for name in dict.fromkeys(options.layer or ())]
+    layers = named or cli.some_of(with_units, MOST_PAGES)
     chosen = [unit for layer in layers for unit in chosen_units(layer, options.units)]
 
     # Gradient ascent

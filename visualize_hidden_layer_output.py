@@ -1,24 +1,26 @@
 """See what each layer makes of an image: "Visualizing your CNN", "Partial-output based".
 
-    python visualize_hidden_layer_output.py                      a random test image that is predicted right
-    python visualize_hidden_layer_output.py --index 12           this one
+    python visualize_hidden_layer_output.py                      a random test image that is classified correctly
+    python visualize_hidden_layer_output.py --index 12           test image 12
     python visualize_hidden_layer_output.py --image my_cat.jpg   your own picture
-    python visualize_hidden_layer_output.py --step-by-step       also the activations and poolings between
+    python visualize_hidden_layer_output.py --step-by-step       also the activation and pooling layers in between
 
-Draws a page for each convolution into figures/: all its channels, red where the filter finds what it looks
-for, blue where it finds the opposite. The pages' pixels grow from layer to layer, since pooling halves the
-resolution. Also counts the dead channels: those that no image of a sample of the test set activates.
+Draws the feature maps of each convolution into figures/: red where a filter finds its pattern, blue where it finds the
+opposite. They get coarser from layer to layer, since pooling halves the resolution. Also counts dead channels: those
+that no image of a sample of the test set activates.
 """
 
 from convnets import cli
 
-SAMPLE = 500  # test images among which a dead channel finds nothing
+SAMPLE = 500  # test images, none of which activates a dead channel
+MOST_PAGES = 24  # of a deep network; name others with --layer
 
 
 def main(argv=None):
     parser = cli.view_options("visualize_hidden_layer_output", description=__doc__)
     cli.image_options(parser)
-    parser.add_argument("--step-by-step", action="store_true", help="also draw the activations and poolings between")
+    parser.add_argument("--layer", action="append", metavar="NAME", help="only this layer; can be repeated")
+    parser.add_argument("--step-by-step", action="store_true", help="also draw the activation and pooling layers")
     parser.add_argument(
         "--scale",
         choices=["layer", "channel"],
@@ -29,22 +31,24 @@ def main(argv=None):
 
     with cli.importing_keras():  # after the options, since importing Keras takes seconds
         from convnets import drawing
-        from convnets.views import feature_maps, feature_maps_figures, runs
+        from convnets.views import feature_maps, feature_maps_figures, introspection, runs
 
     # Network and image
-    run = runs.load(options.run, options.dataset, options.data_dir)
+    run = runs.load(**cli.run_settings(options), data_needed=options.image is None)
     run.describe()
     view = runs.choose_image(run, index=options.index, file=options.image, seed=options.seed)
 
     # Partial outputs
-    layers = feature_maps.map_layers(run.model) if options.step_by_step else None
-    outputs = feature_maps.layer_outputs(run.model, view.image[None], layers)
+    convolutions = {step.name: step.shape[-1] for step in introspection.convolutions(run.model)}
+    layers = options.layer or (feature_maps.map_layers(run.model) if options.step_by_step else list(convolutions))
+    outputs = feature_maps.layer_outputs(run.model, view.image[None], cli.some_of(layers, MOST_PAGES))
     fields = feature_maps.receptive_fields(run.model)
-    dead = feature_maps.dead_channels(run.model, run.dataset.x_test[:SAMPLE])
-    print(f"\nDead channels, which none of {min(SAMPLE, len(run.dataset.x_test))} test images activates:")
-    for name, channels in dead.items():
-        print(f"  {name}: {len(channels)} of {run.model.get_layer(name).output.shape[-1]}", *channels[:20])
-    print()
+    if run.dataset:
+        sample = run.dataset.x_test[:SAMPLE]
+        print(f"\nDead channels (zero for all of {len(sample)} test images):")
+        for name, channels in feature_maps.dead_channels(run.model, sample).items():
+            print(f"  {name}: {len(channels)} of {convolutions[name]}", *channels[:20])
+        print()
 
     # Pictures
     for number, (name, (output,)) in enumerate(outputs.items(), start=1):
@@ -52,7 +56,7 @@ def main(argv=None):
         title = (
             f"{name}: {channels} channels of {height} x {width}; each pixel sees "
             f"{fields[name][0]} x {fields[name][1]} of the image's pixels\n{view.title}, "
-            f"predicted as {run.dataset.class_names[view.predicted]} ({view.probability:.1%})"
+            f"predicted as {run.class_names[view.predicted]} ({view.probability:.1%})"
         )
         page = feature_maps_figures.feature_map_figure(
             output, view.image, title, scale=options.scale, original=view.original

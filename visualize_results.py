@@ -1,23 +1,26 @@
 """See how well a network does, and what it gets wrong: "Visualizing your CNN", "Result based".
 
-    python visualize_results.py                              the newest run, else the network that comes along
+    python visualize_results.py                              the newest run, or else a pretrained network
     python visualize_results.py --run basic_model-mnist      another one; the bernet article's misclassified digits
     python visualize_results.py --seed 1                     other random test images
 
-Prints the accuracy and draws five pictures into figures/: random test images with the network's three best
-guesses; the most confident mistakes; the breakdown of mistakes; accuracy by class; how far its
-probabilities can be trusted. Takes some seconds, and longer for fast_model.py's largest network.
+Prints the accuracy and draws five pictures into figures/: random test images with their three most probable classes;
+the most confident mistakes; the confusion matrix (the article's "breakdown"); accuracy by class; and a reliability
+diagram, which shows how far the probabilities can be trusted. Takes some seconds, and longer for the largest network of
+fast_model.py.
 """
 
 from convnets import cli
 
-TRAINING_SAMPLE = 1000  # training images that are looked at, unless --all-training-images
+TRAINING_SAMPLE = 1000  # training images to evaluate, unless --all-training-images
 
 
 def main(argv=None):
     parser = cli.view_options("visualize_results", description=__doc__)
     parser.add_argument(
-        "--all-training-images", action="store_true", help=f"not only the first {TRAINING_SAMPLE}; takes a while"
+        "--all-training-images",
+        action="store_true",
+        help=f"evaluate all of them, not only the first {TRAINING_SAMPLE}; slow",
     )
     options = parser.parse_args(argv)
 
@@ -28,13 +31,13 @@ def main(argv=None):
         from convnets.views import evaluation, evaluation_figures, runs
 
     # Network and data
-    run = runs.load(options.run, options.dataset, options.data_dir)
+    run = runs.load(**cli.run_settings(options))
     run.describe()
     dataset = run.dataset
     seed = cli.chosen_seed(options.seed)
 
     # Results
-    print(f"Looking at {len(dataset.x_test)} test images ...")
+    print(f"Evaluating on {len(dataset.x_test)} test images ...")
     results = evaluation.Evaluation(run.predictions(dataset.x_test), dataset.y_test, dataset.class_names)
     sample = slice(None if options.all_training_images else TRAINING_SAMPLE)
     training_results = evaluation.Evaluation(

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import logging
 import os
 import random
 import shlex
@@ -98,41 +99,70 @@ def run_options(parser):
 
 
 def view_options(script, *, description):
-    """Makes the parser for the options that all visualisations share; arguments as for training_options."""
+    """Make the parser for the options that all visualisations share; arguments as for training_options."""
     parser = new_parser(script, description)
     parser.add_argument(
-        "--run", type=trained_run, metavar="NAME", help="the trained network, a folder in models/ (default: the newest)"
+        "--run",
+        type=trained_run,
+        metavar="NAME",
+        help="the trained network: a folder in models/, or the path of a folder, a .keras file or a Keras 2 .h5 file "
+        "(default: the newest run, or else a pretrained network)",
+    )
+    parser.add_argument("--dataset", choices=DATASETS, help="default: what the network was trained on")
+    parser.add_argument("--data-dir", type=Path, metavar="FOLDER", help="where the dataset is")
+    parser.add_argument("--seed", type=whole_number(0, 2**32 - 1), metavar="N", help="makes random choices repeatable")
+    parser.add_argument(
+        "--class-names", type=names, metavar="FILE|a,b,c", help="names of the classes, also a text file, one a line"
     )
     parser.add_argument(
-        "--dataset",
-        choices=DATASETS,
-        help="default: what the network was trained on",
+        "--pixels",
+        choices=["0..1", "-1..1", "0..255"],
+        help="range of the pixels that the network takes (default: what its first layers suggest, else 0..1)",
     )
-    parser.add_argument("--data-dir", type=Path, metavar="FOLDER", help="where the dataset lies")
     parser.add_argument(
-        "--seed", type=whole_number(0, 2**32 - 1), metavar="N", help="makes a random choice the same each time"
+        "--image-size", type=whole_number(8, 1024), metavar="N", help="height and width, if the network takes any size"
     )
     picture_options(parser)
     return parser
 
 
+def run_settings(options):
+    """Return what the options of a visualisation mean to runs.load, as a dict of its arguments."""
+    return {
+        "path": options.run,
+        "dataset_name": options.dataset,
+        "data_dir": options.data_dir,
+        "class_names": options.class_names,
+        "pixels": options.pixels,
+        "image_size": options.image_size,
+    }
+
+
 def image_options(parser):
-    """Adds the options of visualisations that look at one image."""
+    """Add the options of visualisations of one image."""
     image = parser.add_mutually_exclusive_group()
     image.add_argument("--index", type=whole_number(0), metavar="N", help="which test image (default: a random one)")
     image.add_argument("--image", type=Path, metavar="FILE", help="your own picture instead: JPEG, PNG, WebP ...")
 
 
 def picture_options(parser):
-    """Adds the options of scripts that draw."""
+    """Add the options of scripts that draw."""
     parser.add_argument(
-        "--output-dir",
-        type=Path,
-        default=paths.FIGURES,
-        metavar="FOLDER",
-        help="for the picture (default: figures)",
+        "--output-dir", type=Path, default=paths.FIGURES, metavar="FOLDER", help="for the pictures (default: figures)"
     )
-    parser.add_argument("--show", action="store_true", help="open the picture in a window, too")
+    parser.add_argument("--show", action="store_true", help="also open the pictures in windows")
+
+
+def names(text):
+    """Parse names, separated by commas or from a text file with one a line, into a tuple."""
+    try:
+        text = Path(text).read_text(encoding="utf-8").strip().replace("\n", ",") if Path(text).is_file() else text
+    except (OSError, ValueError) as error:
+        raise argparse.ArgumentTypeError(f"can't read the names in {text} ({error})") from None
+    parts = tuple(part.strip() for part in text.split(","))
+    if not all(parts):
+        raise argparse.ArgumentTypeError("a name is empty: write them as a,b,c, or one on each line of a file")
+    return parts
 
 
 def run_folder(name):
@@ -152,10 +182,20 @@ def pair(text):
 
 
 def trained_run(name):
-    """A bare name is a folder in models/, or in models/stashed/; with a slash it is a path as it stands."""
-    folder = run_folder(name)
-    stashed = paths.PRETRAINED / name
-    return stashed if stashed.is_dir() and not folder.is_dir() else folder
+    """A bare name is a folder in models/ or models/stashed/; a file or a path with a slash is taken as it is."""
+    path = Path(name)
+    if path.is_file() or path.suffix in (".keras", ".h5", ".hdf5"):
+        return path
+    folder, pretrained = run_folder(name), paths.PRETRAINED / name
+    return pretrained if pretrained.is_dir() and not folder.is_dir() else folder
+
+
+def some_of(layers, most):
+    """Return at most so many of a network's layers, evenly spaced from the first to the last, and say so."""
+    if len(layers) <= most:
+        return layers
+    print(f"The network has {len(layers)} such layers: drawing {most} of them. Name others with --layer.")
+    return [layers[round(number * (len(layers) - 1) / (most - 1))] for number in range(most)]
 
 
 def chosen_seed(seed):
@@ -185,6 +225,7 @@ def importing_keras(precision="float32"):
     is turned away meanwhile. And an old tutorial may have left its settings in ~/.keras/keras.json.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.getLogger("tensorflow").setLevel("ERROR")  # it warns when several networks are compiled one after the other
     sys.stderr.flush()
     stderr = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -791,7 +791,7 @@ def test_weights_that_are_no_numbers_are_refused(build_tiny_model, tmp_path):
     model = build_tiny_model()
     model.set_weights([weight * np.nan for weight in model.get_weights()])
     model.save_weights(tmp_path / "nan.weights.h5")
-    with pytest.raises(UserError, match="no finite numbers"):
+    with pytest.raises(UserError, match="not finite numbers"):
         weight_files.load(build_tiny_model(), tmp_path / "nan.weights.h5")
 
 

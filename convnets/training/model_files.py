@@ -18,6 +18,7 @@ from convnets.errors import UserError, one_line
 from convnets.training import weight_files
 
 NEED_SAFE_MODE_OFF = ("Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer")
+UNKNOWN = r"(?:locate (?:class|function)|Unknown layer:|deserialize) '(?:[\w.]+\.)?(\w+)'"  # in Keras's messages
 MOST_EXPANDED = 2**30  # bytes that a .keras file may hold unpacked, unless that is at most twice its size
 
 
@@ -87,7 +88,9 @@ def _one_error(path):
     except Exception as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise UserError(f"can't read {path}: {error.strerror}") from error
-        unknown = re.search(r"(?:[Cc]ould not locate (?:class|function)|Unknown layer:) '(\w+)'", str(error))
+        unknown = re.search(
+            r"(?:locate (?:class|function)|Unknown layer:|deserialize) '(?:[\w.]+\.)?(\w+)'", str(error)
+        )
         if unknown:
             raise UserError(f"the network in {path} is not supported: {unknown[1]} is not part of Keras") from error
         raise UserError(f"{path} is damaged, or of another version of Keras ({one_line(error)})") from error

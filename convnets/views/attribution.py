@@ -93,6 +93,6 @@ def last_feature_maps(graph):
     if not convolutions:
         raise UserError("Grad-CAM needs a convolution layer, and this network has none: leave out --compare")
     step, following = convolutions[-1], graph.following(convolutions[-1])
-    while following and len(following.shape) == 4 and following.shape[:2] == step.shape[:2]:
+    while following and len(following.shape) == 3 and following.shape[:2] == step.shape[:2]:
         step, following = following, graph.following(following)
     return step.output

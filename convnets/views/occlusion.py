@@ -76,6 +76,16 @@ def occlude(model, image, *, patch=(4, 4), stride=(1, 1), baseline=0.5, batch_si
     return Occlusion(outputs[-1], outputs[:-1], corners, tuple(patch), (height, width))
 
 
+def default_patch(image):
+    """Return (height, width) of a patch: 4 pixels on an image of 32, and as large a share of larger images."""
+    return tuple(max(4, size // 8) for size in image.shape[:2])
+
+
+def default_stride(image, patch):
+    """Return (down, right): 1 pixel on an image of 32, and more on larger ones, so that the patches stay as many."""
+    return tuple(min(max(1, size // 32), length) for size, length in zip(image.shape[:2], patch, strict=False))
+
+
 @dataclass(frozen=True)
 class OccludedImages:
     """An image with each patch hidden in turn, and last the whole image. A slice of it is an array (n, h, w, c)."""

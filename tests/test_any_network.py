@@ -1,0 +1,514 @@
+"""Networks that any Keras code may have saved: what is accepted, in which form the views get it, what is refused."""
+
+import json
+import zipfile
+
+import h5py
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from convnets import paths
+from convnets.data import datasets
+from convnets.errors import UserError
+from convnets.training import checkpoints
+from convnets.views import (
+    activation_maximization,
+    attribution,
+    classifiers,
+    feature_maps,
+    introspection,
+    occlusion,
+    runs,
+    sliding_filter,
+)
+
+IMAGES = np.random.default_rng(0).random((3, 12, 12, 3), dtype="float32")
+
+
+def sequential(*stack, shape=(12, 12, 3)):
+    keras.utils.set_random_seed(1)
+    return keras.Sequential([keras.Input(shape), *stack])
+
+
+def residual(image):
+    """A block with a skip connection, a concatenation and an operator."""
+    first = layers.Conv2D(4, 3, padding="same", activation="relu", name="first")(image)
+    second = layers.BatchNormalization()(layers.Conv2D(4, 3, padding="same", use_bias=False, name="second")(first))
+    total = layers.ReLU(name="relu")(second + first)
+    return layers.Concatenate()([total, layers.AveragePooling2D(1)(image)])
+
+
+def functional(shape=(12, 12, 3), classes=3):
+    keras.utils.set_random_seed(1)
+    image = keras.Input(shape)
+    pooled = layers.GlobalAveragePooling2D()(residual(image))
+    return keras.Model(image, layers.Dense(classes, activation="softmax", name="answer")(pooled))
+
+
+def nested():
+    keras.utils.set_random_seed(1)
+    image = keras.Input((12, 12, 3))
+    block = keras.Model(image, residual(image), name="block")
+    inner = keras.Sequential([keras.Input((12, 12, 3)), layers.Conv2D(3, 1, name="first"), block], name="inner")
+    flat = layers.Flatten()(inner(image))
+    return keras.Model(image, layers.Dense(3, activation="softmax")(flat))
+
+
+def shared():
+    """One layer that is called twice."""
+    keras.utils.set_random_seed(1)
+    image = keras.Input((12, 12, 3))
+    conv = layers.Conv2D(3, 3, padding="same", activation="tanh", name="twice")
+    return keras.Model(image, layers.Dense(3, activation="softmax")(layers.Flatten()(conv(conv(image)))))
+
+
+def unusual():
+    """Depthwise, separable, transposed and grouped convolutions, and other normalizations."""
+    return sequential(
+        layers.DepthwiseConv2D(3, padding="same", activation="relu", name="depthwise"),
+        layers.SeparableConv2D(4, 3, activation="gelu", name="separable"),
+        layers.GroupNormalization(2),
+        layers.Conv2D(4, 3, groups=2, strides=2, name="grouped"),
+        layers.LayerNormalization(),
+        layers.Activation("silu"),
+        layers.Conv2DTranspose(4, 2, strides=2, activation="relu", name="transposed"),
+        layers.GlobalMaxPooling2D(),
+        layers.Dense(3),
+        layers.Softmax(),
+    )
+
+
+NETWORKS = {"functional": functional, "nested": nested, "shared": shared, "unusual": unusual}
+
+
+@pytest.fixture(params=NETWORKS)
+def network(request):
+    return NETWORKS[request.param]()
+
+
+def answers(model, images=IMAGES):
+    return keras.ops.convert_to_numpy(model(images, training=False))
+
+
+# ---------------------------------------------------------------- the graph
+
+
+def test_the_graph_computes_what_the_network_does(network):
+    graph = introspection.graph(network)
+    np.testing.assert_allclose(introspection.predict(graph.model(graph.output), IMAGES), answers(network), atol=1e-6)
+    logits = introspection.predict(introspection.logits(network), IMAGES)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(keras.ops.softmax(logits)), answers(network), atol=1e-6)
+
+
+def test_the_graph_follows_weights_that_change_later():
+    model = functional()
+    introspection.predict(introspection.logits(model), IMAGES)
+    model.set_weights([2 * weight for weight in model.get_weights()])
+    logits = introspection.predict(introspection.logits(model), IMAGES)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(keras.ops.softmax(logits)), answers(model), atol=1e-6)
+
+
+def test_layers_of_models_inside_a_model_are_named_once_each():
+    names = [step.name for step in introspection.convolutions(nested())]
+    assert len(names) == len(set(names)) == 3
+
+
+def test_an_activation_function_may_follow_a_normalization():
+    model = functional()
+    graph = introspection.graph(model)
+    first, second = introspection.convolutions(model)
+    before, after = graph.around_activation(first)
+    values = introspection.predict(graph.model({"before": before, "after": after}), IMAGES)
+    assert values["before"].min() < 0
+    np.testing.assert_allclose(values["after"], np.maximum(values["before"], 0), atol=1e-6)
+    # The second one's normalization is followed by a sum, not by an activation function.
+    assert graph.around_activation(second) == (second.output, second.output)
+
+
+def test_predictions_do_not_depend_on_the_batch(network):
+    images = np.random.default_rng(1).random((11, 12, 12, 3), dtype="float32")
+    whole = introspection.predict(network, images)
+    assert whole.shape == (11, 3)
+    for batch_size in (1, 4, 5):
+        np.testing.assert_allclose(introspection.predict(network, images, batch_size), whole, atol=1e-6)
+
+
+# ---------------------------------------------------------------- all views
+
+
+def test_occlusion_against_brute_force(network):
+    found = occlusion.occlusion_map(network, IMAGES[0], 1, patch=(5, 4), stride=(3, 4))
+    total, count = np.zeros((12, 12)), np.zeros((12, 12))
+    for top in (0, 3, 6, 7):
+        for left in (0, 4, 8):
+            occluded, covered = IMAGES[0].copy(), np.s_[top : top + 5, left : left + 4]
+            occluded[covered] = 0.5
+            total[covered] += answers(network, IMAGES[:1])[0, 1] - answers(network, occluded[None])[0, 1]
+            count[covered] += 1
+    np.testing.assert_allclose(found, total / count, atol=1e-6)
+
+
+def test_integrated_gradients_add_up(network):
+    logits = introspection.logits(network)
+    found = attribution.integrated_gradients(logits, IMAGES[0], 2, baseline=0)
+    ends = introspection.predict(logits, np.stack([IMAGES[0], 0 * IMAGES[0]]))[:, 2]
+    assert found.attributions.sum() == pytest.approx(ends[0] - ends[1], rel=0.011)
+    assert found.gap <= 0.01
+
+
+def test_grad_cam_by_finite_differences():
+    """The map that is found by itself lies behind the skip connection, and its weights are the mean gradients."""
+    model = functional()
+    logits, graph = introspection.logits(model), introspection.graph(introspection.logits(model))
+    tensor = attribution.last_feature_maps(graph)
+    assert tuple(tensor.shape[1:]) == (12, 12, 7)  # the concatenation
+    features = introspection.predict(graph.model(tensor), IMAGES[:1])
+    # The rest of the network is a mean over the map and a dense layer: the gradient is its kernel over 144 places.
+    kernel = model.get_layer("answer").get_weights()[0]
+    expected = np.maximum((features[0] * kernel[:, 1] / 144).sum(axis=-1), 0)
+    np.testing.assert_allclose(attribution.grad_cam(logits, IMAGES[0], 1), expected, atol=1e-6)
+
+
+def test_grad_cam_of_a_layer_before_a_skip_connection():
+    """The sum of the gradient's two paths, one of which passes the layer by, is that of the whole network."""
+    model = functional()
+    logits = introspection.logits(model)
+    graph = introspection.graph(logits)
+    _, after = graph.around_activation(graph.find("first"))
+    features = introspection.predict(graph.model(after), IMAGES[:1])
+    with_offset = graph.model_with_offset(after, graph.output)
+
+    def score(offset):
+        return keras.ops.convert_to_numpy(with_offset([IMAGES[:1], offset]))[0, 0]
+
+    step = np.zeros_like(features)
+    step[0, 5, 6, 2] = 1e-2
+    slope = (score(step) - score(-step)) / 2e-2
+    assert slope != 0
+    cam = attribution.grad_cam(logits, IMAGES[0], 0, layer="first")
+    assert cam.shape == (12, 12)
+    with pytest.raises(UserError, match="returns no feature maps"):
+        attribution.grad_cam(logits, IMAGES[0], 0, layer="answer")
+
+
+def test_activation_maximization_ascends(network):
+    """Its images beat random ones."""
+    graph, step = introspection.graph(network), introspection.convolutions(network)[-1]
+    outputs = introspection.predict(graph.model(graph.around_activation(step)[0]), IMAGES)
+    for method in ("plain", "fourier"):
+        images, activations = activation_maximization.maximize(network, step.name, [0], steps=12, method=method)
+        assert images.shape == (1, 12, 12, 3)
+        assert activations[0] > outputs[..., 0].mean(axis=(1, 2)).max()
+
+
+def test_receptive_fields_by_the_gradient():
+    """A pixel of a map depends on the pixels that its receptive field counts, and on no others."""
+    from convnets import backend
+
+    stack = [
+        layers.Conv2D(2, 3, strides=2, name="one"),
+        layers.DepthwiseConv2D(2, name="two"),
+        layers.Conv2D(2, 2, dilation_rate=2, name="three"),
+    ]
+    model = sequential(*stack, shape=(24, 24, 1))
+    for layer in stack:
+        layer.set_weights([np.abs(weight) + 0.1 for weight in layer.get_weights()])
+    graph, fields = introspection.graph(model), feature_maps.receptive_fields(model)
+    assert fields == {"one": (3, 3), "two": (5, 5), "three": (9, 9)}
+    for name, field in fields.items():
+        part = graph.model(graph.find(name).output)
+        middle = part.output_shape[1] // 2
+        _, gradients = backend.with_gradient(lambda x, m=middle, p=part: p(x)[:, m, m, 0])(
+            np.ones((1, 24, 24, 1), "f4")
+        )
+        rows = np.flatnonzero(np.abs(gradients[0]).sum(axis=(1, 2)))
+        assert (rows[-1] - rows[0] + 1, rows[-1] - rows[0] + 1) == field
+
+
+def test_the_receptive_field_is_the_whole_image_behind_global_pooling():
+    image = keras.Input((16, 16, 3))
+    x = layers.Conv2D(4, 3, padding="same", name="conv")(image)
+    squeezed = layers.GlobalAveragePooling2D(keepdims=True)(x)
+    x = layers.Multiply(name="excited")([x, layers.Conv2D(4, 1, activation="sigmoid", name="squeeze")(squeezed)])
+    x = layers.Dense(2, activation="softmax")(layers.Flatten()(x))
+    fields = feature_maps.receptive_fields(keras.Model(image, x))
+    assert (fields["conv"], fields["squeeze"], fields["excited"]) == ((3, 3), (16, 16), (16, 16))
+
+
+def test_the_first_filters_behind_zero_padding():
+    model = sequential(
+        layers.Rescaling(2.0), layers.ZeroPadding2D(2), layers.Conv2D(3, 5, strides=2, name="conv"), layers.Flatten(),
+        layers.Dense(2, activation="softmax"),
+    )  # fmt: skip
+    found = sliding_filter.strongest(model, IMAGES[0], 1)[0]
+    assert found.picture.shape == found.image.shape == (16, 16, 3)
+    np.testing.assert_allclose(found.image, 2 * found.picture, atol=1e-6)
+    place = found.place
+    response = (found.window(place) * found.kernel).sum() + found.bias
+    assert response == pytest.approx(found.response[place], abs=1e-5)
+
+
+# ---------------------------------------------------------------- one form for all
+
+
+def test_logits_get_a_softmax(capsys):
+    model = sequential(layers.Flatten(), layers.Dense(3))
+    adapted = classifiers.as_classifier(model, "F", pixels="0..1")
+    np.testing.assert_allclose(answers(adapted), keras.ops.softmax(answers(model)), atol=1e-6)
+    assert "returns logits: a softmax is added" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", None])
+def test_one_output_becomes_two_classes(activation):
+    model = sequential(layers.Conv2D(2, 3), layers.Flatten(), layers.Dense(1, activation=activation))
+    adapted = classifiers.as_classifier(model, "F", pixels="0..1")
+    p = answers(model)[:, 0] if activation else keras.ops.convert_to_numpy(keras.ops.sigmoid(answers(model)[:, 0]))
+    np.testing.assert_allclose(answers(adapted), np.stack([1 - p, p], axis=1), atol=1e-6)
+    drop = occlusion.occlusion_map(adapted, IMAGES[0], 1, patch=(12, 12), stride=(12, 12))
+    gone = classifiers.as_classifier(model, "F", pixels="0..1")
+    assert drop[0, 0] == pytest.approx(p[0] - answers(gone, np.full((1, 12, 12, 3), 0.5, "f4"))[0, 1], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("first", "expected"),
+    [
+        ([layers.Rescaling(1 / 255)], "0..255"),
+        ([layers.Rescaling(1 / 127.5, offset=-1)], "0..255"),
+        ([layers.Normalization(mean=[120.0, 115.0, 100.0], variance=[3600.0] * 3)], "0..255"),
+        ([layers.Normalization(mean=[0.5] * 3, variance=[0.05] * 3)], None),
+        ([layers.Rescaling(255)], None),
+        ([layers.Conv2D(2, 3), layers.Rescaling(1 / 255)], None),
+    ],
+)
+def test_the_range_of_pixels_is_guessed_from_the_first_layers(first, expected):
+    model = sequential(*first, layers.Flatten(), layers.Dense(3, activation="softmax"))
+    assert classifiers.guess_pixels(model) == expected
+    adapted = classifiers.as_classifier(model, "F")
+    scale = 255 if expected else 1
+    np.testing.assert_allclose(answers(adapted), answers(model, scale * IMAGES), atol=1e-5)
+
+
+def test_the_range_of_pixels_can_be_named():
+    model = sequential(layers.Flatten(), layers.Dense(3, activation="softmax"))
+    adapted = classifiers.as_classifier(model, "F", pixels="-1..1")
+    np.testing.assert_allclose(answers(adapted), answers(model, 2 * IMAGES - 1), atol=1e-5)
+
+
+def test_a_network_for_images_of_any_size():
+    model = functional(shape=(None, None, 3))
+    assert classifiers.as_classifier(model, "F", image_size=12).input_shape == (None, 12, 12, 3)
+    adapted = classifiers.as_classifier(model, "F", image_size=12)
+    np.testing.assert_allclose(answers(adapted), answers(model), atol=1e-6)
+    assert classifiers.as_classifier(model, "F").input_shape == (None, 96, 96, 3)
+    with pytest.raises(UserError, match="takes images of 12 x 12 pixels: leave out --image-size"):
+        classifiers.as_classifier(functional(), "F", image_size=20)
+
+
+def two_inputs():
+    images = [keras.Input((12, 12, 3)), keras.Input((12, 12, 3))]
+    return keras.Model(images, layers.Dense(2, activation="softmax")(layers.Flatten()(layers.Add()(images))))
+
+
+def two_outputs():
+    image = keras.Input((12, 12, 3))
+    flat = layers.Flatten()(image)
+    return keras.Model(image, [layers.Dense(2)(flat), layers.Dense(2)(flat)])
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (two_inputs, "has 2 inputs and 1 outputs: expected one image"),
+        (two_outputs, "has 1 inputs and 2 outputs"),
+        (lambda: sequential(layers.Dense(2), shape=(5,)), "it takes 5 values, not an image"),
+        (
+            lambda: sequential(layers.Flatten(), layers.Dense(2), shape=(8, 8, 4)),
+            "takes 8 x 8 x 4 values, not an",
+        ),
+        (lambda: sequential(layers.Conv2D(2, 3)), "returns 10 x 10 x 2 values for an image"),
+        (
+            lambda: sequential(layers.Flatten(), layers.Dense(3, activation="sigmoid")),
+            "must end in a softmax, in log",
+        ),
+        (lambda: sequential(layers.UpSampling2D(4000), layers.GlobalMaxPooling2D()), "too large: up_sampling2d"),
+    ],
+)
+def test_what_is_no_image_classifier(build, message):
+    with pytest.raises(UserError, match=message):
+        classifiers.as_classifier(build(), "F", pixels="0..1")
+
+
+# ---------------------------------------------------------------- files
+
+
+def test_a_keras_file(tmp_path, capsys):
+    model = functional()
+    model.save(tmp_path / "mine.keras")
+    run = runs.load(tmp_path / "mine.keras", data_needed=False, class_names=("a", "b", "c"))
+    assert (run.name, run.class_names, run.dataset) == ("mine", ("a", "b", "c"), None)
+    np.testing.assert_allclose(run.predictions(IMAGES), answers(model), atol=1e-6)
+    assert "Pixels: the network takes 0..1, an assumption" in capsys.readouterr().out
+    with pytest.raises(UserError, match="has 3 classes, but --class-names has 2 names"):
+        runs.load(tmp_path / "mine.keras", data_needed=False, class_names=("a", "b"))
+    with pytest.raises(UserError, match=r"does not say on what images of 12 x 12 x 3 it was trained"):
+        runs.load(tmp_path / "mine.keras")
+
+
+def test_a_whole_model_of_keras_2(tmp_path):
+    """Written by Keras 2 itself."""
+    tf_keras = pytest.importorskip("tf_keras")
+    tf_keras.utils.set_random_seed(1)
+    model = tf_keras.Sequential(
+        [
+            tf_keras.layers.Conv2D(4, 3, activation="relu", input_shape=(12, 12, 3)),
+            tf_keras.layers.MaxPooling2D(),
+            tf_keras.layers.Flatten(),
+            tf_keras.layers.Dense(3, activation="softmax"),
+        ]
+    )
+    model.save(tmp_path / "old.h5", save_format="h5")
+    loaded = checkpoints.load_model(tmp_path / "old.h5")
+    np.testing.assert_allclose(answers(loaded), model(IMAGES).numpy(), atol=1e-6)
+
+
+def lambda_model(path):
+    image = keras.Input((12, 12, 3))
+    x = layers.Lambda(lambda x: 2 * x, name="evil")(image)
+    keras.Model(image, layers.Dense(2)(layers.Flatten()(x))).save(path)
+
+
+def custom_layer_model(path):
+    class Mine(layers.Layer):
+        def call(self, x):
+            return x
+
+    sequential(Mine(), layers.Flatten(), layers.Dense(2)).save(path)
+
+
+def greedy_model(path):
+    """Declares a thousand million parameters and holds a few."""
+    sequential(layers.Flatten(), layers.Dense(3, name="answer")).save(path)
+    rewrite(path, "config.json", lambda content: content.replace(b'"units": 3', b'"units": 2000000'))
+
+
+def rewrite(path, name, change):
+    with zipfile.ZipFile(path) as archive:
+        contents = {entry: archive.read(entry) for entry in archive.namelist()}
+    contents[name] = change(contents[name])
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for entry, content in contents.items():
+            archive.writestr(entry, content)
+
+
+def linked_model(path):
+    functional().save(path)
+
+    def link(content):
+        (path.parent / "weights.h5").write_bytes(content)
+        with h5py.File(path.parent / "weights.h5", "a") as file:
+            file["elsewhere"] = h5py.ExternalLink("/etc/passwd", "/")
+        return (path.parent / "weights.h5").read_bytes()
+
+    rewrite(path, "model.weights.h5", link)
+
+
+def not_finite_model(path):
+    model = functional()
+    model.set_weights([np.nan * weight for weight in model.get_weights()])
+    model.save(path)
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (lambda_model, "is refused: its Lambda 'evil' holds code that could do anything"),
+        (custom_layer_model, "is not supported: Mine is not part of Keras"),
+        (greedy_model, "declares more parameters than"),
+        (linked_model, "its entry elsewhere is a link"),
+        (not_finite_model, "not finite numbers"),
+        (lambda path: path.write_bytes(b"PK nonsense"), "is damaged, or no .keras file"),
+        (lambda path: zipfile.ZipFile(path, "w").close(), "holds no model: save it with model.save"),
+        (lambda path: None, "no such file"),
+    ],
+)
+def test_files_that_are_refused(write, message, tmp_path):
+    write(tmp_path / "model.keras")
+    with pytest.raises(UserError, match=message):
+        checkpoints.load_model(tmp_path / "model.keras")
+
+
+def test_a_file_that_unpacks_to_more_than_the_disk_holds(tmp_path, monkeypatch):
+    from convnets.training import model_files
+
+    functional().save(tmp_path / "model.keras")
+    rewrite(tmp_path / "model.keras", "metadata.json", lambda content: content + b" " * 1_000_000)
+    monkeypatch.setattr(model_files, "MOST_EXPANDED", 100_000)
+    with pytest.raises(UserError, match="unpacked it would take 1,"):
+        checkpoints.load_model(tmp_path / "model.keras")
+
+
+def test_an_architecture_with_more_parameters_than_its_weights(tmp_path):
+    model = functional()
+    model.save_weights(tmp_path / "mine.weights.h5")
+    description = json.loads(model.to_json())
+    description["config"]["layers"][-1]["config"]["units"] = 10**9
+    (tmp_path / "mine.json").write_text(json.dumps(description))
+    with pytest.raises(UserError, match="declares more parameters than"):
+        checkpoints.load_model(tmp_path)
+
+
+def test_weights_without_a_network(tmp_path):
+    functional().save_weights(tmp_path / "mine.weights.h5")
+    with pytest.raises(UserError, match="holds weights without a network: put it into a folder"):
+        checkpoints.load_model(tmp_path / "mine.weights.h5")
+
+
+# ---------------------------------------------------------------- keras.applications
+
+APPLICATIONS = ["ResNet50", "MobileNetV2", "EfficientNetV2B0", "DenseNet121", "ConvNeXtTiny"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", APPLICATIONS)
+def test_every_view_of_a_network_of_keras_applications(name, tmp_path):
+    """From the terminal's point of view: a .keras file, a picture, two class names in a file."""
+    from PIL import Image
+
+    import visualize_building_blocks
+    import visualize_hidden_layer_activation
+    import visualize_hidden_layer_output
+    import visualize_pixel_importance
+
+    keras.utils.set_random_seed(1)
+    getattr(keras.applications, name)(weights=None, input_shape=(96, 96, 3), classes=2).save(tmp_path / "big.keras")
+    (tmp_path / "names.txt").write_text("cat\ndog\n")
+    noise = np.random.default_rng(0).integers(0, 256, (6, 6, 3), dtype="uint8")
+    Image.fromarray(noise).resize((120, 100), Image.Resampling.BICUBIC).save(tmp_path / "mine.png")
+    run = ["--run", str(tmp_path / "big.keras"), "--output-dir", str(tmp_path / "figures")]
+    one = [*run, "--image", str(tmp_path / "mine.png"), "--class-names", str(tmp_path / "names.txt")]
+    visualize_pixel_importance.main([*one, "--compare", "--patch", "24", "--stride", "24"])
+    visualize_hidden_layer_output.main(one)
+    visualize_building_blocks.main(one)
+    visualize_hidden_layer_activation.main([*run, "--units", "1", "--steps", "2", "--seed", "1"])
+    drawn = {path.name for path in (tmp_path / "figures").glob("*.png")}
+    assert {"big-importance-mine.png", "big-comparison-mine.png", "big-window.png"} <= drawn
+    assert len([picture for picture in drawn if "-output-" in picture]) >= 10
+    assert len([picture for picture in drawn if "-activation-" in picture]) == 12
+
+
+def test_a_network_for_cifar10_of_another_project(tmp_path, real_dataset):
+    real_dataset("cifar10")
+    functional(shape=(32, 32, 3), classes=10).save(tmp_path / "mine.keras")
+    run = runs.load(tmp_path / "mine.keras")
+    assert run.dataset.name == "cifar10"
+    assert run.class_names == datasets.SOURCES["cifar10"].CLASS_NAMES
+
+
+def test_the_pretrained_networks_are_classifiers_as_they_are():
+    for folder in sorted(paths.PRETRAINED.iterdir()):
+        model = checkpoints.load_model(folder)
+        images = np.random.default_rng(0).random((2, *model.input_shape[1:]), dtype="float32")
+        adapted = classifiers.as_classifier(model, folder, pixels="0..1")
+        np.testing.assert_array_equal(introspection.predict(adapted, images), introspection.predict(model, images))
