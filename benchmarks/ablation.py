@@ -1,12 +1,12 @@
-"""What does each trick of fast_model.py bring? Its training with all of them, and with all but one.
+"""Measure what each trick of fast_model.py contributes: train with all tricks, and with all but one.
 
     python -m benchmarks.ablation                       all variants, into results/ablation.csv; needs CIFAR-10
     python -m benchmarks.ablation --seeds 1 relu gelu   some of them, for one seed
     python -m benchmarks.ablation --with epochs=8 --with filters=32-64-64 no_flips   another recipe
     python -m benchmarks.ablation --steps "" keras_convolution gelu                  only the seconds of a step
 
-A recipe is trained on nine tenths of CIFAR-10's training images and tested on the last tenth: the script's settings
-were chosen in this way. Each training is a process of its own.
+Each variant trains on nine tenths of CIFAR-10's training images, and is tested on the other tenth, its validation set.
+The settings of fast_model.py were chosen in this way. Each training runs in a process of its own.
 """
 
 import argparse
@@ -55,7 +55,7 @@ VARIANTS = {
 
 
 def patches(variant):
-    """What to replace while fast_model.py runs: mock patches; and words for its command line."""
+    """Return the mock patches and the command line arguments that turn fast_model.py into a variant."""
     import keras
     from keras import layers
 
@@ -76,7 +76,7 @@ def patches(variant):
         return dataclasses.replace(data, **parts, x_test=data.x_train[-HELD_OUT:], y_test=data.y_train[-HELD_OUT:])
 
     def replaced(layer_class, new):
-        """A build_model whose layers of a class are others, in their place."""
+        """Patch build_model to replace each layer of a class by new(layer)."""
 
         def build(*arguments):
             model = build_model(*arguments)
@@ -88,7 +88,7 @@ def patches(variant):
         return mock.patch.object(fast_model, "build_model", build)
 
     def first_weights(names):
-        """A set_first_weights that sets only those of the layers with these names."""
+        """Patch set_first_weights to set only the layers whose names start with `names`."""
 
         def set_some(model, images):
             before = {layer.name: layer.get_weights() for layer in model.layers}
@@ -108,7 +108,7 @@ def patches(variant):
     def trained_first_layer(layer):
         return layers.Conv2D.from_config({**layer.get_config(), "trainable": True}) if layer.name == "conv0" else layer
 
-    moved, muon = augmentation.ShiftAndCutOut, optimizers.Muon
+    shift_and_cut_out, muon = augmentation.ShiftAndCutOut, optimizers.Muon
 
     def augmented(make):
         return mock.patch.object(augmentation, "ShiftAndCutOut", make)
@@ -117,8 +117,8 @@ def patches(variant):
         return type(layer).from_config({**layer.get_config(), "momentum": 0.99})
 
     def flip_and(augment, images, rng):
-        mirrored = rng.random(len(images)) < 0.5
-        return augment(np.where(mirrored[:, None, None, None], images[:, :, ::-1], images), rng)
+        flipped = rng.random(len(images)) < 0.5
+        return augment(np.where(flipped[:, None, None, None], images[:, :, ::-1], images), rng)
 
     nesterov = {"momentum": 0.85, "nesterov": True}
     decay = keras.optimizers.schedules.PolynomialDecay
@@ -143,12 +143,12 @@ def patches(variant):
         "hard_labels": [mock.patch.object(keras.losses, "CategoricalCrossentropy", return_value=loss())],
         "random_flips": [
             training_with(alternate_flips=False),
-            augmented(lambda **settings: functools.partial(flip_and, moved(**settings))),
+            augmented(lambda **settings: functools.partial(flip_and, shift_and_cut_out(**settings))),
         ],
         "no_flips": [training_with(alternate_flips=False)],
         "no_shifts": [training_with(augment=None)],
-        "larger_shifts": [augmented(lambda shift, hole: moved(shift=4, hole=hole))],
-        "cutout": [augmented(lambda shift, hole: moved(shift=shift, hole=12))],
+        "larger_shifts": [augmented(lambda shift, hole: shift_and_cut_out(shift=4, hole=hole))],
+        "cutout": [augmented(lambda shift, hole: shift_and_cut_out(shift=shift, hole=12))],
         "slow_averages": [replaced(layers.BatchNormalization, slow_averages)],
         "keras_normalization": [
             mock.patch("convnets.architectures.fast_layers.BatchNormalization", layers.BatchNormalization)
@@ -166,11 +166,11 @@ def main():
     parser.add_argument("variants", nargs="*", metavar="VARIANT", help="default: all; " + ", ".join(VARIANTS.values()))
     parser.add_argument("--target", choices=fast_model.RECIPES, default="85")
     parser.add_argument("--with", dest="changes", type=change, action="append", default=[], metavar="NAME=VALUE")
-    parser.add_argument("--seeds", type=int, default=2, help="how many")
-    parser.add_argument("--steps", action="store_true", help="time some steps of the network for 94 %%, no training")
+    parser.add_argument("--seeds", type=int, default=2, help="number of seeds (default: %(default)s)")
+    parser.add_argument("--steps", action="store_true", help="only time training steps of the network for 94 %%")
     options = parser.parse_args()
     if unknown := set(options.variants) - set(VARIANTS.values()):
-        parser.error(f"no such variant: {', '.join(unknown)}")
+        parser.error(f"unknown variant: {', '.join(unknown)}")
     variants = {
         name: variant for name, variant in VARIANTS.items() if variant in (options.variants or VARIANTS.values())
     }
@@ -187,37 +187,37 @@ def main():
                 except subprocess.CalledProcessError as error:
                     if "loss is no longer a number" not in error.stderr:
                         raise
-                    result = {}  # it does not learn
+                    result = {}  # this variant does not learn
             settings = {**recipe._asdict(), "filters": "-".join(map(str, recipe.filters))}
             row = {"variant": name, "target": float(options.target), "seed": seed, **result, **settings}
             record(RESULTS / "ablation.csv", [row], ["variant", "target", *settings, "seed"])
 
 
 def change(text):
-    """A setting of a recipe and its new value: "epochs=8", "filters=32-64-64"."""
+    """Parse a setting of a recipe and its new value: "epochs=8", "filters=32-64-64"."""
     name, _, value = text.partition("=")
     return name, tuple(map(int, value.split("-"))) if name == "filters" else json.loads(value)
 
 
 def train_variant(variant, settings):
-    """Runs fast_model.py, with the words of this process's command line, as a variant of a recipe of these settings."""
+    """Run a variant of fast_model.py with a recipe of these settings and this process's command line."""
     recipes = dict.fromkeys(fast_model.RECIPES, fast_model.Recipe(*settings))
-    with changed(variant) as words, mock.patch.object(fast_model, "RECIPES", recipes):
-        fast_model.main([*sys.argv[1:], *words])
+    with patched(variant) as arguments, mock.patch.object(fast_model, "RECIPES", recipes):
+        fast_model.main([*sys.argv[1:], *arguments])
 
 
 @contextlib.contextmanager
-def changed(variant):
-    """Within this block fast_model.py is a variant of itself; gives the words for its command line."""
-    changes, words = patches(variant)
+def patched(variant):
+    """Turn fast_model.py into a variant within a `with` block. Yields arguments for its command line."""
+    changes, arguments = patches(variant)
     with contextlib.ExitStack() as stack:
         for patch in changes:
             stack.enter_context(patch)
-        yield words
+        yield arguments
 
 
 def time_steps(variants, repeats=2):
-    """Measures the seconds an epoch of the network for 94 %, in variants of its operations, in turn."""
+    """Measure the seconds per epoch of the network for 94 %, alternating between variants of its operations."""
     seconds = {(name, precision): [] for precision in ("bfloat16", "float32") for name in variants}
     for _ in range(repeats):
         for (name, precision), measured in seconds.items():
@@ -231,8 +231,8 @@ def time_steps(variants, repeats=2):
 
 
 def step_seconds(variant, precision):
-    """As fast_training.step_seconds, of a variant."""
-    with changed(variant):
+    """Return the seconds per image of each training step of a variant, as fast_training.step_seconds does."""
+    with patched(variant):
         return fast_training.step_seconds(precision)
 
 
