@@ -20,7 +20,7 @@ def main(argv=None):
     parser.add_argument(
         "--all-training-images",
         action="store_true",
-        help=f"evaluate all of them, not only the first {TRAINING_SAMPLE}; slow",
+        help=f"evaluate all, not only {TRAINING_SAMPLE}; slow",
     )
     options = parser.parse_args(argv)
 

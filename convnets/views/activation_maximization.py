@@ -4,9 +4,11 @@ Erhan et al., "Visualizing Higher-Layer Features of a Deep Network", 2009 (the i
 Olah, Mordvintsev and Schubert, "Feature Visualization", Distill 2017 (Fourier basis, decorrelated colours, jitter).
 """
 
-import keras
+import functools
+
 import numpy as np
 import pandas as pd
+from keras import ops
 
 from convnets import backend
 from convnets.errors import UserError
@@ -45,27 +47,26 @@ def maximize_units(
     """
     graph = introspection.graph(model)
     _check(graph, units)
-    ascend, slope_below_zero = {"plain": (_ascend_pixels, 1), "fourier": (_ascend_waves, 0.1)}[method]
+    ascend = {"plain": _ascend_pixels, "fourier": _ascend_waves}[method]
     shape = tuple(graph.image.shape[1:])
     batches = -(-len(units) // batch_size)
     size = -(-len(units) // batches)  # the same for all, since each shape is compiled anew
-    objectives, found = {}, []
+    found = []
     for start in range(0, len(units), size):
         batch = units[start : start + size]
-        batch = batch + batch[:1] * (size - len(batch))
+        count = len(batch)
+        batch = batch + batch[:1] * (size - count)
         names = tuple(dict.fromkeys(name for name, _ in batch))
-        if names not in objectives:
-            objectives[names] = _Objective(graph, names, slope_below_zero)
-        objective = objectives[names].of(batch)
         # All random numbers come from the seed and the unit, so a unit's image does not depend on the others.
         noise = [np.random.default_rng((seed, unit)) for _, unit in batch]
         movable = np.array([introspection.is_convolution(graph.find(name).layer) for name, _ in batch])
-        for step, images in enumerate(
-            ascend(objective, noise, shape, steps, np.random.default_rng(seed), movable, colour_covariance), start=1
-        ):
-            if on_step:
-                on_step(step, images[: len(units) - start])
-        found.append((images, objective(images)[0]))
+        found.append(
+            ascend(
+                _objective(graph, names, method), _selection(graph, names, batch), noise, shape, steps,
+                lambda step, images, count=count: on_step and on_step(step, images()[:count]),
+                rng=np.random.default_rng(seed), movable=movable, covariance=colour_covariance,
+            )
+        )  # fmt: skip
     return tuple(np.concatenate(arrays)[: len(units)] for arrays in zip(*found, strict=True))
 
 
@@ -80,33 +81,39 @@ def _check(graph, units):
             raise UserError(f"the layer {name!r} has the units 0 to {step.shape[-1] - 1}, not {unit}")
 
 
-class _Objective:
-    """The outputs of all units of some layers, averaged over the feature map, and their gradients, in one pass."""
+@functools.lru_cache(maxsize=16)
+def _objective(graph, names, method):
+    """Compile what an ascent maximises, with its gradients, all units of some layers in one pass.
 
-    def __init__(self, graph, names, slope_below_zero):
-        steps = [graph.find(name) for name in names]
-        counts = [step.shape[-1] for step in steps]
-        starts = np.cumsum([0, *counts])[:-1].tolist()
-        self.first_unit = dict(zip(names, starts, strict=True))
-        self.count = sum(counts)
-        outputs = graph.model({step.name: graph.around_activation(step)[0] for step in steps})
+    Returns a function of pixels (n, h, w, c), or for "fourier" of amplitudes of the same shape, of `_selection` and,
+    for "fourier", of the matrices of Waves. It returns n scores and the gradients by its first argument.
+    """
+    outputs = graph.model({name: graph.around_activation(graph.find(name))[0] for name in names})
+    slope_below_zero = {"plain": 1, "fourier": 0.1}[method]
 
-        def scores(images, selection):
-            values = outputs(images, training=False)
-            total = 0  # by matrix products, since TensorFlow's gradient of a mean over each channel is slow
-            for name, first, count in zip(names, starts, counts, strict=True):
-                chosen = selection[:, first : first + count, None]  # (n, count, 1), one unit for each image
-                score = keras.ops.matmul(keras.ops.reshape(values[name], (selection.shape[0], -1, count)), chosen)
-                total += keras.ops.mean(keras.ops.leaky_relu(score, slope_below_zero), axis=(1, 2))
-            return total
+    def scores(images, selection):
+        values, total, start = outputs(images, training=False), 0, 0
+        for name in names:
+            count = values[name].shape[-1]
+            chosen = selection[:, start : start + count, None]  # (n, count, 1), one unit for each image
+            output = ops.matmul(ops.reshape(values[name], (selection.shape[0], -1, count)), chosen)
+            total += ops.mean(ops.leaky_relu(output, slope_below_zero), axis=(1, 2))
+            start += count
+        return total
 
-        self.scores_and_gradients = backend.with_gradient(scores)
+    def scores_of_waves(amplitudes, selection, *matrices):
+        return scores(add_up(amplitudes, *matrices), selection)
 
-    def of(self, units):
-        """Return a function of images (n, h, w, c): the output of n units, each for its own image, and gradients."""
-        selection = np.zeros((len(units), self.count), "float32")
-        selection[range(len(units)), [self.first_unit[name] + unit for name, unit in units]] = 1
-        return lambda images: self.scores_and_gradients(images, selection)
+    return backend.with_gradient(scores if method == "plain" else scores_of_waves)
+
+
+def _selection(graph, names, units):
+    """Return (n, all units of the layers `names`) float32: 1 for the unit that each image is made for, else 0."""
+    counts = [graph.find(name).shape[-1] for name in names]
+    first = dict(zip(names, np.cumsum([0, *counts]), strict=False))
+    selection = np.zeros((len(units), sum(counts)), "float32")
+    selection[range(len(units)), [first[name] + unit for name, unit in units]] = 1
+    return selection
 
 
 def unit_outputs(model, layers, images):
@@ -118,9 +125,7 @@ def unit_outputs(model, layers, images):
     """
     graph = introspection.graph(model)
     tensors = {name: graph.around_activation(graph.find(name))[1] for name in layers}
-    means = {
-        name: keras.ops.mean(each, axis=(1, 2)) if len(each.shape) == 4 else each for name, each in tensors.items()
-    }
+    means = {name: ops.mean(each, axis=(1, 2)) if len(each.shape) == 4 else each for name, each in tensors.items()}
     return introspection.predict(graph.model(means), images)
 
 
@@ -163,17 +168,23 @@ def _uniform(generators, shape):
     return np.stack([generator.uniform(-1, 1, shape) for generator in generators]).astype("float32")
 
 
-def _ascend_pixels(objective, noise, shape, steps, *_):
+def _ascend_pixels(objective, selection, noise, shape, steps, on_step, **_):
     images = 0.5 + 0.05 * _uniform(noise, shape)
-    for _ in range(steps):
-        _, gradients = objective(images)
+    for step in range(1, steps + 1):
+        _, gradients = objective(images, selection)
         images = images + gradients / _root_mean_square(gradients)
-        # The ascent leaves the range of pixels. For display, rescale to a mean of 0.5 and the contrast of a photograph.
-        centred = images - images.mean(axis=(1, 2, 3), keepdims=True)
-        yield (0.5 + 0.2 * centred / _root_mean_square(centred)).clip(0, 1)
+        on_step(step, lambda images=images: _displayable(images))
+    images = _displayable(images)
+    return images, objective(images, selection)[0]
 
 
-def _ascend_waves(objective, noise, shape, steps, rng, movable, covariance):
+def _displayable(images):
+    """Rescale images that have left the range of pixels to a mean of 0.5 and the contrast of a photograph."""
+    centred = images - images.mean(axis=(1, 2, 3), keepdims=True)
+    return (0.5 + 0.2 * centred / _root_mean_square(centred)).clip(0, 1)
+
+
+def _ascend_waves(objective, selection, noise, shape, steps, on_step, *, rng, movable, covariance):
     """Run Adam on the amplitudes of the waves; Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2015.
 
     movable: (n,) bool, the units of convolutions, which look for the same thing everywhere. Their images are shifted by
@@ -182,15 +193,13 @@ def _ascend_waves(objective, noise, shape, steps, rng, movable, covariance):
     waves = Waves(shape, covariance)
     amplitudes = 0.2 * _uniform(noise, shape)
     mean, square = np.zeros_like(amplitudes), np.zeros_like(amplitudes)
-    images = waves.images(amplitudes)
     for step in range(1, steps + 1):
         far, near = rng.integers(0, shape[:2]), rng.integers(-2, 3, 2)
-        _, gradients = objective(_moved(images, far, near, movable))
-        gradients = _moved(gradients, -far, -near, movable)
+        shifts = np.where(movable[:, None], far, near)
+        _, gradients = objective(amplitudes, selection, *waves.matrices(shifts))
         stuck = np.flatnonzero(~gradients.any(axis=(1, 2, 3)))  # no path to the unit is active: start again elsewhere
         if len(stuck):
             amplitudes[stuck] = _uniform([noise[index] for index in stuck], shape)
-        gradients = waves.gradients(gradients, images)
         gradients = gradients / _root_mean_square(gradients)
         mean = 0.9 * mean + 0.1 * gradients
         square = 0.99 * square + 0.01 * gradients**2
@@ -198,15 +207,9 @@ def _ascend_waves(objective, noise, shape, steps, rng, movable, covariance):
         length = PATH / shape[-1] / steps * (1 - (step - 0.5) / steps)
         # The 1, where Adam has almost 0, slows down waves that hardly matter: purer colours, less noise.
         amplitudes += length * (mean / (1 - 0.9**step)) / (np.sqrt(square / (1 - 0.99**step)) + 1)
-        images = waves.images(amplitudes)
-        yield images
-
-
-def _moved(images, far, near, movable):
-    moved = np.empty_like(images)
-    moved[movable] = np.roll(images[movable], far, axis=(1, 2))
-    moved[~movable] = np.roll(images[~movable], near, axis=(1, 2))
-    return moved
+        on_step(step, lambda amplitudes=amplitudes: waves.images(amplitudes))
+    unshifted = waves.matrices(np.zeros((len(amplitudes), 2), int))
+    return waves.images(amplitudes), objective(amplitudes, selection, *unshifted)[0]
 
 
 def _root_mean_square(arrays):
@@ -216,35 +219,42 @@ def _root_mean_square(arrays):
 class Waves:
     """Images as sums of waves: long waves are stronger than short ones, as in photographs, and colours are correlated.
 
-    shape: (h, w, c) of an image. covariance: (c, c), of its colours. Default: that of photographs. dtype: of all
-    arrays. The waves are those of the Hartley transform, a real-valued Fourier transform that is its own inverse
-    (Hartley, 1942).
+    shape: (h, w, c) of an image. covariance: (c, c), of its colours. Default: that of photographs. The waves are those
+    of the Hartley transform, a real-valued Fourier transform that is its own inverse (Hartley, 1942).
     """
 
-    def __init__(self, shape, covariance=None, dtype="float32"):
+    def __init__(self, shape, covariance=None):
         height, width, channels = shape
         if covariance is None:
             covariance = PHOTOGRAPHS if channels == 3 else np.eye(channels)
-        self.rows, self.columns = _hartley(height).astype(dtype), _hartley(width).astype(dtype)
+        self.rows, self.columns = _hartley(height), _hartley(width)
         frequencies = np.hypot(*np.meshgrid(_frequencies(height), _frequencies(width), indexing="ij"))
         strengths = 1 / np.maximum(frequencies, 1 / max(height, width))
-        self.strengths = (strengths / np.sqrt((strengths**2).mean()))[:, :, None].astype(dtype)
+        self.strengths = (strengths / np.sqrt((strengths**2).mean()))[:, :, None]
         values, vectors = np.linalg.eigh(covariance)
         colours = vectors * np.sqrt(np.maximum(values, 0))
-        self.colours = (colours / np.linalg.norm(colours, axis=1).max()).astype(dtype)
+        self.colours = colours / np.linalg.norm(colours, axis=1).max()
+
+    def matrices(self, shifts):
+        """Return the matrices that `add_up` takes, float32, for images that are shifted by shifts, (n, 2) int."""
+        rows = np.stack([np.roll(self.rows, down, axis=0) for down, _ in shifts])
+        columns = np.stack([np.roll(self.columns, right, axis=0) for _, right in shifts])
+        return tuple(array.astype("float32") for array in (rows, columns, self.strengths, self.colours))
 
     def images(self, amplitudes):
         """Turn amplitudes (n, h, w, c) into images of the same shape, in (0, 1)."""
-        pixels = self._transform(amplitudes * self.strengths) @ self.colours.T
-        return 1 / (1 + np.exp(-pixels))
+        matrices = self.matrices(np.zeros((len(amplitudes), 2), int))
+        return ops.convert_to_numpy(add_up(amplitudes.astype("float32"), *matrices))
 
-    def gradients(self, gradients, images):
-        """Turn gradients by the images into gradients by their amplitudes."""
-        return self._transform(gradients * images * (1 - images) @ self.colours) * self.strengths
 
-    def _transform(self, arrays):
-        columns_done = np.tensordot(arrays, self.columns, axes=(2, 0))  # (n, h, c, w)
-        return np.tensordot(columns_done, self.rows, axes=(1, 0)).transpose(0, 3, 2, 1)
+def add_up(amplitudes, rows, columns, strengths, colours):
+    """Add up waves to images, on any backend; the matrices are those of Waves.
+
+    amplitudes: (n, h, w, c). rows: (n, h, h). columns: (n, w, w). strengths: (h, w, 1). colours: (c, c).
+    Returns (n, h, w, c), in (0, 1).
+    """
+    waves = ops.einsum("nhi,niwc->nhwc", rows, amplitudes * strengths)
+    return ops.sigmoid(ops.matmul(ops.einsum("nwj,nhjc->nhwc", columns, waves), ops.transpose(colours)))
 
 
 def _hartley(n):
