@@ -1,13 +1,13 @@
 """See which parts of an image a network's answer depends on: "Visualizing your CNN", "Pixel-importance based".
 
-    python visualize_pixel_importance.py                      a random test image that is predicted right
-    python visualize_pixel_importance.py --index 12           this one
+    python visualize_pixel_importance.py                      a random test image that is classified correctly
+    python visualize_pixel_importance.py --index 12           test image 12
     python visualize_pixel_importance.py --image my_cat.jpg   your own picture
-    python visualize_pixel_importance.py --compare            Grad-CAM and integrated gradients beside it
+    python visualize_pixel_importance.py --compare            also Grad-CAM and integrated gradients
 
-Hides the image patch by patch, each time asks the network again, and draws into figures/ how much the
-answer depends on each pixel. A heat map always looks convincing. So each comes with a test: remove
-the pixels that it calls important, and see whether the answer changes sooner than in a random order.
+Hides the image patch by patch, runs the network on each version, and draws into figures/ how much the answer depends on
+each pixel. Any heat map looks convincing, so each one comes with a test: remove the pixels that it calls important, and
+see whether the answer changes sooner than with a random map.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from convnets import cli
 
 
 def baseline(text):
-    """What hides a patch: mean, blur, a grey level from 0 to 1, or a colour by name."""
+    """Parse what hides a patch: mean, blur, a grey level from 0 to 1, or the name of a colour."""
     if text in ("mean", "blur"):
         return text
     from matplotlib.colors import to_rgb
@@ -31,47 +31,53 @@ def main(argv=None):
     parser = cli.view_options("visualize_pixel_importance", description=__doc__)
     cli.image_options(parser)
     parser.add_argument(
-        "--patch", type=cli.pair, default=(4, 4), metavar="N", help="pixels, or HEIGHTxWIDTH (default: 4)"
+        "--patch", type=cli.pair, metavar="N", help="pixels, or HEIGHTxWIDTH (default: 4, more for large images)"
     )
-    parser.add_argument("--stride", type=cli.pair, default=(1, 1), metavar="N", help="from patch to patch (default: 1)")
+    parser.add_argument(
+        "--stride", type=cli.pair, metavar="N", help="pixels from patch to patch (default: 1, more for large images)"
+    )
     parser.add_argument(
         "--baseline",
         type=baseline,
         default="0.5",
         metavar="WHAT",
-        help="hides a patch: mean, blur, a grey level from 0 to 1, or a colour (default: 0.5)",
+        help="what hides a patch: mean, blur, a grey level from 0 to 1, or a colour (default: 0.5)",
     )
     parser.add_argument("--compare", action="store_true", help="also draw Grad-CAM and integrated gradients")
+    parser.add_argument("--layer", metavar="NAME", help="of Grad-CAM (default: the last feature maps)")
     options = parser.parse_args(argv)
 
     with cli.importing_keras():  # after the options, since importing Keras takes seconds
         from convnets import drawing
-        from convnets.views import attribution, introspection, occlusion, occlusion_figures, runs
+        from convnets.views import attribution, faithfulness, introspection, occlusion, occlusion_figures, runs
 
     # Network and image
-    run = runs.load(options.run, options.dataset, options.data_dir)
+    run = runs.load(**cli.run_settings(options), data_needed=options.image is None)
     run.describe()
     view = runs.choose_image(run, index=options.index, file=options.image, seed=options.seed)
     image, answer = view.image, view.predicted
-    name = run.dataset.class_names[answer]
+    name = run.class_names[answer]
     hidden_by = run.colour(options.baseline)
 
     # Occlusion
     logits = introspection.logits(run.model)
-    occluded = occlusion.occlude(logits, image, patch=options.patch, stride=options.stride, baseline=hidden_by)
+    patch = options.patch or occlusion.default_patch(image)
+    stride = options.stride or occlusion.default_stride(image, patch)
+    occluded = occlusion.occlude(logits, image, patch=patch, stride=stride, baseline=hidden_by)
     probabilities = occluded.probabilities()
     maps = {"occlusion": (occluded.drop_map(answer), "logit")}
     if options.compare:
-        gradients = attribution.integrated_gradients(logits, image, answer, baseline=hidden_by).sum(axis=-1)
-        maps["Grad-CAM"] = attribution.grad_cam(logits, image, answer), "logit, up to a factor"
-        maps["integrated gradients"] = gradients, "logit, a pixel's share"
+        maps["Grad-CAM"] = attribution.grad_cam(logits, image, answer, options.layer), "logit, up to a factor"
+        gradients = attribution.integrated_gradients(logits, image, answer, baseline=hidden_by)
+        maps["integrated gradients"] = gradients.attributions.sum(axis=-1), "logit, a pixel's share"
+        print(f"Integrated gradients add up to the difference in logits, except for {100 * gradients.gap:.1f} % of it.")
 
     # How far to trust it
     removals = {}
     print("\nRemove (deletion) or insert the important pixels first: the mean probability on the way")
     for method, (values, _) in maps.items():
-        by_chance = occlusion.chance_curves(run.model, image, answer, values, baseline=hidden_by)
-        this_map = occlusion.removal(run.model, image, answer, values, baseline=hidden_by)
+        by_chance = faithfulness.chance_curves(run.model, image, answer, values, baseline=hidden_by)
+        this_map = faithfulness.deletion_insertion(run.model, image, answer, values, baseline=hidden_by)
         removals[method] = {"this map": this_map, **by_chance}
         for order, curves in removals[method].items():
             print(f"  {method}, {order}:".ljust(45), end="")
@@ -82,7 +88,7 @@ def main(argv=None):
     title = f"{view.title}: why {name} ({view.probability:.1%})?"
     page = occlusion_figures.importance_figure(
         image, probabilities.drop_map(answer), occluded.drop_map(answer), occluded.predictions(),
-        run.dataset.class_names, removals["occlusion"], title, view.original,
+        run.class_names, removals["occlusion"], title, view.original,
     )  # fmt: skip
     drawing.save(page, options.output_dir / f"{run.name}-importance-{view.slug}.png", show=options.show)
     if options.compare:

@@ -68,14 +68,6 @@ def test_units_of_several_layers_ascend_together_as_they_do_alone(model):
     assert steps == [(step, size) for size in (2, 1) for step in (1, 2, 3, 4)]
 
 
-def test_a_convolution_s_image_may_be_moved_any_distance():
-    """Of a unit that looks for the same everywhere, no place is special; a dense unit's places are its own."""
-    images = np.arange(2 * 16).reshape(2, 4, 4, 1)
-    moved = activation_maximization._moved(images, [3, 1], [0, 1], np.array([True, False]))
-    np.testing.assert_array_equal(moved[0], np.roll(images[0], (3, 1), axis=(0, 1)))
-    np.testing.assert_array_equal(moved[1], np.roll(images[1], (0, 1), axis=(0, 1)))
-
-
 def test_the_output_is_taken_before_the_activation(model):
     """The unit of a softmax is its logit, which, unlike a probability, may exceed 1."""
     kernel, bias = model.get_layer("dense").get_weights()
