@@ -1,27 +1,50 @@
-"""Train the networks that the articles print, and see whether their numbers still hold.
+"""Train the networks that the articles print, and check whether their numbers still hold.
 
-    python compare_models.py --list                          the networks, what was published and what we measured
+    python compare_models.py --list                          the networks, published and measured accuracies
     python compare_models.py bernet-best scadamale-dropout   trains these two, unless they are trained already
     python compare_models.py --article bernet                all networks of one article
     python compare_models.py --all                           all networks of all articles
     python compare_models.py bernet-best --optimizer sgd     an experiment: the same network, another optimizer
 
-On two CPU cores a network on MNIST takes at most 5 minutes, one on CIFAR-10 at most 60. The results are a table,
-best first, a chart of what was published and what was measured, and the curves of accuracy and loss over the
-epochs, in figures/comparison*.
+On two CPU cores a network on MNIST takes at most 5 minutes, one on CIFAR-10 at most 60. The results are a table, best
+first, a chart of published and measured accuracies, and learning curves, in figures/comparison*.
 
-Each network is a run of its own in models/, like any other: the visualize_*.py scripts show what it sees. Stop
-with Ctrl-C whenever you like: the same command goes on in the midst of the network that was in progress.
-The networks stand layer by layer in convnets/articles.py. To make one deeper or wider, change it there.
+Each network is a run of its own in models/, and the visualize_*.py scripts show what it sees. Stop with Ctrl-C at any
+time: the same command resumes with the network that was in progress. The networks are in convnets/architectures/, layer
+by layer. To make one deeper or wider, change it there.
 """
 
 import functools
-import sys
+import math
 
 from convnets import cli
 from convnets.data import DATASETS
 
 OPTIMIZERS = ["adadelta", "adagrad", "adam", "adamw", "nadam", "rmsprop", "sgd"]
+
+
+@functools.cache
+def networks():
+    """Return all networks of all articles, {name: Network}: wang's two are those of the other training scripts."""
+    import basic_model
+    import improved_model
+    from convnets.architectures.articles import NETWORKS
+    from convnets.architectures.network import Network
+
+    wang = [
+        Network(
+            "wang-basic", basic_model.build_model, "cifar10", basic_model.EPOCHS, basic_model.BATCH_SIZE,
+            section="Building your first model", published="about 80 %", low=80, high=80, script="basic_model",
+            compile_model=basic_model.compile_model,
+        ),
+        Network(
+            "wang-improved", improved_model.build_model, "cifar10", improved_model.EPOCHS, improved_model.BATCH_SIZE,
+            section="Improving your model", published="about 85 %", low=85, high=85, script="improved_model",
+            optimizer="adamw", compile_model=improved_model.compile_model,
+            augmentation_for=improved_model.augmentation_for,
+        ),
+    ]  # fmt: skip
+    return {**NETWORKS, **{network.name: network for network in wang}}
 
 
 def main(argv=None):
@@ -30,27 +53,18 @@ def main(argv=None):
     parser.add_argument("--article", choices=["bernet", "jeffries", "scadamale", "wang"], help="all of its networks")
     parser.add_argument("--all", action="store_true", help="all networks of all articles")
     parser.add_argument("--list", action="store_true", help="only list the networks with their articles' recipes")
+    auto = "auto, the default, means each article's own if available, else digits"
+    parser.add_argument("--dataset", choices=["auto", *DATASETS], default="auto", help=auto)
+    parser.add_argument("--optimizer", choices=OPTIMIZERS, help="instead of the article's, with Keras's defaults")
     parser.add_argument(
-        "--dataset", choices=["auto", *DATASETS], default="auto",
-        help="auto, the default, means each article's own where it can be had, else digits",
-    )  # fmt: skip
-    parser.add_argument(
-        "--optimizer", choices=OPTIMIZERS, help="instead of the article's, with Keras's settings for it"
+        "--epochs", type=cli.whole_number(1), metavar="N", help="epochs in all (default: the article's)"
     )
-    parser.add_argument(
-        "--epochs", type=cli.whole_number(1), metavar="N",
-        help="train each until N epochs in all (default: as many as its article)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--seeds", type=cli.whole_number(1, 100), default=1, metavar="N",
-        help="train each N times, with seeds 1337, 2, 3 ... (default: 1); the table counts all that are there",
-    )  # fmt: skip
-    cli.run_options(parser)
+    seeds = "train each N times, with seeds 1337, 2, 3 ... (default: 1); the table counts all runs that are there"
+    parser.add_argument("--seeds", type=cli.whole_number(1, 100), default=1, metavar="N", help=seeds)
+    cli.common_training_options(parser)
     cli.picture_options(parser)
-    parser.add_argument(
-        "--accuracy-from", type=cli.whole_number(0, 99), metavar="P",
-        help="let the curves of accuracy begin at P percent, to see the last points better",
-    )  # fmt: skip
+    axis = "start the axis of the accuracy curves at P percent"
+    parser.add_argument("--accuracy-from", type=cli.whole_number(0, 99), metavar="P", help=axis)
     options = parser.parse_args(argv)
     if not (options.networks or options.article or options.all or options.list):
         parser.error("name networks, or give --article, --all or --list")
@@ -60,25 +74,26 @@ def main(argv=None):
 
         from convnets import drawing
         from convnets.architectures import articles
+        from convnets.architectures.network import DEFAULT_SEED
         from convnets.training import comparison, comparison_figures, training
 
-    everything = options.all or not (options.networks or options.article)
-    networks = articles.choose(options.networks, options.article, everything=everything, optimizer=options.optimizer)
+    which = {"everything": options.all or not (options.networks or options.article), "optimizer": options.optimizer}
+    chosen = articles.choose(networks(), options.networks, options.article, **which)
     if options.list:
-        print(comparison.overview(networks).to_string(index=False))
+        print(comparison.overview(chosen).to_string(index=False))
         return
 
-    # What is there already. Whatever is wrong with it shall be known before hours of training.
+    # Which runs are there already? Fail before training, not after.
     drawing.make_folder(options.output_dir)
-    seeds = [articles.DEFAULT_SEED, *range(2, options.seeds + 1)]
+    seeds = [DEFAULT_SEED, *range(2, options.seeds + 1)]
     jobs = {}
-    for network in networks:
+    for network in chosen:
         epochs = options.epochs or network.epochs
         name = network.dataset if options.dataset == "auto" else options.dataset
         finished = [comparison.finished_run(network, name, seed, epochs) for seed in seeds if not options.fresh]
         if options.fresh or None in finished:
             name = load_dataset(options.dataset, network.dataset, options.data_dir).name
-            if options.fresh:  # all at once: so the same command without --fresh goes on after a stop
+            if options.fresh:  # all at once, so that the same command without --fresh resumes
                 for seed in seeds:
                     training.set_aside(cli.run_folder(network.run_name(name, seed)))
         jobs[network] = (name, epochs)
@@ -92,11 +107,11 @@ def main(argv=None):
 
     # Comparison
     runs = {network: comparison.finished_runs(network, *job) for network, job in jobs.items()}
-    rows = [comparison.run_row(run, jobs[network][1]) for network in networks for run in runs[network]]
-    table = comparison.compare(pd.DataFrame(rows), networks)
+    rows = [comparison.run_row(run, jobs[network][1]) for network in chosen for run in runs[network]]
+    table = comparison.compare(pd.DataFrame(rows), chosen)
     print(f"\n{comparison.printable(table).to_string(index=False)}\n")
     drawing.save_table(table.set_index("network"), options.output_dir / "comparison.csv")
-    histories = {network.name: [pd.DataFrame(run.history) for run in runs[network]] for network in networks}
+    histories = {network.name: [pd.DataFrame(run.history) for run in runs[network]] for network in chosen}
     pages = {
         "comparison": comparison_figures.comparison_chart(table),
         "comparison-accuracy": comparison_figures.learning_curves(histories, "accuracy", lowest=options.accuracy_from),
@@ -114,34 +129,21 @@ def load_dataset(wanted, of_the_article, data_dir):
 
 
 def train(network, dataset, seed, epochs, options):
-    """Trains a network as its article does, going on from what is saved."""
+    """Train a network as its article does, or resume its training."""
     import keras
 
-    from convnets.training import training
+    from convnets.training import comparison, training
 
-    run = cli.run_folder(network.run_name(dataset.name, seed))
-    if network.script:
-        words = ["--dataset", dataset.name, "--run", f"{run}", "--epochs", f"{epochs}", "--seed", f"{seed}"]
-        words += ["--data-dir", f"{options.data_dir}"] if options.data_dir else []
-        network.script(words + (["--tensorboard"] if options.tensorboard else []))
-        return
     training.describe(dataset)
     keras.utils.clear_session()  # one network at a time in memory
     keras.utils.set_random_seed(seed)
-    model = network.build_model(dataset.input_shape, dataset.num_classes)
-    model.compile(loss="categorical_crossentropy", optimizer=network.optimizer, metrics=["accuracy"])
-    history = training.train(
-        model,
-        dataset,
-        run,
-        epochs=epochs,
-        batch_size=network.batch_size,
-        seed=seed,
-        validation_split=network.validation_split,
-        tensorboard=options.tensorboard,
-        verbose=1 if sys.stdout.isatty() else 2,
-    )
-    training.report(history, run)
+    steps = math.ceil(len(dataset.x_train) / network.batch_size)
+    model = network.compiled(dataset.input_shape, dataset.num_classes, steps)
+    augment = network.augmentation_for(dataset.flippable) if network.augmentation_for else None
+    recipe = comparison.recipe_of(network, seed, epochs, augment)
+    run = cli.run_folder(network.run_name(dataset.name, seed))
+    run_options = cli.run_options(options, fresh=False)  # old runs are set aside already, all at once
+    training.report(training.train(model, dataset, run, recipe, run_options), run)
 
 
 if __name__ == "__main__":

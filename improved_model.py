@@ -1,16 +1,16 @@
 """Train the article's better convnet: "Improving your model".
 
-    python improved_model.py --preview         draws what augmentation does to the images, and ends
-    python improved_model.py                   CIFAR-10 if it can be had, else scikit-learn's digits
+    python improved_model.py --preview         draws augmented images and stops
+    python improved_model.py                   CIFAR-10 if available, else scikit-learn's digits
     python improved_model.py --dataset mnist   the same network on handwritten digits, 28x28
 
 40 epochs on CIFAR-10 take about 32 minutes on two CPU cores
 and reach a test accuracy of about 86 %.
 
-Against basic_model.py it has two more convolutions, keeps the image's size in each of them
-(padding="same"), and never sees the same image twice: each is flipped, shifted and zoomed at random.
-Stopping and going on works as in basic_model.py. By epoch 40 the learning rate is nearly 0, so more epochs
-change little: to train longer, set EPOCHS below, and start with --fresh.
+Compared with basic_model.py, it has two more convolutions, all of which keep the image's size (padding="same"),
+and it never sees the same image twice: each one is flipped, shifted and zoomed at random. Stop and resume it like
+basic_model.py. By epoch 40 the learning rate is nearly 0, so more epochs change little: to train longer, set
+EPOCHS below, and start with --fresh.
 """
 
 import math
@@ -18,11 +18,11 @@ import math
 from convnets import cli
 
 EPOCHS = 40  # the article trains for 50
-BATCH_SIZE = 64  # half of the article's: augmented images give much to learn, so take twice the steps
+BATCH_SIZE = 64  # half of the article's: twice the steps, since augmented images have more to teach
 
 
 def build_model(input_shape, num_classes):
-    """The article's network; the shapes are those of a 32x32 colour image."""
+    """Build the article's network. The comments give each layer's output shape for a 32x32 colour image."""
     from keras import Input, Sequential
     from keras.layers import Activation, Conv2D, Dense, Dropout, Flatten, MaxPooling2D
 
@@ -55,14 +55,33 @@ def build_model(input_shape, num_classes):
             Activation("relu"),
             Dropout(0.5),
             Dense(num_classes, name="fc3"),  #                           10
-            Activation("softmax", dtype="float32"),  # the ten become probabilities, of 32 bits each
+            Activation("softmax", dtype="float32"),  # ten probabilities, always in 32 bits
         ]
     )
 
 
+def compile_model(model, steps_per_epoch):
+    """Compile with AdamW, whose learning rate falls along half a cosine, to 1 % of its first value.
+
+    AdamW is Adam with weight decay: it pulls each weight a little towards zero, so that the network memorises less.
+    """
+    import keras
+
+    schedule = keras.optimizers.schedules.CosineDecay(0.0005, decay_steps=EPOCHS * steps_per_epoch, alpha=0.01)
+    optimizer = keras.optimizers.AdamW(schedule, weight_decay=0.1)
+    model.compile(loss="categorical_crossentropy", optimizer=optimizer, metrics=["accuracy"])
+
+
+def augmentation_for(flippable):
+    """Return the random augmentation. flippable: a flipped cat is still a cat, but a flipped 2 is no digit."""
+    from convnets.data.augmentation import Augmentation
+
+    return Augmentation(zoom=0.1, shift=0.05, horizontal_flip=flippable)
+
+
 def main(argv=None):
     parser = cli.training_options("improved_model", description=__doc__, epochs=EPOCHS, batch_size=BATCH_SIZE)
-    parser.add_argument("--preview", action="store_true", help="only draw some augmented images beside their originals")
+    parser.add_argument("--preview", action="store_true", help="only draw augmented images beside their originals")
     cli.picture_options(parser)
     options = parser.parse_args(argv)
 
@@ -76,8 +95,7 @@ def main(argv=None):
     # Data
     dataset = datasets.load(options.dataset, options.data_dir)
     training.describe(dataset)
-    # A mirrored cat is still a cat, but a mirrored 2 is no digit at all.
-    augment = augmentation.Augmentation(zoom=0.1, shift=0.05, horizontal_flip=dataset.name == "cifar10")
+    augment = augmentation_for(dataset.flippable)
     if options.preview:
         images, augmented = augmentation.preview(dataset, augment, seed=options.seed)
         path = options.output_dir / f"augmentation-{dataset.name}.png"
@@ -87,25 +105,13 @@ def main(argv=None):
     # Model
     keras.utils.set_random_seed(options.seed)
     model = build_model(dataset.input_shape, dataset.num_classes)
-    # Large steps first, ever smaller ones towards the end: half a cosine, down to 1 % of the first rate. AdamW is Adam
-    # that also pulls each weight a little towards zero, so that the network learns the images less by heart.
-    steps = EPOCHS * math.ceil(len(dataset.x_train) / options.batch_size)
-    learning_rate = keras.optimizers.schedules.CosineDecay(0.0005, decay_steps=steps, alpha=0.01)
-    optimizer = keras.optimizers.AdamW(learning_rate, weight_decay=0.1)
-    model.compile(loss="categorical_crossentropy", optimizer=optimizer, metrics=["accuracy"])
+    compile_model(model, steps_per_epoch=math.ceil(len(dataset.x_train) / options.batch_size))
     model.summary()
 
     # Training
     run = options.run or cli.run_folder(f"improved_model-{dataset.name}")
-    history = training.train(
-        model,
-        dataset,
-        run,
-        epochs=options.epochs,
-        batch_size=options.batch_size,
-        augment=augment,
-        **cli.training_settings(options),
-    )
+    recipe = training.Recipe(options.epochs, options.batch_size, options.seed, augment, initial_weights=options.weights)
+    history = training.train(model, dataset, run, recipe, cli.run_options(options))
     training.report(history, run)
 
 

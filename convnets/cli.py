@@ -16,7 +16,7 @@ from convnets.errors import Stopped, UserError
 
 
 def new_parser(script, description):
-    """Makes the parser of a script, named without .py, that is described by its docstring."""
+    """Make the parser of a script. script: its name without .py. description: its docstring."""
     return argparse.ArgumentParser(
         prog=f"python {script}.py",
         description=description,
@@ -26,17 +26,17 @@ def new_parser(script, description):
 
 
 def training_options(script, *, description, epochs, batch_size, precision="float32", run="{script}-DATASET"):
-    """Makes the parser for a script that trains one network.
+    """Make the parser of a script that trains one network.
 
-    script: its name without .py. description: its docstring. epochs, batch_size, precision: its defaults, or None
-    where they depend on other options, or on the machine. run: how the help names the default run.
+    script: its name without .py. description: its docstring. epochs, batch_size, precision: its defaults, or None if
+    they depend on other options or on the machine. run: how the help names the default run.
     """
     parser = new_parser(script, description)
     parser.add_argument(
         "--dataset",
         choices=["auto", *DATASETS],
         default="auto",
-        help="auto, the default, means cifar10 where it can be had, else digits",
+        help="auto, the default, means cifar10 if available, else digits",
     )
     parser.add_argument(
         "--run",
@@ -56,7 +56,7 @@ def training_options(script, *, description, epochs, batch_size, precision="floa
         type=whole_number(1),
         default=batch_size,
         metavar="N",
-        help=f"images in a gradient step (default: {batch_size or 'the target decides'})",
+        help=f"images in a training step (default: {batch_size or 'the target decides'})",
     )
     parser.add_argument(
         "--seed",
@@ -72,30 +72,25 @@ def training_options(script, *, description, epochs, batch_size, precision="floa
         "--precision",
         choices=["float32", "bfloat16"],
         default=precision,
-        help=f"of the computations (default: {precision or 'what is faster here'})",
+        help=f"of the computations (default: {precision or 'the faster one on this machine'})",
     )
-    run_options(parser)
+    common_training_options(parser)
     return parser
 
 
-def training_settings(options):
-    """What the options of a training script mean to training.train, apart from the recipe: a dict of its keywords."""
-    return {
-        "seed": options.seed,
-        "initial_weights": options.weights,
-        "fresh": options.fresh,
-        "tensorboard": options.tensorboard,
-        "verbose": 1 if sys.stdout.isatty() else 2,
-    }
+def run_options(options, **changes):
+    """Return the options of a training script as training.RunOptions."""
+    from convnets.training.training import RunOptions
+
+    verbose = 1 if sys.stdout.isatty() else 2
+    return RunOptions(**{"fresh": options.fresh, "tensorboard": options.tensorboard, "verbose": verbose, **changes})
 
 
-def run_options(parser):
-    """Adds the options of all scripts that train, one network or many."""
-    parser.add_argument(
-        "--data-dir", type=Path, metavar="FOLDER", help="where the dataset lies, or shall be downloaded to"
-    )
-    parser.add_argument("--fresh", action="store_true", help="start anew; the old run is set aside, not deleted")
-    parser.add_argument("--tensorboard", action="store_true", help="write TensorBoard logs into the run's folder too")
+def common_training_options(parser):
+    """Add the options of all scripts that train, one network or many."""
+    parser.add_argument("--data-dir", type=Path, metavar="FOLDER", help="where the dataset is, or is downloaded to")
+    parser.add_argument("--fresh", action="store_true", help="start anew; the old run is renamed, not deleted")
+    parser.add_argument("--tensorboard", action="store_true", help="also write TensorBoard logs, into the run's folder")
 
 
 def view_options(script, *, description):
@@ -166,7 +161,7 @@ def names(text):
 
 
 def run_folder(name):
-    """A bare name is a folder in models/; with a slash it is a path as it stands."""
+    """Parse the name of a run: a bare name is a folder in models/, and one with a slash is a path as it is."""
     path = Path(name)
     if path.name in ("", "..", "stashed"):
         raise argparse.ArgumentTypeError(f"{name!r} can't be the folder of a run")
@@ -174,7 +169,7 @@ def run_folder(name):
 
 
 def pair(text):
-    """One whole number for height and width, or two: "4", "4x6"."""
+    """Parse one whole number for height and width, or two: "4", "4x6"."""
     parts = text.split("x")
     if len(parts) > 2 or not all(part.isdecimal() for part in parts):
         raise argparse.ArgumentTypeError(f"{text!r} is neither a whole number of pixels nor two, as in 4x6")
@@ -199,7 +194,7 @@ def some_of(layers, most):
 
 
 def chosen_seed(seed):
-    """The --seed, or, where none was given, a new one each time; printed, so that the choice can be repeated."""
+    """Return the --seed, or a new one each time if none was given. Print it, so that the choice can be repeated."""
     if seed is None:
         seed = random.randrange(10_000)
     print(f"Random choice: --seed {seed}")
@@ -217,12 +212,12 @@ def whole_number(least, most=10**9):
 
 @contextlib.contextmanager
 def importing_keras(precision="float32"):
-    """For the block that imports Keras: no messages that look like errors, and a clear one where there is an error.
+    """Wrap the imports of Keras: hide messages that only look like errors, and turn real errors into one clear line.
 
-    precision: in which networks compute from then on, "float32" or "bfloat16"; their weights are float32 always.
+    precision: in which networks compute from then on, "float32" or "bfloat16". Their weights are always float32.
 
-    TensorFlow tells what it did not find (CUDA) before it reads any setting, so the process's stderr itself
-    is turned away meanwhile. And an old tutorial may have left its settings in ~/.keras/keras.json.
+    TensorFlow reports what it did not find (CUDA) before it reads any setting, so the stderr of the whole process is
+    redirected during the imports. And an old tutorial may have left its settings in ~/.keras/keras.json.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.getLogger("tensorflow").setLevel("ERROR")  # it warns when several networks are compiled one after the other
@@ -253,9 +248,9 @@ def importing_keras(precision="float32"):
 
 
 def run(main):
-    """Calls main() and ends the process as a reader expects: with one line instead of a traceback."""
+    """Call main(), and end the process as a reader expects: with one line instead of a traceback."""
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # a name that the terminal can't show is no reason to stop
+        stream.reconfigure(errors="backslashreplace")  # a file name that the terminal can't show must not stop a script
     try:
         main()
     except UserError as error:
@@ -263,7 +258,7 @@ def run(main):
     except Stopped as stopped:
         words = ["python", *(word for word in sys.argv if word != "--fresh")]
         command = subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
-        sys.exit(_say(f"\n{stopped} To go on: {command}", stopped.exit_code))
+        sys.exit(_say(f"\n{stopped} To resume: {command}", stopped.exit_code))
     except KeyboardInterrupt:
         sys.exit(_say("\nStopped.", 130))
     except BrokenPipeError:  # the reader of our output, `head` perhaps, has gone

@@ -8,13 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import basic_model
 import compare_models
 from convnets import cli, paths
-from convnets.architectures import articles
-from convnets.architectures.articles import NETWORKS
+from convnets.architectures import articles, bernet
 from convnets.data import datasets
 from convnets.errors import Stopped, UserError
 from convnets.training import checkpoints, comparison, comparison_figures, training
+
+NETWORKS = compare_models.networks()
 
 # ---------------------------------------------------------------- the networks
 
@@ -148,8 +150,8 @@ def test_another_optimizer_makes_another_experiment():
     assert best.with_optimizer("rmsprop") is best
     slow = best.with_optimizer("sgd")
     assert (slow.name, slow.optimizer, slow.published, slow.low) == ("bernet-best-sgd", "sgd", "", None)
-    assert NETWORKS["scadamale-dropout"].with_optimizer("sgd") is NETWORKS["scadamale-dropout-sgd"]
-    assert NETWORKS["scadamale-dropout-sgd"].with_optimizer("adam") is NETWORKS["scadamale-dropout"]
+    assert NETWORKS["scadamale-dropout"].with_optimizer("sgd", NETWORKS.values()) is NETWORKS["scadamale-dropout-sgd"]
+    assert NETWORKS["scadamale-dropout-sgd"].with_optimizer("adam", NETWORKS.values()) is NETWORKS["scadamale-dropout"]
 
 
 def test_runs_are_named_after_network_dataset_and_seed():
@@ -258,7 +260,7 @@ def test_what_is_trained_already_is_not_trained_again(compare, tmp_path):
 
     longer = compare("scadamale-dense", "--dataset", "digits", "--epochs", "3")
     assert trained(longer) == ["scadamale-dense, seed 1337"]
-    assert "Going on after epoch 2" in longer
+    assert "Resuming after epoch 2" in longer
 
 
 def test_stopped_amid_a_network_it_goes_on_with_this_one(compare, tmp_path, monkeypatch):
@@ -267,7 +269,7 @@ def test_stopped_amid_a_network_it_goes_on_with_this_one(compare, tmp_path, monk
     def stopped_in_the_second(*args, **kwargs):
         calls.append(args[2].name)
         if len(calls) == 2:
-            train(*args, **{**kwargs, "epochs": 1})
+            train(*args[:3], dataclasses.replace(args[3], epochs=1), *args[4:])
             raise Stopped("Stopped.", 130)
         return train(*args, **kwargs)
 
@@ -276,7 +278,7 @@ def test_stopped_amid_a_network_it_goes_on_with_this_one(compare, tmp_path, monk
         compare(*TWO)
     output = compare(*TWO)
     assert calls == ["scadamale-dense-digits", "bernet-dense-50-digits", "bernet-dense-50-digits"]
-    assert "Going on after epoch 1" in output
+    assert "Resuming after epoch 1" in output
 
 
 def test_a_network_trained_after_others_is_the_one_that_is_trained_alone(compare, tmp_path):
@@ -313,13 +315,13 @@ def test_wang_s_networks_are_trained_by_their_own_scripts(compare, tmp_path):
     output = compare("wang-basic", "--dataset", "digits", "--epochs", "1")
     assert trained(output) == ["wang-basic, seed 1337"]
     model = checkpoints.load_model(tmp_path / "models" / "basic_model-digits")
-    assert model.count_params() == articles.basic_model.build_model((32, 32, 1), 10).count_params()
+    assert model.count_params() == basic_model.build_model((32, 32, 1), 10).count_params()
     assert trained(compare("wang-basic", "--dataset", "digits", "--epochs", "1")) == []
     with pytest.raises(UserError, match=r"wang-basic is trained by basic_model.py, with the optimizer written there: "):
         compare("wang-basic", "--optimizer", "sgd")
     with pytest.raises(UserError, match="no network is left to train"):
         compare("--article", "wang", "--optimizer", "sgd")
-    everything = articles.choose([], everything=True, optimizer="sgd")
+    everything = articles.choose(NETWORKS, [], everything=True, optimizer="sgd")
     assert {network.optimizer for network in everything} == {"sgd"}
     assert not any(network.script for network in everything)
 
@@ -328,8 +330,8 @@ def test_a_run_by_another_recipe_is_not_taken_for_the_article_s(compare, tmp_pat
     compare("wang-basic", "--dataset", "digits", "--epochs", "1")
     folder = tmp_path / "models" / "basic_model-digits"
     shutil.rmtree(folder)
-    articles.basic_model.main(["--dataset", "digits", "--epochs", "1", "--batch-size", "64", "--run", str(folder)])
-    with pytest.raises(UserError, match=r"was trained otherwise .batch size was 64, now 128.: rename that folder"):
+    basic_model.main(["--dataset", "digits", "--epochs", "1", "--batch-size", "64", "--run", str(folder)])
+    with pytest.raises(UserError, match=r"other options .batch size was 64, now 128.: rename that folder"):
         compare("wang-basic", "--dataset", "digits", "--epochs", "1")
     output = compare("wang-basic", "--dataset", "digits", "--epochs", "1", "--fresh")
     assert "The old run is kept in" in output
@@ -338,9 +340,9 @@ def test_a_run_by_another_recipe_is_not_taken_for_the_article_s(compare, tmp_pat
 def test_an_edited_network_is_not_taken_for_the_one_that_was_trained(compare, monkeypatch):
     """The script's docstring invites its reader to make networks wider."""
     compare("bernet-dense-50", "--dataset", "digits", "--epochs", "1")
-    wider = dataclasses.replace(NETWORKS["bernet-dense-50"], build_model=articles.bernet_dense_200)
+    wider = dataclasses.replace(NETWORKS["bernet-dense-50"], build_model=bernet.bernet_dense_200)
     monkeypatch.setitem(NETWORKS, "bernet-dense-50", wider)
-    with pytest.raises(UserError, match=r"was trained otherwise .layer 4 .Dense.: units was 50, now 200"):
+    with pytest.raises(UserError, match=r"was trained with other options .layer 4 .Dense.: units was 50, now 200"):
         compare("bernet-dense-50", "--dataset", "digits", "--epochs", "1")
     assert "otherwise" not in compare("--list", "--article", "bernet")  # which is about MNIST
 
@@ -353,7 +355,7 @@ def test_what_is_wrong_is_known_before_anything_is_trained(compare, tmp_path, ca
     compare("bernet-dense-50", *TWO[2:])
     record = tmp_path / "models" / "bernet-dense-50-digits"
     record.rename(tmp_path / "models" / "bernet-dense-100-digits")
-    with pytest.raises(UserError, match="bernet-dense-100-digits was trained otherwise"):
+    with pytest.raises(UserError, match="bernet-dense-100-digits was trained with other options"):
         compare("scadamale-dense", "bernet-dense-100", *TWO[2:])
     assert trained(capsys.readouterr().out) == []
 

@@ -282,9 +282,9 @@ def test_the_mean_over_views_is_worked_out_by_hand():
     images = np.zeros((1, 3, 3, 1), dtype="uint8")
     images[0, :, :, 0] = [[9, 51, 9], [255, 9, 0], [9, 102, 9]]
     # as it is 1; down and right 0.2, since the column beyond the edge mirrors the second one; up and left 0.4
-    assert evaluation.predict_with_tta(left, images, mirror=False) == pytest.approx((1 + 0.2 + 0.4) / 3)
+    assert evaluation.predict_with_tta(left, images, flip=False) == pytest.approx((1 + 0.2 + 0.4) / 3)
     # the mirror images: 0, 0.2 and 0.4
-    assert evaluation.predict_with_tta(left, images, mirror=True) == pytest.approx((1 + 0.2 + 0.4 + 0 + 0.2 + 0.4) / 6)
+    assert evaluation.predict_with_tta(left, images, flip=True) == pytest.approx((1 + 0.2 + 0.4 + 0 + 0.2 + 0.4) / 6)
 
 
 # ---------------------------------------------------------------- the fastest settings
@@ -399,7 +399,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(digits_run, tmp_path, capsys):
     fast_model.main([*options, "--epochs", "1", "--precision", "float32"])
     fast_model.main(options)  # at the precision that it was begun with, whatever is faster here
     assert differences(digits_run, tmp_path / "parts", 2) == []
-    assert "of the mean answer to" in capsys.readouterr().out
+    assert "Test accuracy with test-time augmentation" in capsys.readouterr().out
 
 
 def test_so_does_one_in_bfloat16(tmp_path):
@@ -416,7 +416,7 @@ def test_a_learning_rate_of_0_is_no_use(capsys):
     with pytest.raises(SystemExit) as end:
         fast_model.main(["--target", "85", "--epochs", "3"])
     assert end.value.code == 2
-    assert "the learning rate of target 85 is 0 after 2 epochs: take no more" in capsys.readouterr().err
+    assert "the learning rate of target 85 is 0 after 2 epochs: more would change nothing" in capsys.readouterr().err
 
 
 def test_it_learns(digits_run):

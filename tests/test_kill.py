@@ -76,5 +76,5 @@ def test_a_stopped_training_says_what_is_saved_and_how_to_resume(number, exit_co
     assert damaged == []
     assert f"Stopped; epoch {checkpoint.epoch} is saved in {run}." in errors
     command = f"python basic_model.py --dataset digits --batch-size 512 --run '{run}' --epochs 500"
-    assert f"To go on: {command}" in errors
+    assert f"To resume: {command}" in errors
     assert "Traceback" not in errors

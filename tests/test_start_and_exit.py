@@ -25,7 +25,7 @@ def run_python(*words, **environment):
     [
         (UserError("this is wrong: do that"), 2, "error: this is wrong: do that.\n"),
         (KeyboardInterrupt(), 130, "\nStopped.\n"),
-        (Stopped("Stopped; saved.", 143), 143, "\nStopped; saved. To go on: python x.py --epochs 3\n"),
+        (Stopped("Stopped; saved.", 143), 143, "\nStopped; saved. To resume: python x.py --epochs 3\n"),
     ],
 )
 def test_each_way_to_end_has_its_exit_code_and_message(error, exit_code, text, monkeypatch, capsys):

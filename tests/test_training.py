@@ -16,8 +16,9 @@ from filelock import FileLock
 
 from benchmarks.kill_and_resume import differences
 from convnets.data.augmentation import Augmentation
+from convnets.data.datasets import scale_pixels
 from convnets.errors import UserError
-from convnets.training import checkpoints, training, weight_files
+from convnets.training import callbacks, checkpoints, training, weight_files
 from publishing import __main__ as publish
 
 AUGMENT = Augmentation(zoom=0.1, shift=0.1)
@@ -107,7 +108,7 @@ def test_alternate_flips_show_each_image_and_its_mirror_image_in_turn(tiny_datas
         )
         pixels, which = (np.concatenate(parts) for parts in zip(*(batches[i] for i in range(3)), strict=True))
         seen.append(pixels[np.argsort(which)])
-    one, mirrored = training.scale_pixels(images), training.scale_pixels(images[:, :, ::-1])
+    one, mirrored = scale_pixels(images), scale_pixels(images[:, :, ::-1])
     as_is = (seen[0] == one).all(axis=(1, 2, 3))
     assert 10 < as_is.sum() < 30  # about half, at random
     for epoch, pixels in enumerate(seen):
@@ -143,7 +144,7 @@ def test_images_held_out_are_the_last_ones_and_only_looked_at(tiny_dataset, buil
     model = build_tiny_model()
     split = train(model, tiny_dataset, tmp_path / "split", 2, validation_split=0.25)
     held_out = model.evaluate(
-        training.scale_pixels(tiny_dataset.x_train[30:]),
+        scale_pixels(tiny_dataset.x_train[30:]),
         np.eye(2)[tiny_dataset.y_train[30:]],
         verbose=0,
         return_dict=True,
@@ -159,7 +160,7 @@ def test_images_held_out_are_the_last_ones_and_only_looked_at(tiny_dataset, buil
 def test_the_network_learns_and_the_recorded_accuracy_is_true(tiny_dataset, build_tiny_model, tmp_path):
     history = train(build_tiny_model(), tiny_dataset, tmp_path / "run", 10)
     model = checkpoints.load_model(tmp_path / "run")
-    predicted = model.predict(training.scale_pixels(tiny_dataset.x_test), verbose=0).argmax(axis=1)
+    predicted = model.predict(scale_pixels(tiny_dataset.x_test), verbose=0).argmax(axis=1)
     assert history["val_accuracy"].iloc[-1] == pytest.approx((predicted == tiny_dataset.y_test).mean())
     assert history["val_accuracy"].iloc[-1] == 1
 
@@ -175,8 +176,8 @@ def test_the_time_of_steps_is_apart_from_compiling_and_testing(tiny_dataset, bui
         def on_test_batch_begin(self, batch, logs=None):
             now[0] += 100
 
-    monkeypatch.setattr(training.time, "perf_counter", lambda: now[0])
-    monkeypatch.setattr(training, "_callbacks", lambda *_: [Clock()])
+    monkeypatch.setattr(callbacks.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(training, "_loggers", lambda *_: [Clock()])
     history = train(build_tiny_model(), tiny_dataset, tmp_path / "run", 2, batch_size=8)  # 5 steps an epoch
     assert history["training_seconds"].tolist() == [5, 5]
     assert history["compilation_seconds"].tolist() == [5, 0]
@@ -230,13 +231,15 @@ def test_curves_are_not_drawn_more_often_than_they_can_be_looked_at(
     tiny_dataset, build_tiny_model, tmp_path, monkeypatch
 ):
     drawn = []
-    monkeypatch.setattr(training.figures, "training_curves", lambda history, _: drawn.append(len(history)) or b"")
-    monkeypatch.setattr(training, "SECONDS_BETWEEN_DRAWINGS", 1000)
+    monkeypatch.setattr(
+        callbacks.training_curves, "training_curves", lambda history, _: drawn.append(len(history)) or b""
+    )
+    monkeypatch.setattr(callbacks, "SECONDS_BETWEEN_DRAWINGS", 1000)
     train(build_tiny_model(), tiny_dataset, tmp_path / "run", 4)
     assert drawn == [1, 4]
     train(build_tiny_model(), tiny_dataset, tmp_path / "run", 5)  # at once what is there, and the last epoch
     assert drawn == [1, 4, 4, 5]
-    monkeypatch.setattr(training, "SECONDS_BETWEEN_DRAWINGS", 0)
+    monkeypatch.setattr(callbacks, "SECONDS_BETWEEN_DRAWINGS", 0)
     train(build_tiny_model(), tiny_dataset, tmp_path / "run", 7)
     assert drawn == [1, 4, 4, 5, 5, 6, 7]
 
@@ -251,7 +254,7 @@ def test_a_finished_run_is_left_alone_and_the_reader_told_how_to_go_on(
     history = train(model, tiny_dataset, run, 2, verbose=2)
     assert snapshot(run) == before
     assert len(history) == 2
-    assert "finished, it has 2 epochs. To train longer: --epochs 4. To start anew: --fresh." in capsys.readouterr().out
+    assert "finished after 2 epochs. To train longer: --epochs 4. To start anew: --fresh." in capsys.readouterr().out
     np.testing.assert_array_equal(model.get_weights()[0], checkpoints.load_model(run).get_weights()[0])
 
 
@@ -311,7 +314,7 @@ def test_other_options_are_refused_with_the_difference_named(
     run = tmp_path / "run"
     train(build_tiny_model(), tiny_dataset, run, 1)
     before = snapshot(run)
-    with pytest.raises(UserError, match=f"trained otherwise .*{difference}.*--fresh"):
+    with pytest.raises(UserError, match=f"trained with other options .*{difference}.*--fresh"):
         train(build_tiny_model(), tiny_dataset, run, 2, **change)
     assert snapshot(run) == before
 
@@ -363,9 +366,9 @@ def test_a_wholly_different_network_is_refused_in_a_short_line(tiny_dataset, bui
 @pytest.mark.parametrize(
     ("schedule", "settings", "told"),
     [
-        ("CosineDecay", (0.01, 3), "has run out as scheduled"),
-        ("CosineDecay", (0.01, 100), "has not run out: take more --epochs"),
-        ("PiecewiseConstantDecay", ([3], [0.01, 0.001]), "has run out as scheduled"),
+        ("CosineDecay", (0.01, 3), "schedule has ended, so more epochs"),
+        ("CosineDecay", (0.01, 100), "schedule has not ended: ask for more --epochs"),
+        ("PiecewiseConstantDecay", ([3], [0.01, 0.001]), "schedule has ended, so more epochs"),
     ],
 )
 def test_whether_a_schedule_has_run_out_is_told(
@@ -376,7 +379,7 @@ def test_whether_a_schedule_has_run_out_is_told(
     for _ in range(2):
         model = build_tiny_model(learning_rate=getattr(keras.optimizers.schedules, schedule)(*settings))
         train(model, tiny_dataset, tmp_path / "run", 1, verbose=2)
-    assert f"finished, it has 1 epoch. Its learning rate {told}" in capsys.readouterr().out
+    assert f"finished after 1 epoch. Its learning rate {told}" in capsys.readouterr().out
 
 
 def test_another_dataset_is_refused(tiny_dataset, build_tiny_model, tmp_path):
@@ -422,8 +425,8 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_used(
     damage(tmp_path / "run" / name)
     train(build_tiny_model(), tiny_dataset, tmp_path / "run", 4, verbose=2)
     said = capsys.readouterr().out
-    assert f"Passed over: {tmp_path / 'run' / name}" in said
-    assert "Going on after epoch 2" in said
+    assert f"Skipped: {tmp_path / 'run' / name}" in said
+    assert "Resuming after epoch 2" in said
     assert differences(tmp_path / "whole", tmp_path / "run", 4) == []
 
 

@@ -17,13 +17,13 @@ import dataclasses
 import hashlib
 import io
 import json
-import os
 import re
 from pathlib import Path
 
 import h5py
 import numpy as np
 
+from convnets import files
 from convnets.errors import UserError, one_line
 from convnets.training import model_files, weight_files
 
@@ -59,47 +59,6 @@ class Checkpoint:
 
 
 # ---------------------------------------------------------------- writing
-
-
-def make_folder(path):
-    """Makes a folder where there is none yet. Raises UserError when that can't be done."""
-    try:
-        Path(path).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"can't make the folder {path} ({error.strerror}): name another one with --run") from error
-
-
-def write(path, content):
-    """Writes text or bytes to a file that afterwards holds all of it, or, if anything goes wrong, what it held before.
-
-    That is so for a killed process and a full disk, and for a power cut as far as the system keeps
-    its promises. Raises UserError when the system refuses to write.
-    """
-    path = Path(path)
-    partial = path.with_name(f".partial-{path.name}")
-    try:
-        with open(partial, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except OSError as error:
-        raise UserError(
-            f"can't write {path} ({error.strerror}); what was saved before is kept: "
-            "free some space, or see to the permissions, and run the same command again"
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-    if os.name == "posix":  # there the new name survives a power cut only once its folder is written, too
-        folder = os.open(path.parent, os.O_RDONLY)
-        with contextlib.suppress(OSError):  # some network file systems can't
-            os.fsync(folder)
-        os.close(folder)
-
-
-def to_json(value):
-    return json.dumps(value, indent=1) + "\n"
 
 
 class _WeightsInMemory(io.BytesIO):
@@ -151,10 +110,10 @@ def save_checkpoint(checkpoint, model):
     content = _WeightsInMemory()
     model.save_weights(content)
     checkpoint = dataclasses.replace(checkpoint, weights_sha256=hashlib.sha256(content.getbuffer()).hexdigest())
-    write(checkpoint.weights_path, content.getbuffer())
+    files.write(checkpoint.weights_path, content.getbuffer())
     record = dataclasses.asdict(checkpoint)
     del record["folder"]
-    write(checkpoint.record_path, to_json({**record, "record_sha256": _record_sha256(record)}))
+    files.write(checkpoint.record_path, files.to_json({**record, "record_sha256": _record_sha256(record)}))
     _prune(checkpoint)
 
 
@@ -248,8 +207,8 @@ def load_model(path):
     if damaged and checkpoint is None:
         raise UserError("; ".join(damaged))
     architectures = [path / "architecture.json"] if checkpoint else sorted(path.glob("*.json"))
-    files = [] if checkpoint else sorted(path.glob("*.h5"), key=lambda path: path.stat().st_mtime)
-    file = checkpoint.weights_path if checkpoint else files[-1] if files else None
+    weights = [] if checkpoint else sorted(path.glob("*.h5"), key=lambda path: path.stat().st_mtime)
+    file = checkpoint.weights_path if checkpoint else weights[-1] if weights else None
     models = (model_files.load_architecture(json_file, weights=file) for json_file in architectures if file)
     model = next((model for model in models if model is not None), None)
     if model is None:
@@ -326,7 +285,7 @@ def _read(folder, epoch):
         raise _Damaged(f"{path} is damaged (its checksum is not the recorded one)")
     if not checkpoint.weights_path.is_file():
         raise _Damaged(f"{checkpoint.weights_path} is missing")
-    if fingerprint(checkpoint.weights_path) != checkpoint.weights_sha256:
+    if files.fingerprint(checkpoint.weights_path) != checkpoint.weights_sha256:
         raise _Damaged(f"{checkpoint.weights_path} is damaged (its checksum is not the recorded one)")
     return checkpoint
 
@@ -341,12 +300,3 @@ def _seed_variables(model):
     """The random generators' states: the variables that Keras does not count, and does not save, as weights."""
     weights = {id(weight) for weight in model.weights}
     return [variable for variable in model.variables if id(variable) not in weights]
-
-
-def fingerprint(path):
-    """The SHA-256 of a file."""
-    try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise UserError(f"can't read {path}: {error.strerror}") from error

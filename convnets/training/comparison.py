@@ -1,4 +1,4 @@
-"""What came out of trainings: a row a run, and, published against measured, a row a network."""
+"""Compare trainings: a row for each run, and, published against measured, a row for each network."""
 
 import functools
 import re
@@ -6,48 +6,56 @@ import re
 import pandas as pd
 
 from convnets import cli, paths
-from convnets.architectures.articles import DEFAULT_SEED
+from convnets.architectures.network import DEFAULT_SEED
 from convnets.data import datasets
 from convnets.errors import UserError
-from convnets.training import checkpoints
+from convnets.training import checkpoints, training
 
 RESULTS = paths.RESULTS / "training_runs.csv"
 
 
-def finished_run(network, dataset, seed, epochs):
-    """A network's run in models/, as a checkpoints.Checkpoint; None where it is not there or has fewer epochs.
+def recipe_of(network, seed, epochs, augment=None):
+    """Return the training.Recipe of an article's network."""
+    return training.Recipe(
+        epochs=epochs,
+        batch_size=network.batch_size,
+        seed=seed,
+        augment=augment,
+        validation_split=network.validation_split,
+    )
 
-    Raises UserError when the run was trained by another recipe, or is of another network.
+
+def finished_run(network, dataset, seed, epochs):
+    """Return a network's run in models/, as a Checkpoint; None if it is not there or has fewer epochs.
+
+    dataset: its name. Raises UserError if the run was trained by another recipe, or is of another network.
     """
     folder = cli.run_folder(network.run_name(dataset, seed))
     checkpoint, _ = checkpoints.newest(folder)
     if checkpoint is None:
         return None
-    options = checkpoint.run["options"]
-    recipe = {
-        "dataset": (options["dataset"], dataset),
-        "seed": (options["seed"], seed),
-        "batch size": (options["batch_size"], network.batch_size),
-        "optimizer": (options["optimizer"]["name"], network.optimizer),
-        "validation split": (options.get("validation_split") or 0, network.validation_split),
-    }
-    differences = [f"{name} was {was}, now {now}" for name, (was, now) in recipe.items() if was != now]
-    differences += checkpoints.architecture_differences(folder, _built(network, dataset))
+    source, model = datasets.SOURCES[dataset], _compiled(network, dataset)
+    augment = network.augmentation_for(source.FLIPPABLE) if network.augmentation_for else None
+    identity = training.run_identity(model, dataset, recipe_of(network, seed, epochs, augment))
+    schedule = checkpoint.run["options"]["optimizer"].get("learning_rate")
+    if isinstance(schedule, dict):  # it follows from the number of images, which is not known here
+        identity["optimizer"]["learning_rate"] = schedule
+    differences = training.differences(checkpoint, identity, model)
     if differences:
         raise UserError(
-            f"{folder} was trained otherwise ({'; '.join(differences[:3])}): rename that folder, or start anew "
-            "with --fresh"
+            f"{folder} was trained with other options ({'; '.join(differences[:3])}): rename that folder, or start "
+            "anew with --fresh"
         )
     return checkpoint if checkpoint.epoch >= epochs else None
 
 
 @functools.cache
-def _built(network, dataset):
-    return network.build_model(datasets.INPUT_SHAPES[dataset], 10)
+def _compiled(network, dataset):
+    return network.compiled(datasets.INPUT_SHAPES[dataset], 10, steps_per_epoch=1)
 
 
 def finished_runs(network, dataset, epochs):
-    """A network's runs in models/ with at least so many epochs, whatever their seeds, as a list of Checkpoints."""
+    """Return a network's runs in models/ with at least so many epochs, of all seeds, as a list of Checkpoints."""
     folder = cli.run_folder(network.run_name(dataset))
     others = (re.fullmatch(rf"{folder.name}-seed([1-9]\d*)", path.name) for path in folder.parent.glob("*"))
     seeds = {DEFAULT_SEED, *(int(match[1]) for match in others if match)}
@@ -56,10 +64,10 @@ def finished_runs(network, dataset, epochs):
 
 
 def run_row(checkpoint, epochs=None):
-    """What a run was, and what came out of its first so many epochs (all of them, for None), as a dict.
+    """Return what a run was, and the result of its first `epochs` epochs (default: all), as a dict.
 
-    It is a row of results/training_runs.csv. The last epoch's test accuracy is what counts; the best epoch's is there
-    to know, since to choose by it would be to choose by the test images.
+    It is a row of results/training_runs.csv. The test accuracy of the last epoch is the result. That of the best epoch
+    is only for information: choosing by it would be choosing by the test images.
     """
     history, run = pd.DataFrame(checkpoint.history[:epochs]), checkpoint.run
     last, best = history.iloc[-1], history.loc[history["val_accuracy"].idxmax()]
@@ -86,13 +94,13 @@ def without_seed(run_name):
 
 
 def compare(rows, networks):
-    """Sets what was measured against what was published, a row a network and dataset, best first.
+    """Compare what was measured with what was published, a row for each network and dataset, best first.
 
-    rows: pandas.DataFrame with a run_row in each row. networks: articles.Network; those without a run are left out.
+    rows: pandas.DataFrame with a run_row in each row. networks: list of Network; those without a run are left out.
     Returns a pandas.DataFrame. Accuracies are in percent: measured and at_best_epoch are means over the runs, as are
-    the times; lowest and highest are the extremes. points_apart is how far measured lies above what was published, or
-    below it (negative), 0 within a published range; low, high and it are missing where nothing was published, or the
-    training was shorter than the article's, or on other images.
+    the times; lowest and highest are the extremes. points_apart is how far measured is above the published value, or
+    below it (negative); 0 within a published range. low, high and points_apart are missing if nothing was published, or
+    if the training was shorter than the article's, or on other images.
     """
     compared = []
     for network in networks:
@@ -110,7 +118,7 @@ def compare(rows, networks):
                     "article": network.article,
                     "network": network.name,
                     "dataset": dataset,
-                    "parameters": _built(network, dataset).count_params(),
+                    "parameters": _compiled(network, dataset).count_params(),
                     "published": network.published if dataset == network.dataset else "",
                     "low": low,
                     "high": high,
@@ -133,7 +141,7 @@ def _points_apart(measured, low, high):
 
 
 def printable(table):
-    """The table of compare as texts, for a terminal or a document."""
+    """Return the table of `compare` as texts, for a terminal or a document."""
     return pd.DataFrame(
         {
             "article": table["article"],
@@ -160,7 +168,7 @@ def _mean_and_spread(row):
 
 
 def overview(networks):
-    """What there is to train: recipes, what was published, what the project measured, and what is trained here."""
+    """Return a table of all there is to train: recipes, published and measured accuracies, and what is trained here."""
     measured = {(row.network, row.dataset): row for row in compare(pd.read_csv(RESULTS), networks).itertuples()}
     rows = []
     for network in networks:

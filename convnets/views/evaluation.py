@@ -1,4 +1,4 @@
-"""How well a network does on images whose classes are known: arrays and tables, no pictures."""
+"""Evaluate a network on images whose classes are known."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from convnets.views import introspection
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A network's predictions beside the truth.
+    """A network's predictions, and the true classes.
 
     probabilities: (n, classes) float32. labels: (n,) int. class_names: in the order of the classes.
     """
@@ -41,23 +41,23 @@ class Evaluation:
 
     @property
     def accuracy_per_class(self):
-        """pandas.Series: of the images of each class, the share that was predicted as such."""
+        """pandas.Series: the share of each class's images that is classified correctly."""
         correct = pd.Series(self.is_correct).groupby(self.labels).mean()
         return correct.reindex(range(len(self.class_names))).set_axis(self.class_names)
 
     def mistakes(self):
-        """(m,) int: the indices of the wrongly predicted images, the most confident mistake first."""
+        """Return (m,) int: the indices of the misclassified images, the most confident mistake first."""
         wrong = np.flatnonzero(~self.is_correct)
         return wrong[np.argsort(-self.confidences[wrong], kind="stable")]
 
     def confusion_matrix(self):
-        """pandas.DataFrame (classes, classes) of counts: a row for each true class, a column for each predicted one."""
+        """Return a pandas.DataFrame (classes, classes) of counts: true classes in rows, predicted ones in columns."""
         counts = confusion_matrix(self.labels, self.predictions, labels=range(len(self.class_names)))
         names = list(self.class_names)
         return pd.DataFrame(counts, index=pd.Index(names, name="true"), columns=pd.Index(names, name="predicted"))
 
     def most_confused(self, pairs=5):
-        """pandas.DataFrame of the most frequent kinds of mistake: true, predicted, count, share of the true class."""
+        """Return a pandas.DataFrame of the most frequent mistakes: true, predicted, count, share of the true class."""
         counts = self.confusion_matrix()
         mistakes = counts.where(~np.eye(len(counts), dtype=bool), 0)
         table = mistakes.stack().rename("count").reset_index()
@@ -65,11 +65,12 @@ class Evaluation:
         return table[table["count"] > 0].nlargest(pairs, "count", keep="first").reset_index(drop=True)
 
     def reliability(self, bins=15):
-        """How often the network is right when it says that it is so sure.
+        """Compare the network's confidence with its accuracy.
 
-        Returns (pandas.DataFrame, a row for each of the equally wide bins of confidence that has images in it: from,
-        to, images, confidence (mean), accuracy; the expected calibration error: the mean distance between
-        confidence and accuracy, weighted by images. Guo et al., "On Calibration of Modern Neural Networks", 2017).
+        Returns (table, expected calibration error). The table is a pandas.DataFrame with a row for each of the equally
+        wide bins of confidence that has images: from, to, images, confidence (mean), accuracy. The error is the mean
+        distance between confidence and accuracy, weighted by images. Guo et al., "On Calibration of Modern Neural
+        Networks", 2017.
         """
         edges = np.linspace(0, 1, bins + 1)
         bin_of_image = np.digitize(self.confidences, edges[1:-1], right=True)
@@ -81,15 +82,15 @@ class Evaluation:
         return table.reset_index(drop=True), float(error)
 
 
-def predict_with_tta(model, images, *, mirror):
-    """A network's mean answer to each image as it is, a pixel further up and left, and a pixel further down and right.
+def predict_with_tta(model, images, *, flip):
+    """Predict with test-time augmentation: average over each image and two diagonal shifts of it by one pixel.
 
-    images: (n, height, width, channels) uint8. mirror: whether to ask for the mirror images of these three, too.
+    images: (n, height, width, channels) uint8. flip: whether to include the horizontal flips of these three.
     Returns probabilities, (n, classes) float32.
     """
     height, width = images.shape[1:3]
     padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), "reflect")
     views = [padded[:, move : move + height, move : move + width] for move in range(3)]
-    if mirror:
+    if flip:
         views += [view[:, :, ::-1] for view in views]
     return np.mean([introspection.predict(model, view) for view in views], axis=0)

@@ -10,7 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from convnets import cli, paths
+from convnets import cli, files, paths
 from convnets.data import datasets, downloads, image_files
 from convnets.errors import UserError
 from convnets.training import checkpoints
@@ -62,11 +62,11 @@ class Run:
         with contextlib.suppress(OSError, ValueError, EOFError):  # not there, or damaged
             return np.load(path)
         outputs = introspection.predict(self.model, images)
-        file = io.BytesIO()
-        np.save(file, outputs)
+        content = io.BytesIO()
+        np.save(content, outputs)
         with contextlib.suppress(UserError):  # it can't be kept: then it is computed again next time
-            checkpoints.make_folder(path.parent)
-            checkpoints.write(path, file.getvalue())
+            files.make_folder(path.parent)
+            files.write(path, content.getvalue())
         return outputs
 
     def describe(self):
