@@ -106,7 +106,9 @@ def main(argv=None):
     options = parser.parse_args(argv)
     recipe = RECIPES[options.target]
     if options.epochs and options.epochs > recipe.epochs:
-        parser.error(f"the learning rate of target {options.target} is 0 after {recipe.epochs} epochs: more would change nothing")
+        parser.error(
+            f"the learning rate of target {options.target} is 0 after {recipe.epochs} epochs, so ask for no more"
+        )
 
     with cli.importing_keras():  # after the options, since importing Keras takes seconds
         autotune.set_threads(options.threads)

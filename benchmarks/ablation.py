@@ -63,11 +63,11 @@ def patches(variant):
     from convnets.data import augmentation, datasets
     from convnets.training import training
 
-    build_model, set_first_weights, load, train = (
+    build_model, set_first_weights, load, recipe = (
         fast_model.build_model,
         fast_model.set_first_weights,
         datasets.load,
-        training.train,
+        training.Recipe,
     )
 
     def held_out(*arguments):
@@ -103,7 +103,10 @@ def patches(variant):
         return mock.patch("convnets.architectures.optimizers.Muon", make)
 
     def training_with(**changes):
-        return mock.patch.object(training, "train", lambda *a, **options: train(*a, **{**options, **changes}))
+        def make(*arguments, **settings):
+            return dataclasses.replace(recipe(*arguments, **settings), **changes)
+
+        return mock.patch.object(training, "Recipe", make)
 
     def trained_first_layer(layer):
         return layers.Conv2D.from_config({**layer.get_config(), "trainable": True}) if layer.name == "conv0" else layer

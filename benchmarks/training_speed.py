@@ -9,6 +9,7 @@ medians.
 """
 
 import argparse
+import math
 import statistics
 import tempfile
 import time
@@ -28,14 +29,14 @@ from convnets.training import training
 def compiled(script, dataset):
     keras.utils.set_random_seed(1337)
     model = script.build_model(dataset.input_shape, dataset.num_classes)
-    model.compile(loss="categorical_crossentropy", optimizer=keras.optimizers.Adam(), metrics=["accuracy"])
+    script.compile_model(model, steps_per_epoch=math.ceil(len(dataset.x_train) / script.BATCH_SIZE))
     return model
 
 
 def plain_fit(script, dataset):
     """Return a function that trains an epoch as the article does: float32 arrays, model.fit, nothing saved."""
     model = compiled(script, dataset)
-    x_train, x_test = training.scale_pixels(dataset.x_train), training.scale_pixels(dataset.x_test)
+    x_train, x_test = datasets.scale_pixels(dataset.x_train), datasets.scale_pixels(dataset.x_test)
     y_train, y_test = (keras.utils.to_categorical(y, 10) for y in (dataset.y_train, dataset.y_test))
     batch_size = script.BATCH_SIZE
     return lambda epoch: model.fit(x_train, y_train, batch_size, validation_data=(x_test, y_test), verbose=0)

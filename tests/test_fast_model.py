@@ -416,7 +416,7 @@ def test_a_learning_rate_of_0_is_no_use(capsys):
     with pytest.raises(SystemExit) as end:
         fast_model.main(["--target", "85", "--epochs", "3"])
     assert end.value.code == 2
-    assert "the learning rate of target 85 is 0 after 2 epochs: more would change nothing" in capsys.readouterr().err
+    assert "the learning rate of target 85 is 0 after 2 epochs, so ask for no more" in capsys.readouterr().err
 
 
 def test_it_learns(digits_run):
