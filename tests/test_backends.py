@@ -63,7 +63,7 @@ def test_a_backend_computes_what_tensorflow_does_draws_all_views_and_trains(back
     assert history["loss"].is_monotonic_decreasing
     assert history["held_out_accuracy"].iloc[-1] > 0.5
 
-    assert "as in the run that is there" in result.stdout  # fast_model.py resumes in the precision of the first epoch
+    assert "as in the run to resume" in result.stdout  # fast_model.py resumes in the precision of the first epoch
     assert "Test accuracy with test-time augmentation" in result.stdout
     history = pd.read_csv(tmp_path / "fast" / "history.csv")
     assert history["loss"].is_monotonic_decreasing

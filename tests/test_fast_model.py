@@ -15,6 +15,7 @@ import visualize_hidden_layer_output
 import visualize_pixel_importance
 import visualize_results
 from benchmarks.kill_and_resume import differences
+from convnets import backend
 from convnets.architectures import fast_layers, optimizers
 from convnets.data import augmentation, datasets
 from convnets.errors import UserError
@@ -102,8 +103,8 @@ def test_a_frozen_normalization_keeps_its_averages():
 def test_the_convolution_and_its_gradients_are_those_of_keras(kernel_size, precision, monkeypatch):
     import tensorflow as tf
 
-    ours_too = mock.Mock(wraps=fast_layers._convolution)
-    monkeypatch.setattr(fast_layers, "_convolution", ours_too)
+    ours_too = mock.Mock(wraps=backend.convolve)
+    monkeypatch.setattr(backend, "convolve", ours_too)
     maps = tf.constant(RNG.normal(size=(3, 5, 4, 128)).astype("float32"))
     weights = tf.constant(RNG.normal(size=(3, 5, 4, 7)).astype("float32"))
     kernel = RNG.normal(size=(*kernel_size, 128, 7)).astype("float32")
@@ -132,7 +133,7 @@ def test_to_seven_digits_too(kernel_size):
     kernel = tf.constant(RNG.normal(size=(*kernel_size, 128, 7)).astype("float32"))
     weights = tf.constant(RNG.normal(size=(3, 5, 4, 7)).astype("float32"))
     gradients = []
-    for convolution in (lambda maps, kernel: tf.nn.conv2d(maps, kernel, 1, "SAME"), fast_layers._convolution):
+    for convolution in (lambda maps, kernel: tf.nn.conv2d(maps, kernel, 1, "SAME"), backend.convolve):
         with tf.GradientTape() as tape:
             tape.watch([maps, kernel])
             total = tf.reduce_sum(weights * convolution(maps, kernel))
@@ -158,7 +159,7 @@ def test_to_seven_digits_too(kernel_size):
     ],
 )
 def test_other_convolutions_are_left_to_keras(options, shape, monkeypatch):
-    monkeypatch.setattr(fast_layers, "_convolution", lambda *_: pytest.fail("not for this one"))
+    monkeypatch.setattr(backend, "convolve", lambda *_: pytest.fail("not for this one"))
     layer = fast_layers.Conv2D(4, 3, **{"padding": "same", "use_bias": False, "dtype": "mixed_bfloat16", **options})
     layer(keras.Input(shape), training=True)
 
@@ -309,13 +310,19 @@ def test_a_run_goes_on_in_its_own_precision(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def kept_in(monkeypatch, tmp_path):
-    monkeypatch.setattr(autotune, "KEPT_IN", tmp_path / "threads.json")
+def cache(monkeypatch, tmp_path):
+    monkeypatch.setattr(autotune, "CACHE", tmp_path / "threads.json")
     monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "")
     return tmp_path / "threads.json"
 
 
-def test_where_a_core_runs_two_threads_the_faster_number_is_found_out_once(kept_in, monkeypatch, capsys):
+@pytest.mark.slow
+def test_the_trial_of_threads_really_runs(cache, capsys):
+    assert autotune._fastest_thread_count(1, 2) in (1, 2)
+    assert set(json.loads(cache.read_text()).values()) <= {1, 2}  # it is kept only if both trials ran
+
+
+def test_where_a_core_runs_two_threads_the_faster_number_is_found_out_once(cache, monkeypatch, capsys):
     class Result:
         def __init__(self, seconds):
             self.stdout = f"a greeting\n{seconds}\n"
@@ -331,7 +338,7 @@ def test_where_a_core_runs_two_threads_the_faster_number_is_found_out_once(kept_
     for _ in range(2):
         autotune.set_threads()
         assert os.environ["TF_NUM_INTRAOP_THREADS"] == "2"
-        assert "Threads: 2, faster here, of 2 and 4" in capsys.readouterr().out
+        assert "Threads: 2, the faster of 2 and 4 here" in capsys.readouterr().out
     assert tried == ["2", "4"]
     monkeypatch.setattr(autotune, "_cores", lambda: (2, 8))  # another machine, with which the folder is shared
     monkeypatch.setattr(
@@ -339,16 +346,16 @@ def test_where_a_core_runs_two_threads_the_faster_number_is_found_out_once(kept_
     )
     autotune.set_threads()
     assert os.environ["TF_NUM_INTRAOP_THREADS"] == "8"
-    assert sorted(json.loads(kept_in.read_text()).values()) == [2, 8]
+    assert sorted(json.loads(cache.read_text()).values()) == [2, 8]
     monkeypatch.setattr(autotune, "_cores", lambda: (2, 4))
-    kept_in.write_text("no JSON")
+    cache.write_text("no JSON")
     monkeypatch.setattr(autotune.subprocess, "run", lambda *_, **__: Result("an error"))
     autotune.set_threads()
     assert os.environ["TF_NUM_INTRAOP_THREADS"] == "4"  # TensorFlow's own choice
 
 
-def test_other_threads_need_no_trial(kept_in, monkeypatch, capsys):
-    monkeypatch.setattr(autotune, "_faster", lambda *_: pytest.fail("nothing to find out"))
+def test_other_threads_need_no_trial(cache, monkeypatch, capsys):
+    monkeypatch.setattr(autotune, "_fastest_thread_count", lambda *_: pytest.fail("nothing to find out"))
     monkeypatch.setattr(autotune, "_cores", lambda: (3, 3))
     for asked, threads in ((None, "3"), (7, "7")):
         autotune.set_threads(asked)
@@ -416,7 +423,7 @@ def test_a_learning_rate_of_0_is_no_use(capsys):
     with pytest.raises(SystemExit) as end:
         fast_model.main(["--target", "85", "--epochs", "3"])
     assert end.value.code == 2
-    assert "the learning rate of target 85 is 0 after 2 epochs, so ask for no more" in capsys.readouterr().err
+    assert "the learning rate of target 85 is 0 after 2 epochs: train no longer" in capsys.readouterr().err
 
 
 def test_it_learns(digits_run):

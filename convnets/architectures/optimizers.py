@@ -6,19 +6,19 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="convnets")
 class Muon(keras.optimizers.SGD):
-    """Momentum with steps of one size in every direction for convolutions, Nesterov's momentum for all other weights.
+    """Muon for convolution kernels, Nesterov momentum for all other weights.
 
-    The gradient of a convolution, as a matrix with a column for each filter, has few large singular values and many
-    small ones: plain descent moves along the few. Muon makes all of them about 1, so that no direction has to wait.
-    (Keras's own Muon leaves convolutions out.) A filter in front of a batch normalization counts by its direction
-    only, so each step first brings the filters of a layer back to a mean square length of 1: the learning rate is
-    then the same change of direction from the first step to the last.
+    The gradient of a convolution, as a matrix with a column for each filter, has a few large singular values and many
+    small ones: gradient descent moves along the few. Muon sets all of them to about 1, so that every direction moves.
+    (Keras's own Muon leaves convolutions out.) Before a batch normalization only the direction of a filter counts, so
+    each step first rescales a layer's filters to a mean square length of 1: the same learning rate then means the same
+    change of direction from the first step to the last.
 
     learning_rate, momentum: of the convolutions. The former is a number or a schedule, which all weights follow.
-    dense_factor, offset_factor: how many times as large it is for the matrices of dense layers and for weights of one
-    dimension, the batch normalizations' offsets. other_momentum: theirs.
-    weight_decay: as in Keras's other optimizers, the share by which a weight shrinks in each step, times the
-    learning rate. To convolutions it does nothing, for the reason above.
+    dense_factor, offset_factor: the learning rates of dense kernels and of one-dimensional weights (the offsets of
+    batch normalizations), as multiples of learning_rate. other_momentum: theirs.
+    weight_decay: as in Keras's other optimizers: the share by which a weight shrinks in each step, times the learning
+    rate. It has no effect on convolutions, for the reason above.
 
     Sources: Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024; the factors and momenta
     are near those of K. Jordan, "94% on CIFAR-10 in 3.29 seconds on a single GPU", 2024.
@@ -41,7 +41,7 @@ class Muon(keras.optimizers.SGD):
         if is_convolution:
             filters = variable.shape[-1]
             length = ops.sqrt(ops.sum(ops.square(variable)) / filters)
-            # At the precision of the network, which is enough: sizes come out only roughly equal anyway.
+            # The precision of the network is enough, since the singular values become equal only roughly.
             matrix = ops.cast(ops.reshape(step, (-1, filters)), keras.config.dtype_policy().compute_dtype)
             step = ops.cast(ops.reshape(orthogonalize(matrix), variable.shape), variable.dtype)
             self.assign(variable, variable / length - learning_rate * step)
@@ -57,11 +57,11 @@ class Muon(keras.optimizers.SGD):
 
 
 def orthogonalize(matrix, steps=3):
-    """A matrix of the same singular vectors whose singular values are, roughly, all 1.
+    """Return a matrix with the same singular vectors, whose singular values are all about 1.
 
-    matrix: (m, n). Each step of the Newton-Schulz iteration puts every singular value s at once through the
-    polynomial 3.4445 s - 4.775 s^3 + 2.0315 s^5, which lifts small ones fast and keeps large ones between 0.7 and 1.2.
-    (After three steps one of 1 % of the matrix's norm has become 0.4, one of 2 % 0.75. It is enough.)
+    matrix: (m, n). Each step of the Newton-Schulz iteration applies the polynomial 3.4445 s - 4.775 s^3 + 2.0315 s^5 to
+    all singular values s at once. It raises small ones fast, and keeps large ones between 0.7 and 1.2. (Three steps
+    raise 1 % of the matrix's norm to 0.4, and 2 % to 0.75, which is enough.)
     """
     wide = matrix.shape[0] < matrix.shape[1]
     x = matrix if wide else ops.transpose(matrix)

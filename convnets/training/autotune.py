@@ -1,4 +1,4 @@
-"""The fastest settings for the machine at hand, found by trying."""
+"""Find the fastest settings for this machine by trying them."""
 
 import contextlib
 import io
@@ -15,14 +15,14 @@ from convnets import paths
 from convnets.errors import UserError
 
 PRECISIONS = ("float32", "bfloat16")
-KEPT_IN = paths.MODELS / ".fastest_threads.json"
+CACHE = paths.MODELS / ".fastest_threads.json"
 
 
 def set_threads(threads=None):
-    """Sets how many threads TensorFlow computes with, and prints the choice. To be called before Keras is imported.
+    """Set the number of TensorFlow's threads, and print it. Call this before Keras is imported.
 
-    threads: None for what is faster here where a core can run two: one for each core, or one for each of these two.
-    Both are tried once, in processes of their own, since a process can't change its mind; the answer is kept.
+    threads: None for the fastest: one for each core, or two if a core runs two. Both are tried once, in processes of
+    their own, since a process can't change its number of threads; the result is kept.
     """
     if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
         if threads is not None:
@@ -34,33 +34,33 @@ def set_threads(threads=None):
         if physical == logical:
             threads, reason = logical, "one for each core"
         else:
-            threads, reason = _faster(physical, logical), f"faster here, of {physical} and {logical}"
+            threads, reason = _fastest_thread_count(physical, logical), f"the faster of {physical} and {logical} here"
     print(f"Threads: {threads}, {reason}")
     os.environ["TF_NUM_INTRAOP_THREADS"] = str(threads)
 
 
 def _cores():
-    """How many cores this process may use, and how many threads these can run at once."""
+    """Return how many cores this process may use, and how many threads they run at once."""
     import joblib
 
-    # Where the system doesn't say, both numbers are the same; joblib then warns, and prints where it looked.
+    # If the system doesn't say, both numbers are the same; joblib then warns, and prints where it looked.
     with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
         return joblib.cpu_count(only_physical_cores=True), joblib.cpu_count()
 
 
-def _faster(*candidates):
-    """Which of these numbers of threads convolves faster; the last one where that can't be found out."""
+def _fastest_thread_count(*candidates):
+    """Return which of these numbers of threads makes a convolution faster; the last one if that can't be measured."""
     key = f"{platform.node()}: {candidates}"
     kept = {}
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-        kept = dict(json.loads(KEPT_IN.read_text(encoding="utf-8")))
+        kept = dict(json.loads(CACHE.read_text(encoding="utf-8")))
         return int(kept[key])
-    print(f"Trying {' and '.join(map(str, candidates))} threads, only this once; it takes some seconds ...")
+    print(f"Trying {' and '.join(map(str, candidates))} threads, once only; this takes some seconds ...")
     seconds = {}
     for threads in candidates:
         environment = {**os.environ, "TF_NUM_INTRAOP_THREADS": str(threads), "TF_CPP_MIN_LOG_LEVEL": "3"}
-        program = "from convnets import speed; print(min(speed.time_convolution().values()))"
+        program = "from convnets.training import autotune; print(min(autotune.time_convolution().values()))"
         with contextlib.suppress(OSError, ValueError, IndexError):
             command = [sys.executable, "-c", program]
             result = subprocess.run(
@@ -70,22 +70,22 @@ def _faster(*candidates):
     if len(seconds) < len(candidates):
         return candidates[-1]
     with contextlib.suppress(OSError):
-        KEPT_IN.write_text(json.dumps({**kept, key: min(seconds, key=seconds.get)}), encoding="utf-8")
+        CACHE.write_text(json.dumps({**kept, key: min(seconds, key=seconds.get)}), encoding="utf-8")
     return min(seconds, key=seconds.get)
 
 
 def set_precision(precision=None, run_dir=None):
-    """Sets the precision in which networks built from now on compute, and prints it; their weights are float32 always.
+    """Set the precision in which networks built from now on compute, and print it. Their weights are always float32.
 
-    precision: "float32", "bfloat16", or None: that of the run in run_dir if there is one, else what is faster here. A
-    processor or GPU that multiplies bfloat16 numbers (16 bits, of the range of float32 but with 8 bits of precision)
-    needs half of the time or less; one that does not needs more than for float32.
+    precision: "float32", "bfloat16", or None: that of the run in run_dir if there is one, else the faster one. bfloat16
+    has 16 bits, with the range of float32 and 8 bits of precision. Processors and GPUs with instructions for it need at
+    most half the time; others need more than for float32.
     """
     import keras
 
     reason = "as asked for"
     if precision is None and run_dir is not None and (recorded := _recorded(run_dir)):
-        precision, reason = recorded, "as in the run that is there"
+        precision, reason = recorded, "as in the run to resume"
     if precision is None:
         seconds = time_convolution()
         ratio = seconds["float32"] / seconds["bfloat16"]
@@ -96,7 +96,7 @@ def set_precision(precision=None, run_dir=None):
 
 
 def _recorded(run_dir):
-    """The precision of the run in a folder, or None where there is none."""
+    """Return the precision of the run in a folder, or None if there is none."""
     try:
         options = json.loads((run_dir / "run.json").read_text(encoding="utf-8"))["options"]
         return "bfloat16" if options.get("precision") == "mixed_bfloat16" else "float32"
@@ -105,13 +105,13 @@ def _recorded(run_dir):
 
 
 def time_convolution(repeats=5):
-    """The seconds of a convolution of a middle layer's size, {precision: median of some runs}; 0.2 seconds in all."""
+    """Time one mid-sized convolution in each precision. Returns {precision: median seconds}; it takes 0.2 s in all."""
     import keras
     import numpy as np
 
     from convnets import provenance
 
-    n = 200 if provenance.device().startswith("CPU") else 5000  # enough that starting it is not what takes the time
+    n = 200 if provenance.device().startswith("CPU") else 5000  # enough that the overhead of a call does not matter
     images = np.random.default_rng(0).random((n, 15, 15, 64), dtype="float32")
     seconds = {}
     for precision in PRECISIONS:

@@ -1,4 +1,4 @@
-"""What is in models/: a run's folder, written whole or not at all, and read with suspicion.
+"""Save and load the runs in models/. Files are written whole or not at all, and nothing in them is trusted.
 
     models/NAME/architecture.json        the network, as Keras's own JSON
     models/NAME/run.json                 what made it: dataset, class names, options, versions, hardware
@@ -9,7 +9,7 @@
                                          the state that Keras leaves out, and the history so far
 
 A checkpoint exists once its record does, and is sound when record and weights have the recorded checksums.
-All else in the folder can be made again from it.
+Everything else in the folder can be made again from it.
 """
 
 import contextlib
@@ -54,7 +54,7 @@ class Checkpoint:
 
     @property
     def best_epoch(self):
-        """The epoch with the best test accuracy so far (to know, not to choose by)."""
+        """The epoch with the best test accuracy so far: for information, not for choosing."""
         return max(self.history, key=lambda row: row["val_accuracy"])["epoch"]
 
 
@@ -62,16 +62,16 @@ class Checkpoint:
 
 
 class _WeightsInMemory(io.BytesIO):
-    """Where Keras writes its weights file, since the HDF5 library can crash on a full disk; Keras looks at the name."""
+    """A weights file in memory, since the HDF5 library can crash on a full disk. Keras checks its name."""
 
     def __str__(self):
         return "memory.weights.h5"
 
 
 def architecture(model):
-    """The network as Keras's JSON describes it, without how it was compiled and at what precision it was trained.
+    """Return a network as Keras's JSON describes it, without its compilation and the precision of its training.
 
-    (Its weights are float32 at any precision, and what looks into a network wants exact gradients.)
+    (Its weights are float32 at any precision, and the views need exact gradients.)
     """
     description = json.loads(model.to_json(), object_hook=_in_float32)
     description.pop("compile_config", None)
@@ -84,10 +84,10 @@ def _in_float32(part):
 
 
 def save(folder, model, *, run, history):
-    """Saves the state after the last epoch in `history`.
+    """Save the state after the last epoch in `history`.
 
-    Raises UserError when the weights are not finite or can't be written; older checkpoints are
-    untouched then. Afterwards the folder keeps the newest two checkpoints and the best one.
+    Afterwards the folder has the newest two checkpoints and the best one. Raises UserError if the weights are not
+    finite or can't be written; then older checkpoints stay as they are.
     """
     if not all(np.isfinite(weight).all() for weight in model.get_weights()):
         raise UserError(
@@ -106,7 +106,7 @@ def save(folder, model, *, run, history):
 
 
 def save_checkpoint(checkpoint, model):
-    """Writes a network's weights, and then the record that makes them this checkpoint."""
+    """Write a network's weights, and then the record that makes them this checkpoint."""
     content = _WeightsInMemory()
     model.save_weights(content)
     checkpoint = dataclasses.replace(checkpoint, weights_sha256=hashlib.sha256(content.getbuffer()).hexdigest())
@@ -122,7 +122,7 @@ def _record_sha256(record):
 
 
 def _prune(newest):
-    """Keeps this checkpoint, the one before it and the best. Later ones are damaged, or it would not be the newest."""
+    """Keep this checkpoint, the one before it and the best one. Later ones are damaged."""
     up_to_now = [epoch for epoch in sorted(_epochs(newest.folder)) if epoch <= newest.epoch]
     for epoch in _epochs(newest.folder, "*") - {*up_to_now[-2:], newest.best_epoch}:
         # The record goes first: weights without a record are no checkpoint, so no moment shows a broken one.
@@ -133,13 +133,13 @@ def _prune(newest):
 
 
 def remove_leftovers(folder):
-    """Removes what a killed process left half-written in a run's folder."""
+    """Remove the half-written files that a killed process left in a run's folder."""
     for partial in Path(folder).glob(".partial-*"):
         partial.unlink(missing_ok=True)
 
 
 def set_aside(folder):
-    """Renames a run's folder to NAME-old-1, or the next free number, and returns the new path."""
+    """Rename a run's folder to NAME-old-1, or the next free number. Returns the new path."""
     folder = Path(folder)
     number = 1
     while (aside := folder.with_name(f"{folder.name}-old-{number}")).exists():
@@ -152,13 +152,13 @@ def set_aside(folder):
 
 
 def refuse_other_files(folder):
-    """Raises UserError when a folder is in use for something that is not a training run."""
+    """Raise UserError if a folder holds something that is not a training run."""
     folder = Path(folder)
     if not folder.exists():
         return
     try:
         names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
-    except OSError as error:  # no folder at all, or not for our eyes
+    except OSError as error:  # not a folder, or not readable
         raise UserError(f"can't use {folder} for a run ({error.strerror}): name another folder with --run") from error
     if names and "run.json" not in names and not _epochs(folder):
         raise UserError(f"{folder} holds other files and no training run: name another folder with --run")
@@ -168,10 +168,10 @@ def refuse_other_files(folder):
 
 
 def newest(folder):
-    """Finds the newest sound checkpoint of a run.
+    """Find the newest sound checkpoint of a run.
 
     Returns (Checkpoint, or None if there is none; a list of one-line descriptions of newer, damaged ones).
-    Raises UserError when a file is there but the system does not let it be read.
+    Raises UserError if the system does not allow a file to be read.
     """
     folder = Path(folder)
     damaged = []
@@ -223,7 +223,7 @@ def load_model(path):
 
 
 def restore(model, checkpoint):
-    """Puts a compiled `model` into the state that `checkpoint` recorded, optimizer and random generators included."""
+    """Bring a compiled model into the state of a checkpoint, including optimizer and random generators."""
     model.optimizer.build(model.trainable_variables)
     with h5py.File(checkpoint.weights_path, "r") as file:
         saved = len(file.get("optimizer/vars", ()))
@@ -251,7 +251,7 @@ def _load_weights(model, checkpoint):
 
 
 def architecture_differences(folder, model):
-    """Describes, a line each, in what the network saved in `folder` differs from `model`."""
+    """Describe, a line each, how the network saved in a folder differs from a model."""
     path = Path(folder) / "architecture.json"
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))["config"]["layers"]
@@ -291,12 +291,12 @@ def _read(folder, epoch):
 
 
 def _epochs(folder, ending="json"):
-    """The epochs of which `folder` has a record; or weights, for the ending "weights.h5"; or either, for "*"."""
+    """Return the epochs with a record in `folder`; with weights, for the ending "weights.h5"; with either, for "*"."""
     names = (path.name for path in Path(folder).glob(f"epoch-*.{ending}"))
     return {int(match[1]) for name in names if (match := re.fullmatch(r"epoch-(\d{4,})\.(json|weights\.h5)", name))}
 
 
 def _seed_variables(model):
-    """The random generators' states: the variables that Keras does not count, and does not save, as weights."""
+    """Return the states of the random generators: the variables that Keras does not save as weights."""
     weights = {id(weight) for weight in model.weights}
     return [variable for variable in model.variables if id(variable) not in weights]

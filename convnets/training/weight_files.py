@@ -1,4 +1,4 @@
-"""Weights that come from elsewhere, read with suspicion: --weights FILE."""
+"""Load weights from files that any Keras code may have saved. Nothing in them is trusted."""
 
 import shutil
 import tempfile
@@ -13,10 +13,10 @@ from convnets.errors import UserError, one_line
 
 
 def load(model, path):
-    """Loads a weights file into `model`: Keras 3's .weights.h5, or the .h5 that Keras 2 saved.
+    """Load a weights file into `model`: a .weights.h5 file of Keras 3, or a .h5 file of Keras 2.
 
-    The file's contents decide which of the two it is, not its name. Raises UserError when it is
-    neither, or doesn't fit the network.
+    The contents of the file decide which of the two it is, not its name. Raises UserError if it is neither, or does not
+    fit the network.
     """
     path = Path(path)
     if not path.is_file():
@@ -36,10 +36,12 @@ def load(model, path):
     if backend in ("theano", b"theano"):
         raise UserError(f"{path} was saved on Theano, whose convolutions are mirrored: other networks can't use it")
     with tempfile.TemporaryDirectory() as folder:
-        # Keras chooses its reader by the name alone, so the file gets the name that it should have.
+        # Keras chooses its reader by the name alone, so the file gets the right name.
         named = shutil.copy(path, Path(folder) / ("keras_2.h5" if is_keras_2 else "keras_3.weights.h5"))
         try:
-            with warnings.catch_warnings(action="ignore"):  # that the optimizer's state is passed over: it shall be
+            with warnings.catch_warnings(
+                action="ignore"
+            ):  # the optimizer's state is skipped, as intended
                 model.load_weights(named)
         except Exception as error:  # Keras, too
             reason = str(error).split("Example error message for object")[-1].split("List of objects")[0]
@@ -55,7 +57,7 @@ def refuse_not_finite(model, path):
 
 
 def refuse_links(group, path):
-    """A weights file holds numbers. One that points to other files would make h5py read those."""
+    """Raise UserError if an HDF5 file points to other files, which h5py would then read."""
     for name in group:
         if not isinstance(group.get(name, getlink=True), h5py.HardLink):
             raise UserError(f"{path} is refused: its entry {name} is a link, which no weights file needs")
