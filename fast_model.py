@@ -107,7 +107,7 @@ def main(argv=None):
     recipe = RECIPES[options.target]
     if options.epochs and options.epochs > recipe.epochs:
         parser.error(
-            f"the learning rate of target {options.target} is 0 after {recipe.epochs} epochs, so ask for no more"
+            f"the learning rate of target {options.target} is 0 after {recipe.epochs} epochs: train no longer"
         )
 
     with cli.importing_keras():  # after the options, since importing Keras takes seconds

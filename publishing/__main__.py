@@ -20,12 +20,13 @@ import pandas as pd
 
 import fast_model
 from benchmarks.ablation import VARIANTS
+from compare_models import networks
 from convnets import drawing, paths
-from convnets.architectures.articles import NETWORKS
 from convnets.data import datasets
 from convnets.training import checkpoints, comparison, comparison_figures
 
 RESULTS = paths.RESULTS
+NETWORKS = networks()
 STASHED = ["basic_model-cifar10", "improved_model-cifar10", "basic_model-mnist", "basic_model-digits"]
 FAST = ["fast_model-94-cifar10", "fast_model-95.5-cifar10"]  # stashed in half precision, since they are large
 RUNS = list(dict.fromkeys([*STASHED, *FAST, *(network.run_name(network.dataset) for network in NETWORKS.values())]))

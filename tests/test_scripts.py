@@ -11,7 +11,8 @@ import compare_models
 import fast_model
 import improved_model
 from convnets import paths
-from convnets.architectures.articles import NETWORKS
+
+NETWORKS = compare_models.networks()
 
 SCRIPTS = ["basic_model", "improved_model"]
 
