@@ -106,9 +106,7 @@ def main(argv=None):
     options = parser.parse_args(argv)
     recipe = RECIPES[options.target]
     if options.epochs and options.epochs > recipe.epochs:
-        parser.error(
-            f"the learning rate of target {options.target} is 0 after {recipe.epochs} epochs: train no longer"
-        )
+        parser.error(f"the learning rate of target {options.target} is 0 after {recipe.epochs} epochs: train no longer")
 
     with cli.importing_keras():  # after the options, since importing Keras takes seconds
         autotune.set_threads(options.threads)
@@ -142,8 +140,8 @@ def main(argv=None):
 
     # Trick, 1.2 points: test-time augmentation, the mean over the image, two shifts of it, and their flips.
     print("Evaluating with test-time augmentation ...")
-    answers = evaluation.predict_with_tta(model, dataset.x_test, flip=dataset.flippable).argmax(axis=1)
-    accuracy = (answers == dataset.y_test).mean()
+    answers = evaluation.predict_with_tta(model, dataset.x_test, flip=dataset.flippable)
+    accuracy = (answers.argmax(axis=1) == dataset.y_test).mean()
     print(f"Test accuracy with test-time augmentation: {accuracy:.2%}")
 
 

@@ -3,6 +3,7 @@ import errno
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -26,6 +27,33 @@ AUGMENT = Augmentation(zoom=0.1, shift=0.1)
 
 def train(model, dataset, run, epochs, **options):
     return training.train(model, dataset, run, epochs=epochs, **{"batch_size": 16, "verbose": 0, "seed": 7, **options})
+
+
+@pytest.fixture(autouse=True)
+def no_curves(monkeypatch, request):
+    """Drawing takes longer than training the tiny network: only the tests that look at the curves draw them."""
+    if not any(word in request.node.name for word in ("curves", "leaves_behind", "made_again")):
+        monkeypatch.setattr(callbacks.training_curves, "training_curves", lambda history, _: bytes(1000))
+
+
+@pytest.fixture(scope="session")
+def kept_runs(tmp_path_factory):
+    """Finished runs of the tiny network, {epochs: folder}, trained once."""
+    return tmp_path_factory.mktemp("runs"), {}
+
+
+@pytest.fixture
+def copy_run(kept_runs, tiny_dataset, build_tiny_model):
+    """A function that puts a copy of a finished run of so many epochs into a folder."""
+    parent, runs = kept_runs
+
+    def copy(folder, epochs):
+        if epochs not in runs:
+            runs[epochs] = parent / str(epochs) / "run"
+            train(build_tiny_model(), tiny_dataset, runs[epochs], epochs)
+        return shutil.copytree(runs[epochs], folder)
+
+    return copy
 
 
 def snapshot(folder):
@@ -258,9 +286,9 @@ def test_a_finished_run_is_left_alone_and_the_reader_told_how_to_go_on(
     np.testing.assert_array_equal(model.get_weights()[0], checkpoints.load_model(run).get_weights()[0])
 
 
-def test_fresh_sets_the_old_run_aside(tiny_dataset, build_tiny_model, tmp_path):
+def test_fresh_sets_the_old_run_aside(tiny_dataset, build_tiny_model, copy_run, tmp_path):
     run = tmp_path / "run"
-    train(build_tiny_model(), tiny_dataset, run, 2)
+    copy_run(run, 2)
     old = snapshot(run)
     for aside in ("run-old-1", "run-old-2"):
         history = train(build_tiny_model(), tiny_dataset, run, 1, fresh=True)
@@ -309,30 +337,30 @@ def test_fresh_with_unfit_weights_leaves_the_old_run_in_place(tiny_dataset, buil
     ],
 )
 def test_other_options_are_refused_with_the_difference_named(
-    change, difference, tiny_dataset, build_tiny_model, tmp_path
+    change, difference, tiny_dataset, build_tiny_model, copy_run, tmp_path
 ):
     run = tmp_path / "run"
-    train(build_tiny_model(), tiny_dataset, run, 1)
+    copy_run(run, 1)
     before = snapshot(run)
     with pytest.raises(UserError, match=f"trained with other options .*{difference}.*--fresh"):
         train(build_tiny_model(), tiny_dataset, run, 2, **change)
     assert snapshot(run) == before
 
 
-def test_another_network_is_refused(tiny_dataset, build_tiny_model, tmp_path):
-    train(build_tiny_model(), tiny_dataset, tmp_path / "run", 1)
+def test_another_network_is_refused(tiny_dataset, build_tiny_model, copy_run, tmp_path):
+    copy_run(tmp_path / "run", 1)
     with pytest.raises(UserError, match=r"layer 1 \(Conv2D\): filters was 4, now 5"):
         train(build_tiny_model(filters=5), tiny_dataset, tmp_path / "run", 2)
 
 
-def test_another_learning_rate_is_refused(tiny_dataset, build_tiny_model, tmp_path):
-    train(build_tiny_model(), tiny_dataset, tmp_path / "run", 1)
+def test_another_learning_rate_is_refused(tiny_dataset, build_tiny_model, copy_run, tmp_path):
+    copy_run(tmp_path / "run", 1)
     with pytest.raises(UserError, match=r"optimizer learning rate was 0\.0\d+, now 0\.5"):
         train(build_tiny_model(learning_rate=0.5), tiny_dataset, tmp_path / "run", 2)
 
 
-def test_another_loss_is_refused(tiny_dataset, build_tiny_model, tmp_path):
-    train(build_tiny_model(), tiny_dataset, tmp_path / "run", 1)
+def test_another_loss_is_refused(tiny_dataset, build_tiny_model, copy_run, tmp_path):
+    copy_run(tmp_path / "run", 1)
     model = build_tiny_model()
     model.compile(loss="mean_squared_error", optimizer=model.optimizer, metrics=["accuracy"])
     with pytest.raises(UserError, match="loss was categorical_crossentropy, now mean_squared_error"):
@@ -354,8 +382,8 @@ def test_a_loss_can_be_an_object(tiny_dataset, build_tiny_model, tmp_path):
         train(build(0.2), tiny_dataset, tmp_path / "run", 3)
 
 
-def test_a_wholly_different_network_is_refused_in_a_short_line(tiny_dataset, build_tiny_model, tmp_path):
-    train(build_tiny_model(), tiny_dataset, tmp_path / "run", 1)
+def test_a_wholly_different_network_is_refused_in_a_short_line(tiny_dataset, build_tiny_model, copy_run, tmp_path):
+    copy_run(tmp_path / "run", 1)
     model = linear_model()
     model.compile(loss="mean_squared_error", optimizer="sgd", metrics=["accuracy"])
     with pytest.raises(UserError, match=r"the network had 7 layers, now 3; .*; and \d+ more\)") as error:
@@ -382,10 +410,10 @@ def test_whether_a_schedule_has_run_out_is_told(
     assert f"finished after 1 epoch. Its learning rate {told}" in capsys.readouterr().out
 
 
-def test_another_dataset_is_refused(tiny_dataset, build_tiny_model, tmp_path):
+def test_another_dataset_is_refused(tiny_dataset, build_tiny_model, copy_run, tmp_path):
     import dataclasses
 
-    train(build_tiny_model(), tiny_dataset, tmp_path / "run", 1)
+    copy_run(tmp_path / "run", 1)
     with pytest.raises(UserError, match="dataset was tiny, now other"):
         train(build_tiny_model(), dataclasses.replace(tiny_dataset, name="other"), tmp_path / "run", 2)
 
@@ -418,10 +446,10 @@ def flip_a_bit(path):
     ],
 )
 def test_a_damaged_checkpoint_is_named_and_the_one_before_used(
-    name, damage, tiny_dataset, build_tiny_model, tmp_path, capsys
+    name, damage, tiny_dataset, build_tiny_model, copy_run, tmp_path, capsys
 ):
-    train(build_tiny_model(), tiny_dataset, tmp_path / "whole", 4)
-    train(build_tiny_model(), tiny_dataset, tmp_path / "run", 3)
+    copy_run(tmp_path / "whole", 4)
+    copy_run(tmp_path / "run", 3)
     damage(tmp_path / "run" / name)
     train(build_tiny_model(), tiny_dataset, tmp_path / "run", 4, verbose=2)
     said = capsys.readouterr().out
@@ -430,9 +458,9 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_used(
     assert differences(tmp_path / "whole", tmp_path / "run", 4) == []
 
 
-def test_an_epoch_trained_after_damage_is_not_lost_again(tiny_dataset, build_tiny_model, tmp_path):
+def test_an_epoch_trained_after_damage_is_not_lost_again(tiny_dataset, build_tiny_model, copy_run, tmp_path):
     run = tmp_path / "run"
-    train(build_tiny_model(), tiny_dataset, run, 3)
+    copy_run(run, 3)
     older = snapshot(run)
     train(build_tiny_model(), tiny_dataset, run, 5)
     for name, content in older.items():
@@ -444,9 +472,9 @@ def test_an_epoch_trained_after_damage_is_not_lost_again(tiny_dataset, build_tin
     assert (checkpoint.epoch, damaged) == (4, [])
 
 
-def test_lost_records_are_named_and_their_weights_left_alone(tiny_dataset, build_tiny_model, tmp_path):
+def test_lost_records_are_named_and_their_weights_left_alone(tiny_dataset, build_tiny_model, copy_run, tmp_path):
     run = tmp_path / "run"
-    train(build_tiny_model(), tiny_dataset, run, 3)
+    copy_run(run, 3)
     for path in run.glob("epoch-*.json"):
         path.unlink()
     before = snapshot(run)
@@ -455,18 +483,18 @@ def test_lost_records_are_named_and_their_weights_left_alone(tiny_dataset, build
     assert snapshot(run) == before
 
 
-def test_weights_whose_record_was_never_written_are_no_obstacle(tiny_dataset, build_tiny_model, tmp_path):
+def test_weights_whose_record_was_never_written_are_no_obstacle(tiny_dataset, build_tiny_model, copy_run, tmp_path):
     """What is left when a process is killed between the weights and the record of its first epoch."""
     run = tmp_path / "run"
-    train(build_tiny_model(), tiny_dataset, run, 1)
+    copy_run(run, 1)
     for name in ("epoch-0001.json", "history.csv", "training_curves.png"):
         (run / name).unlink()
     assert len(train(build_tiny_model(), tiny_dataset, run, 1)) == 1
 
 
-def test_weights_without_a_record_are_removed_in_time(tiny_dataset, build_tiny_model, tmp_path):
+def test_weights_without_a_record_are_removed_in_time(tiny_dataset, build_tiny_model, copy_run, tmp_path):
     run = tmp_path / "run"
-    train(build_tiny_model(), tiny_dataset, run, 1)
+    copy_run(run, 1)
     (run / "epoch-0000.weights.h5").touch()
     train(build_tiny_model(), tiny_dataset, run, 2)
     assert not (run / "epoch-0000.weights.h5").exists()
@@ -474,11 +502,11 @@ def test_weights_without_a_record_are_removed_in_time(tiny_dataset, build_tiny_m
 
 @pytest.mark.parametrize("name", ["epoch-0003.json", "epoch-0003.weights.h5"])
 def test_a_file_that_the_system_withholds_is_not_taken_for_damaged(
-    name, tiny_dataset, build_tiny_model, tmp_path, monkeypatch
+    name, tiny_dataset, build_tiny_model, copy_run, tmp_path, monkeypatch
 ):
     """A checkpoint on a network drive may be out of reach for a while. Going on from an older one would replace it."""
     run = tmp_path / "run"
-    train(build_tiny_model(), tiny_dataset, run, 3)
+    copy_run(run, 3)
     before = snapshot(run)
     builtin_open = io.open
 
@@ -495,16 +523,16 @@ def test_a_file_that_the_system_withholds_is_not_taken_for_damaged(
     assert snapshot(run) == before
 
 
-def test_a_copy_that_another_program_made_is_passed_over(tiny_dataset, build_tiny_model, tmp_path):
+def test_a_copy_that_another_program_made_is_passed_over(tiny_dataset, build_tiny_model, copy_run, tmp_path):
     run = tmp_path / "run"
-    train(build_tiny_model(), tiny_dataset, run, 1)
+    copy_run(run, 1)
     (run / "epoch-0001 - Copy.json").write_bytes((run / "epoch-0001.json").read_bytes())
     assert len(train(build_tiny_model(), tiny_dataset, run, 2)) == 2
 
 
-def test_no_sound_checkpoint_left(tiny_dataset, build_tiny_model, tmp_path):
+def test_no_sound_checkpoint_left(tiny_dataset, build_tiny_model, copy_run, tmp_path):
     run = tmp_path / "run"
-    train(build_tiny_model(), tiny_dataset, run, 2)
+    copy_run(run, 2)
     for path in run.glob("*.weights.h5"):
         half(path)
     with pytest.raises(UserError, match=r"no sound checkpoint is left.*epoch-0002.weights.h5 is damaged.*--fresh"):
@@ -516,10 +544,10 @@ def test_no_sound_checkpoint_left(tiny_dataset, build_tiny_model, tmp_path):
 
 @pytest.mark.parametrize("epochs", [2, 3])
 @pytest.mark.parametrize("name", ["run.json", "architecture.json", "history.csv", "training_curves.png"])
-def test_the_other_files_are_made_again(name, epochs, tiny_dataset, build_tiny_model, tmp_path):
+def test_the_other_files_are_made_again(name, epochs, tiny_dataset, build_tiny_model, copy_run, tmp_path):
     """By the next start, also if there is nothing left to train."""
     run = tmp_path / "run"
-    train(build_tiny_model(), tiny_dataset, run, 2)
+    copy_run(run, 2)
     content = (run / name).read_bytes()
     (run / name).write_text("{")
     train(build_tiny_model(), tiny_dataset, run, epochs)
@@ -542,8 +570,8 @@ def test_load_model_of_a_folder_without_a_run(tmp_path):
         checkpoints.load_model(tmp_path)
 
 
-def test_load_model_with_a_damaged_architecture(tiny_dataset, build_tiny_model, tmp_path):
-    train(build_tiny_model(), tiny_dataset, tmp_path / "run", 1)
+def test_load_model_with_a_damaged_architecture(tiny_dataset, build_tiny_model, copy_run, tmp_path):
+    copy_run(tmp_path / "run", 1)
     half(tmp_path / "run" / "architecture.json")
     with pytest.raises(UserError, match=r"architecture.json is damaged"):
         checkpoints.load_model(tmp_path / "run")
@@ -598,10 +626,12 @@ def test_weights_that_are_no_numbers_are_not_saved(build_tiny_model, tmp_path):
 
 
 @pytest.mark.parametrize("full_at", ["epoch-0002.weights.h5", "epoch-0002.json", "history.csv", "training_curves.png"])
-def test_a_disk_that_fills_amid_a_file_harms_nothing(full_at, tiny_dataset, build_tiny_model, tmp_path, monkeypatch):
-    train(build_tiny_model(), tiny_dataset, tmp_path / "whole", 2)
+def test_a_disk_that_fills_amid_a_file_harms_nothing(
+    full_at, tiny_dataset, build_tiny_model, copy_run, tmp_path, monkeypatch
+):
+    copy_run(tmp_path / "whole", 2)
     run = tmp_path / "run"
-    train(build_tiny_model(), tiny_dataset, run, 1)
+    copy_run(run, 1)
     before = {name: content for name, content in snapshot(run).items() if name.startswith("epoch")}
     with monkeypatch.context() as full_disk:
         full_disk.setattr("builtins.open", _open_that_fills_the_disk(full_at))
@@ -631,11 +661,11 @@ def _open_that_fills_the_disk(full_at):
     return open_
 
 
-def test_the_system_s_limit_harms_nothing_either(tiny_dataset, build_tiny_model, tmp_path):
+def test_the_system_s_limit_harms_nothing_either(tiny_dataset, build_tiny_model, copy_run, tmp_path):
     """As above, but it is the system that refuses to let the weights' file grow beyond a limit."""
     resource = pytest.importorskip("resource", reason="file-size limits are a Unix thing")
     run = tmp_path / "run"
-    train(build_tiny_model(), tiny_dataset, run, 1)
+    copy_run(run, 1)
     before = {name: content for name, content in snapshot(run).items() if name.startswith("epoch")}
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, ((run / "epoch-0001.weights.h5").stat().st_size - 1000, hard))
