@@ -16,13 +16,13 @@ from collections import namedtuple
 from convnets import cli
 from convnets.training import autotune
 
-# In pixels: shift, the largest random shift of an image; hole, the side of the grey square of cutout
-Recipe = namedtuple("Recipe", ["filters", "epochs", "batch_size", "shift", "hole"], defaults=[2, 0])
+# In pixels: shift, the largest random shift of an image; cutout, the side of the grey square that hides a part of it
+Recipe = namedtuple("Recipe", ["filters", "epochs", "batch_size", "shift", "cutout"], defaults=[2, 0])
 RECIPES = {
     "80": Recipe((32, 64, 128), epochs=1, batch_size=500),
     "85": Recipe((32, 80, 128), epochs=2, batch_size=500),
     "94": Recipe((64, 256, 256), epochs=12, batch_size=1000, shift=4),
-    "95.5": Recipe((128, 384, 384), epochs=50, batch_size=1000, shift=4, hole=12),
+    "95.5": Recipe((128, 384, 384), epochs=50, batch_size=1000, shift=4, cutout=12),
 }
 
 
@@ -121,7 +121,7 @@ def main(argv=None):
     training.describe(dataset)
     batch_size = options.batch_size or min(recipe.batch_size, math.ceil(len(dataset.x_train) / 20))  # at least 20 steps
     height = dataset.input_shape[0]  # random shifts, and for 95.5 cutout; photographs are flipped in every other epoch
-    augment = augmentation.ShiftAndCutOut(shift=recipe.shift * height // 32, hole=recipe.hole * height // 32)
+    augment = augmentation.ShiftAndCutOut(shift=recipe.shift * height // 32, cutout=recipe.cutout * height // 32)
 
     # Model
     run = options.run or cli.run_folder(f"fast_model-{options.target}-{dataset.name}")

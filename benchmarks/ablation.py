@@ -150,8 +150,8 @@ def patches(variant):
         ],
         "no_flips": [training_with(alternate_flips=False)],
         "no_shifts": [training_with(augment=None)],
-        "larger_shifts": [augmented(lambda shift, hole: shift_and_cut_out(shift=4, hole=hole))],
-        "cutout": [augmented(lambda shift, hole: shift_and_cut_out(shift=shift, hole=12))],
+        "larger_shifts": [augmented(lambda shift, cutout: shift_and_cut_out(shift=4, cutout=cutout))],
+        "cutout": [augmented(lambda shift, cutout: shift_and_cut_out(shift=shift, cutout=12))],
         "slow_averages": [replaced(layers.BatchNormalization, slow_averages)],
         "keras_normalization": [
             mock.patch("convnets.architectures.fast_layers.BatchNormalization", layers.BatchNormalization)

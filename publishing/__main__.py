@@ -1,6 +1,6 @@
 """Turn what was measured into what is published.
 
-    python -m benchmarks.publish basic_model-cifar10 basic_model-cifar10-seed2
+    python -m publishing basic_model-cifar10 basic_model-cifar10-seed2
 
 Puts these finished runs of models/ into results/training_runs.csv (a row a run) and results/learning_curves.csv (a
 row an epoch), copies those that visualisations fall back on to models/stashed/, and draws the documents' tables and
@@ -189,9 +189,9 @@ def fast_table(runs):
 
 def attempts_table(runs):
     """The table of earlier recipes whose test accuracies were seen, in Markdown."""
-    header = "target | filters | epochs | batch | shift | hole | learning rate | seed | test accuracy | with six views"
+    header = "target | filters | epochs | batch | shift | cutout | learning rate | seed | test accuracy | with six views"
     line = (
-        "{row.target:g} | {row.filters} | {row.epochs} | {row.batch_size} | {row.shift} | {row.hole} "
+        "{row.target:g} | {row.filters} | {row.epochs} | {row.batch_size} | {row.shift} | {row.cutout} "
         "| {row.learning_rate} | {row.seed} | {row.test_accuracy:.2%} | {row.test_accuracy_with_views:.2%}"
     )
     return _table_of(runs, header, line)

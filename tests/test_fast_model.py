@@ -263,18 +263,18 @@ def test_shifts_move_by_whole_pixels_and_mirror_at_the_edges():
 
 def test_a_hole_is_a_grey_square_around_a_random_pixel():
     images = np.zeros((200, 8, 9, 3), dtype="float32")
-    holed = augmentation.ShiftAndCutOut(shift=0, hole=4)(images, np.random.default_rng(0))
-    assert set(np.unique(holed)) == {0, 0.5}
-    areas = (holed[..., 0] == 0.5).sum(axis=(1, 2))
+    cut_out = augmentation.ShiftAndCutOut(shift=0, cutout=4)(images, np.random.default_rng(0))
+    assert set(np.unique(cut_out)) == {0, 0.5}
+    areas = (cut_out[..., 0] == 0.5).sum(axis=(1, 2))
     assert areas.max() == 16
     assert areas.min() == 4  # 2 x 2 of it are left in a corner
-    np.testing.assert_array_equal(holed[..., 0], holed[..., 2])
+    np.testing.assert_array_equal(cut_out[..., 0], cut_out[..., 2])
     possible = {
         tuple(np.pad(np.full((4, 4), 0.5), ((top, 8 - top), (left, 9 - left)))[2:10, 2:11].ravel())
         for top in range(8)
         for left in range(9)
     }
-    assert {tuple(image) for image in holed[..., 0].reshape(200, -1)} <= possible
+    assert {tuple(image) for image in cut_out[..., 0].reshape(200, -1)} <= possible
 
 
 def test_the_mean_over_views_is_worked_out_by_hand():

@@ -16,7 +16,7 @@ import pytest
 from filelock import FileLock
 
 from benchmarks.kill_and_resume import differences
-from convnets.data.augmentation import Augmentation
+from convnets.data.augmentation import Augmentation, ShiftAndCutOut
 from convnets.data.datasets import scale_pixels
 from convnets.errors import UserError
 from convnets.training import callbacks, checkpoints, training, weight_files
@@ -894,3 +894,16 @@ def test_a_stashed_run_predicts_the_same_and_can_not_be_trained(tiny_dataset, bu
         np.testing.assert_array_equal(one, other)
     with pytest.raises(UserError, match="can be looked at but not trained further"):
         train(build_tiny_model(), tiny_dataset, tmp_path / "stashed", 3)
+
+
+def test_a_run_of_before_a_renaming_is_resumed(tiny_dataset, build_tiny_model, tmp_path):
+    """Cutout was once recorded as a hole."""
+    run, cutout = tmp_path / "run", ShiftAndCutOut(shift=1, cutout=2)
+    train(build_tiny_model(), tiny_dataset, run, 1, augment=cutout)
+    path = run / "epoch-0001.json"
+    record = json.loads(path.read_text())
+    assert record["run"]["options"]["augmentation"] == "ShiftAndCutOut(shift=1, cutout=2)"
+    record["run"]["options"]["augmentation"] = "ShiftAndCutOut(shift=1, hole=2)"
+    del record["record_sha256"]
+    path.write_text(json.dumps({**record, "record_sha256": checkpoints._record_sha256(record)}))
+    assert len(train(build_tiny_model(), tiny_dataset, run, 2, augment=cutout)) == 2

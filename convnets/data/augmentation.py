@@ -68,19 +68,19 @@ def _keys_kernel(distance, a=-0.75):
 
 @dataclass(frozen=True)
 class ShiftAndCutOut:
-    """Moves each image by a few whole pixels, and hides a part of it.
+    """Shift each image by a few whole pixels, and hide a square of it (cutout).
 
-    shift: how many pixels at most, in each direction; what was beyond an edge is mirrored at it.
-    hole: the side, in pixels, of a square around a random pixel that becomes grey; 0 for none.
+    shift: the most pixels in each direction; beyond the edges the image is reflected.
+    cutout: the side, in pixels, of a grey square around a random pixel; 0 for none.
 
     Source: DeVries and Taylor, "Improved regularization of convolutional neural networks with cutout", 2017.
     """
 
     shift: int = 2
-    hole: int = 0
+    cutout: int = 0
 
     def __call__(self, images, rng):
-        """Augments `images`, (n, height, width, channels) float32, with the `numpy.random.Generator` rng.
+        """Augment `images`, (n, height, width, channels) float32, with the `numpy.random.Generator` rng.
 
         Returns a new array of the same shape and dtype.
         """
@@ -91,10 +91,10 @@ class ShiftAndCutOut:
         for down, right in np.ndindex(2 * self.shift + 1, 2 * self.shift + 1):  # all images with the same move at once
             same = np.flatnonzero((moves[0] == down) & (moves[1] == right))
             moved[same] = padded[same, down : down + height, right : right + width]
-        if self.hole:
-            tops, lefts = (rng.integers(0, size, n) - self.hole // 2 for size in (height, width))
+        if self.cutout:
+            tops, lefts = (rng.integers(0, size, n) - self.cutout // 2 for size in (height, width))
             rows, columns = (
-                (np.arange(size) >= first[:, None]) & (np.arange(size) < first[:, None] + self.hole)
+                (np.arange(size) >= first[:, None]) & (np.arange(size) < first[:, None] + self.cutout)
                 for size, first in ((height, tops), (width, lefts))
             )
             moved[rows[:, :, None] & columns[:, None, :]] = 0.5
