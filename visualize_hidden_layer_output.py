@@ -24,9 +24,10 @@ def main(argv=None):
     parser.add_argument(
         "--scale",
         choices=["layer", "channel"],
-        default="layer",
-        help="whether all channels of a layer share one colour scale (the default), or each has its own",
+        default="channel",
+        help="whether each channel has its own colour scale (the default), or all channels of a layer share one",
     )
+    parser.add_argument("--sort", action="store_true", help="draw the strongest channels first")
     options = parser.parse_args(argv)
 
     with cli.importing_keras():  # after the options, since importing Keras takes seconds
@@ -54,12 +55,12 @@ def main(argv=None):
     for number, (name, (output,)) in enumerate(outputs.items(), start=1):
         height, width, channels = output.shape
         title = (
-            f"{name}: {channels} channels of {height} x {width}; each pixel sees "
-            f"{fields[name][0]} x {fields[name][1]} of the image's pixels\n{view.title}, "
-            f"predicted as {run.class_names[view.predicted]} ({view.probability:.1%})"
+            f"{view.title} -> {run.class_names[view.predicted]} ({100 * view.probability:.1f} %)\n"
+            f"{name}: {channels} channels of {height} x {width}, receptive field {fields[name][0]} x {fields[name][1]}; "
+            "red: positive, blue: negative"
         )
         page = feature_maps_figures.feature_map_figure(
-            output, view.image, title, scale=options.scale, original=view.original
+            output, view.image, title, scale=options.scale, sort=options.sort, original=view.original
         )
         drawing.save(
             page, options.output_dir / f"{run.name}-output-{view.slug}-{number:02}-{name}.png", show=options.show

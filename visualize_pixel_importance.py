@@ -73,26 +73,25 @@ def main(argv=None):
         print(f"Integrated gradients add up to the difference in logits, except for {100 * gradients.gap:.1f} % of it.")
 
     # How far to trust it
-    removals = {}
-    print("\nRemove (deletion) or insert the important pixels first: the mean probability on the way")
+    found = {}
+    print("\nRemove (deletion) or insert the most important pixels first: the mean probability along the way")
     for method, (values, _) in maps.items():
-        by_chance = faithfulness.chance_curves(run.model, image, answer, values, baseline=hidden_by)
-        this_map = faithfulness.deletion_insertion(run.model, image, answer, values, baseline=hidden_by)
-        removals[method] = {"this map": this_map, **by_chance}
-        for order, curves in removals[method].items():
-            print(f"  {method}, {order}:".ljust(45), end="")
-            print(f"deletion {curves.deletion_area:.3f} (small is good), insertion {curves.insertion_area:.3f} (large)")
-    print()
+        found[method] = faithfulness.faithfulness(run.model, image, answer, values, baseline=hidden_by)
+        for order, curves in found[method].curves.items():
+            areas = f"deletion {curves.deletion_area:.3f} (low is good), insertion {curves.insertion_area:.3f} (high is good)"
+            print(f"  {method}, {order}:".ljust(45) + areas)
+        print(f"  {method}: {found[method].gain:+.3f} against chance, whose spread is {found[method].spread:.3f}")
+    print("Single random pixels spoil an image like noise, whatever it shows, so they don't count as chance.\n")
 
     # Pictures
-    title = f"{view.title}: why {name} ({view.probability:.1%})?"
+    title = f"{view.title} -> {name} ({100 * view.probability:.1f} %): which pixels matter?"
     page = occlusion_figures.importance_figure(
         image, probabilities.drop_map(answer), occluded.drop_map(answer), occluded.predictions(),
-        run.class_names, removals["occlusion"], title, view.original,
+        run.class_names, found["occlusion"], title, view.original,
     )  # fmt: skip
     drawing.save(page, options.output_dir / f"{run.name}-importance-{view.slug}.png", show=options.show)
     if options.compare:
-        page = occlusion_figures.comparison_figure(image, maps, removals, title)
+        page = occlusion_figures.comparison_figure(image, maps, found, title)
         drawing.save(page, options.output_dir / f"{run.name}-comparison-{view.slug}.png", show=options.show)
 
 

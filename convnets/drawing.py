@@ -2,6 +2,7 @@
 
 import contextlib
 import tempfile
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -10,12 +11,40 @@ from PIL import Image
 
 from convnets.errors import UserError
 
-matplotlib.rcParams["text.parse_math"] = False  # a dollar sign in a file's name is one
+STYLE = matplotlib.rc_params_from_file(Path(__file__).with_name("companion.mplstyle"), use_default_template=False)
+
+# Colours with one meaning in all figures, from the palette of Okabe and Ito, which colour-blind people can tell apart
+RIGHT, WRONG = "#0072B2", "#D55E00"
+MEASURED, PUBLISHED = "#0072B2", "#E69F00"
+TRAINING, HELD_OUT, TEST = "#8C8C8C", "#009E73", "#0072B2"
+MAP, CHANCE = "#0072B2", "#8C8C8C"
+POSITIVE, NEGATIVE, DIVERGING = "#B2182B", "#2166AC", "RdBu_r"  # the two ends of a colour scale, white at zero
+NOTE = "#6B6B6B"
+
+
+def styled():
+    """Return a context, or a decorator, in which figures get the look of this project; a notebook's own stays."""
+    return matplotlib.rc_context(STYLE)
+
+
+def heading(figure, title):
+    """Write a figure's title at its left edge: the first line in bold, the others below it as a note."""
+    first, _, rest = title.partition("\n")
+    lines = rest.count("\n") + 1 if rest else 0
+    width, height = figure.get_size_inches()
+    figure.suptitle(first + "\n" * lines, x=0.12 / width, y=1 - 0.1 / height, ha="left", va="top")
+    if rest:
+        figure.text(0.12 / width, 1 - 0.36 / height, rest, ha="left", va="top", color=NOTE, fontsize=10.5)
+
+
+def title(figure, text):
+    """Write the title of a figure with a constrained layout, at its left edge."""
+    figure.suptitle(text, x=0.01, ha="left")
 
 
 @contextlib.contextmanager
 def writing(path):
-    """For the block that writes a file: makes its folder, and turns what the system refuses into one clear line."""
+    """Make the folder of a file that the block writes, and turn a refusal of the system into a UserError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield
@@ -24,8 +53,8 @@ def writing(path):
 
 
 def save(figure, path, *, show=False):
-    """Saves a figure as PNG, says where, and opens it in a window when asked to."""
-    with writing(path):
+    """Save a figure as PNG, print its path, and open it in a window if asked to."""
+    with writing(path), styled():
         figure.savefig(path, dpi=100, pil_kwargs={"compress_level": 1})  # half the time for a seventh more bytes
     print(f"Picture: {path}")
     if show:
@@ -40,13 +69,13 @@ def save(figure, path, *, show=False):
 
 
 def make_folder(path):
-    """Makes a folder for pictures, so that it is known before hours of work whether it can be written to."""
+    """Make a folder for pictures. Raise UserError if it can't be written to, before hours of work rather than after."""
     with writing(path / "picture"):
         tempfile.TemporaryFile(dir=path).close()
 
 
 def save_table(table, path):
-    """Saves a pandas table as CSV, and says where."""
+    """Save a pandas table as CSV, and print its path."""
     with writing(path):
         table.to_csv(path)
     print(f"Table: {path}")
@@ -57,15 +86,19 @@ def without_single_channel(image):
 
 
 def draw_image(axes, image, **options):
-    """Draws one image, (h, w, channels) uint8, or float in [0, 1], without ticks."""
+    """Draw one image, (h, w, channels) uint8, or float in [0, 1], without ticks."""
     limit = 255 if image.dtype == np.uint8 else 1
     axes.imshow(without_single_channel(image), cmap="gray", vmin=0, vmax=limit, **options)
-    axes.set_xticks([])
-    axes.set_yticks([])
+    without_ticks(axes)
+
+
+def without_ticks(axes):
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
 
 
 def mosaic(cells, columns, empty=1.0):
-    """Lays out cells (n, h, w, ...) in rows of so many columns, as one image (rows h, columns w, ...)."""
+    """Lay out cells (n, h, w, ...) in rows of so many columns, as one image (rows h, columns w, ...)."""
     n, height, width = cells.shape[:3]
     rows = -(-n // columns)
     cells = np.concatenate([cells, np.full((rows * columns - n, *cells.shape[1:]), empty, cells.dtype)])
@@ -74,22 +107,22 @@ def mosaic(cells, columns, empty=1.0):
 
 
 def mosaic_figure(mosaic, title, inches):
-    """A figure that a mosaic fills, each pixel so many inches wide, in whose pixels its axes count.
+    """Return a figure that a mosaic fills, each pixel so many inches wide, and its axes, which count in pixels.
 
     (One axes for all images: an axes for each takes ten times as long.)
     """
-    heading = 0.22 * (title.count("\n") + 2)
+    top = 0.22 * title.count("\n") + 0.5
     width, height = mosaic.shape[1] * inches, mosaic.shape[0] * inches
-    figure = Figure(figsize=(width + 0.2, height + heading + 0.1))
-    figure.suptitle(title, y=1 - 0.12 / figure.get_figheight(), fontsize=11)
-    axes = figure.add_axes(np.array([0.1, 0.1, width, height]) / np.tile(figure.get_size_inches(), 2))
-    draw_image(axes, mosaic, interpolation="bicubic")
+    figure = Figure(figsize=(width + 0.24, height + top + 0.12))
+    heading(figure, title)
+    axes = figure.add_axes(np.array([0.12, 0.12, width, height]) / np.tile(figure.get_size_inches(), 2))
+    draw_image(axes, mosaic)
     axes.set_axis_off()
     return figure, axes
 
 
 def save_animation(frames, path, *, enlarged=3):
-    """Saves frames (steps, n, h, w, c) of n images beside each other, float32 in [0, 1], as a GIF that starts again.
+    """Save frames (steps, n, h, w, c) of n images side by side, float32 in [0, 1], as a GIF that repeats.
 
     enlarged: how many pixels wide and high each pixel becomes.
     """

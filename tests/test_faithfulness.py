@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from scipy.ndimage import gaussian_filter
 
 from convnets.views import faithfulness
 
@@ -26,13 +27,30 @@ def test_perfect_deletion_and_insertion(sums_pixels):
     assert (worst.deletion_area, worst.insertion_area) == (15 / 16, 1 / 16)
 
 
-def test_by_chance_a_pixel_goes_in_the_middle_of_the_order(sums_pixels):
-    """Its rank is 0 to 15, on average 7.5, of 16, both in random orders and in a map that is moved around."""
+def test_chance_maps_place_a_pixel_anywhere_in_the_order(sums_pixels):
+    """A rank of 0 to 15 with equal chances gives a gain of 1 - rank / 8: 1/16 on average, 0.576 as standard deviation."""
     image = np.zeros((4, 4, 1), dtype="float32")
     image[1, 2] = 1
-    importance = np.random.default_rng(7).random((4, 4))
-    by_chance = faithfulness.chance_curves(sums_pixels, image, 0, importance, repeats=400, baseline=0, steps=16)
-    assert list(by_chance) == ["random order", "same map elsewhere"]
-    for curves in by_chance.values():
-        assert curves.deletion_area == pytest.approx(7.5 / 16, abs=0.05)
-        assert curves.insertion_area == pytest.approx(8.5 / 16, abs=0.05)
+    scores = faithfulness.compare_with_chance(
+        sums_pixels, image, 0, image[..., 0], smooth=400, moved=0, pixels=400, baseline=0, steps=16
+    )
+    assert scores.this_map.gain == 1
+    for curves in (scores.chance, scores.pixels):
+        assert curves.gain.mean() == pytest.approx(1 / 16, abs=0.1)
+        assert curves.gain.std() == pytest.approx(0.576, abs=0.05)
+    assert scores.above_chance == pytest.approx((1 - 1 / 16) / 0.576, abs=0.25)
+    assert "insertion minus deletion 1.00; by chance" in str(scores)
+
+
+def test_a_map_moved_elsewhere_is_no_longer_perfect(sums_pixels):
+    image = np.zeros((4, 4, 1), dtype="float32")
+    image[1, 2] = 1
+    moved = faithfulness.compare_with_chance(sums_pixels, image, 0, image[..., 0], smooth=0, baseline=0, steps=16)
+    assert moved.chance.deletion.shape == (6, 17)
+    assert (moved.chance.gain < 1).all()  # rows move by 1 to 3 of 4
+
+
+@pytest.mark.parametrize("sigma", [1, 2, 4])
+def test_smoothness_of_filtered_noise(sigma):
+    noise = gaussian_filter(np.random.default_rng(0).normal(size=(256, 256)), sigma, mode="wrap")
+    assert faithfulness.smoothness(noise) == pytest.approx(sigma, rel=0.1)

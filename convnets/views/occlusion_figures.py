@@ -1,4 +1,4 @@
-"""Draw which pixels an answer depends on."""
+"""Draw which pixels an answer depends on, and how far to trust that."""
 
 import numpy as np
 from matplotlib import colormaps
@@ -7,74 +7,88 @@ from matplotlib.patches import Patch
 
 from convnets import drawing
 
+STYLES = [  # of the curves: this map, then the two kinds of chance
+    {"color": drawing.MAP},
+    {"color": drawing.CHANCE, "linestyle": "--"},
+    {"color": drawing.CHANCE, "linestyle": ":"},
+]
+
+
+@drawing.styled()
+def importance_figure(image, probability_drop, logit_drop, predictions, class_names, found, title, original=None):
+    """Draw how hiding parts of an image changes a network's answer, and how far to trust the map.
+
+    image: (h, w, c) float32. probability_drop, logit_drop: (h, w). predictions: (rows, columns) of patches, the class
+    that is predicted with each patch hidden. found: faithfulness.Faithfulness of the map.
+    original: a reader's own picture, drawn beside the network's input.
+    """
+    figure = Figure(figsize=(10, 7), layout="constrained")
+    drawing.title(figure, title)
+    upper, lower = figure.subplots(2, 3)
+    drawing.draw_image(upper[0], image)
+    upper[0].set_title("network's input")
+    if original is not None:
+        drawing.draw_image(upper[0].inset_axes((0.68, 0.68, 0.32, 0.32)), original)
+    _draw_map(figure, upper[1], image, 100 * probability_drop, "drop in probability", "percentage points")
+    _draw_map(figure, upper[2], image, logit_drop, "drop in logit", "logit")
+    _draw_classes(lower[0], predictions, class_names)
+    _draw_curves(lower[1], found, "deletion")
+    _draw_curves(lower[2], found, "insertion")
+    figure.legend(*lower[1].get_legend_handles_labels(), loc="outside lower right", ncols=3)
+    return figure
+
+
+@drawing.styled()
+def comparison_figure(image, maps, found, title):
+    """Draw several explanations of one answer, a row each, with the same test of how far to trust them.
+
+    maps: {name: (map (h, w), unit)}. found: {name: faithfulness.Faithfulness}.
+    """
+    figure = Figure(figsize=(10, 3.2 * len(maps) + 0.7), layout="constrained")
+    drawing.title(figure, title)
+    rows = figure.subplots(len(maps), 3, squeeze=False)
+    for axes, (name, (values, unit)) in zip(rows, maps.items(), strict=True):
+        _draw_map(figure, axes[0], image, values, name, unit)
+        _draw_curves(axes[1], found[name], "deletion")
+        _draw_curves(axes[2], found[name], "insertion")
+    figure.legend(*rows[0][1].get_legend_handles_labels(), loc="outside lower right", ncols=3)
+    return figure
+
 
 def _draw_map(figure, axes, image, values, title, unit):
-    """Draws a map over a grey version of its image: red raises the score, blue lowers it, zero leaves it grey."""
+    """Draw a map over a grey version of its image: red raises the score, blue lowers it, zero leaves it grey."""
     axes.imshow(image.mean(axis=-1), cmap="gray", vmin=0, vmax=1)
     limit = np.abs(values).max() or 1
-    picture = axes.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, alpha=0.75)
-    axes.set(title=title, xticks=[], yticks=[])
+    picture = axes.imshow(values, cmap=drawing.DIVERGING, vmin=-limit, vmax=limit, alpha=0.75)
+    axes.set_title(title)
+    drawing.without_ticks(axes)
     figure.colorbar(picture, ax=axes, shrink=0.8, label=unit)
 
 
-def _draw_removal(axes, removals, kind):
-    """Draws a class's probability while pixels go, or come, in each of several orders."""
-    for (label, curves), style in zip(removals.items(), ("-", ":", "--"), strict=True):
-        area = getattr(curves, f"{kind}_area")
-        axes.plot(100 * curves.shares, 100 * getattr(curves, kind), style, label=f"{label}: area {area:.2f}")
-    good = {"deletion": "low", "insertion": "high"}[kind]
-    done = {"deletion": "removed", "insertion": "inserted"}[kind]
-    axes.set(title=f"{kind.capitalize()} (good: {good})", ylim=(0, 100), xlim=(0, 100))
+def _draw_curves(axes, found, kind):
+    """Draw a class's probability while pixels are removed, or inserted, in the order of the map and of chance maps."""
+    for (label, curves), style in zip(found.curves.items(), STYLES, strict=False):  # single random pixels are left out
+        axes.plot(100 * curves.shares, 100 * getattr(curves, kind), label=label, **style)
+    done, good = {"deletion": ("removed", "lower"), "insertion": ("inserted", "higher")}[kind]
+    heading = f"{kind}: {good} is better"
+    if kind == "insertion":
+        heading += f"\n{found.gain:+.2f} against chance (\u00b1 {found.spread:.2f})"
+    axes.set(title=heading, ylim=(0, 100), xlim=(0, 100))
     axes.set(xlabel=f"pixels {done} (%)", ylabel="probability (%)")
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.15))  # below: the curves may go anywhere
-
-
-def importance_figure(image, probability_drop, logit_drop, predictions, class_names, removals, title, original=None):
-    """Draws what hiding parts of an image does to a network's answer, and how far to trust the map.
-
-    image: (h, w, c) float32. probability_drop, logit_drop: (h, w). predictions: (rows, columns) of patches, the class
-    that each hidden patch turns the answer into. removals: {order: occlusion.Removal}, the map's first.
-    original: a reader's own picture, to be drawn beside what the network sees of it.
-    """
-    figure = Figure(figsize=(13, 8), layout="constrained")
-    figure.suptitle(title)
-    upper, lower = figure.subplots(2, 3)
-    drawing.draw_image(upper[0], image)
-    upper[0].set_title("what the network sees")
-    if original is not None:
-        drawing.draw_image(upper[0].inset_axes((-0.45, 0.6, 0.4, 0.4)), original)
-    _draw_map(figure, upper[1], image, 100 * probability_drop, "what the probability loses", "percentage points")
-    _draw_map(figure, upper[2], image, logit_drop, "what the logit loses", "logit")
-    _draw_classes(lower[0], predictions, class_names)
-    _draw_removal(lower[1], removals, "deletion")
-    _draw_removal(lower[2], removals, "insertion")
-    return figure
+    axes.grid()
 
 
 def _draw_classes(axes, predictions, class_names):
-    colours = colormaps["tab10" if len(class_names) <= 10 else "tab20"]
-    axes.imshow(predictions, cmap=colours, vmin=0, vmax=colours.N - 1, interpolation="nearest")
     present, counts = np.unique(predictions, return_counts=True)
+    if len(present) == 1:
+        axes.set_axis_off()
+        axes.text(0, 0.6, f"No patch changes the answer:\nit is {class_names[present[0]]} each time.", va="center")
+        return
+    colours = colormaps["tab10" if len(class_names) <= 10 else "tab20"]
+    axes.imshow(predictions % colours.N, cmap=colours, vmin=0, vmax=colours.N - 1)
     handles = [
-        Patch(color=colours(index), label=f"{class_names[index]} {count / predictions.size:.1%}")
-        for index, count in sorted(zip(present, counts, strict=True), key=lambda pair: -pair[1])
+        Patch(color=colours(index % colours.N), label=f"{class_names[index]} {100 * count / predictions.size:.1f} %")
+        for index, count in sorted(zip(present, counts, strict=True), key=lambda pair: -pair[1])[:6]
     ]
-    axes.legend(handles=handles, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
-    changes = len(present) > 1
-    title = "the answer with each patch hidden" if changes else "no hidden patch changes the answer"
-    axes.set(title=title, xlabel="patch, from the left", ylabel="patch, from the top")
-
-
-def comparison_figure(image, maps, removals, title):
-    """Draws several explanations of one answer under each other, with the same scores.
-
-    maps: {name: (map (h, w), unit)}. removals: {name: {order: occlusion.Removal}}.
-    """
-    figure = Figure(figsize=(12, 3.6 * len(maps) + 0.6), layout="constrained")
-    figure.suptitle(title)
-    for axes, (name, (values, unit)) in zip(figure.subplots(len(maps), 3, squeeze=False), maps.items(), strict=True):
-        _draw_map(figure, axes[0], image, values, name, unit)
-        _draw_removal(axes[1], removals[name], "deletion")
-        _draw_removal(axes[2], removals[name], "insertion")
-    return figure
+    axes.legend(handles=handles, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
+    axes.set(title="answer with each patch hidden", xlabel="patch, from the left", ylabel="patch, from the top")
