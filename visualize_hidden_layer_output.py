@@ -11,6 +11,7 @@ that no image of a sample of the test set activates.
 """
 
 from convnets import cli
+from convnets.errors import UserError
 
 SAMPLE = 500  # test images, none of which activates a dead channel
 MOST_PAGES = 24  # of a deep network; name others with --layer
@@ -43,6 +44,9 @@ def main(argv=None):
     convolutions = {step.name: step.shape[-1] for step in introspection.convolutions(run.model)}
     layers = options.layer or (feature_maps.map_layers(run.model) if options.step_by_step else list(convolutions))
     outputs = feature_maps.layer_outputs(run.model, view.image[None], cli.some_of(layers, MOST_PAGES))
+    for name, (output,) in outputs.items():
+        if output.ndim != 3:
+            raise UserError(f"the layer {name} returns no feature maps: name another --layer")
     fields = feature_maps.receptive_fields(run.model)
     if run.dataset:
         sample = run.dataset.x_test[:SAMPLE]
@@ -56,8 +60,8 @@ def main(argv=None):
         height, width, channels = output.shape
         title = (
             f"{view.title} -> {run.class_names[view.predicted]} ({100 * view.probability:.1f} %)\n"
-            f"{name}: {channels} channels of {height} x {width}, receptive field {fields[name][0]} x {fields[name][1]}; "
-            "red: positive, blue: negative"
+            f"{name}: {channels} channels of {height} x {width}, receptive field "
+            f"{fields[name][0]} x {fields[name][1]}; red: positive, blue: negative"
         )
         page = feature_maps_figures.feature_map_figure(
             output, view.image, title, scale=options.scale, sort=options.sort, original=view.original

@@ -73,15 +73,13 @@ def main(argv=None):
         print(f"Integrated gradients add up to the difference in logits, except for {100 * gradients.gap:.1f} % of it.")
 
     # How far to trust it
+    print("\nInsert or remove the most important pixels first: insertion area minus deletion area, large is good")
     found = {}
-    print("\nRemove (deletion) or insert the most important pixels first: the mean probability along the way")
     for method, (values, _) in maps.items():
-        found[method] = faithfulness.faithfulness(run.model, image, answer, values, baseline=hidden_by)
-        for order, curves in found[method].curves.items():
-            areas = f"deletion {curves.deletion_area:.3f} (low is good), insertion {curves.insertion_area:.3f} (high is good)"
-            print(f"  {method}, {order}:".ljust(45) + areas)
-        print(f"  {method}: {found[method].gain:+.3f} against chance, whose spread is {found[method].spread:.3f}")
-    print("Single random pixels spoil an image like noise, whatever it shows, so they don't count as chance.\n")
+        found[method] = faithfulness.compare_with_chance(run.model, image, answer, values, baseline=hidden_by)
+        print(f"  {method}: {found[method]}")
+    pixels = found["occlusion"].pixels.gain.mean()
+    print(f"  (Single random pixels: {pixels:.2f}. They spoil an image like noise, so they are no fair comparison.)\n")
 
     # Pictures
     title = f"{view.title} -> {name} ({100 * view.probability:.1f} %): which pixels matter?"

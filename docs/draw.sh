@@ -1,10 +1,19 @@
 #!/usr/bin/env bash
-# Draws the pictures of the articles' pages anew, from the runs in models/. Their charts are drawn by benchmarks/publish.py,
-# and the pictures of views.md by the commands that it names.
+# Draw all pictures of the README and of docs/ anew, from the runs in models/. `python -m publishing` draws the charts.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 drawn=$(mktemp -d)
 trap 'rm -rf "$drawn"' EXIT
+improved=(--run improved_model-cifar10 --output-dir "$drawn")
+
+python visualize_results.py "${improved[@]}" --seed 1
+python visualize_pixel_importance.py "${improved[@]}" --index 16 --compare
+python visualize_hidden_layer_output.py "${improved[@]}" --index 16
+python visualize_hidden_layer_activation.py "${improved[@]}" --layer fc3 --method plain --seed 1
+python visualize_hidden_layer_activation.py "${improved[@]}" --layer conv4 --layer conv6 --layer fc3 --steps 40 --seed 1
+for picture in docs/improved_model-cifar10-*.png; do
+    [ ! -e "$drawn/${picture#docs/}" ] || cp "$drawn/${picture#docs/}" docs/
+done
 
 python visualize_results.py --run bernet-best-mnist --seed 1 --output-dir "$drawn"
 cp "$drawn/bernet-best-mnist-mistakes.png" docs/bernet-mistakes.png

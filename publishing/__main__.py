@@ -189,7 +189,7 @@ def fast_table(runs):
 
 def attempts_table(runs):
     """The table of earlier recipes whose test accuracies were seen, in Markdown."""
-    header = "target | filters | epochs | batch | shift | cutout | learning rate | seed | test accuracy | with six views"
+    header = "target | filters | epochs | batch | shift | cutout | rate | seed | test accuracy | with six views"
     line = (
         "{row.target:g} | {row.filters} | {row.epochs} | {row.batch_size} | {row.shift} | {row.cutout} "
         "| {row.learning_rate} | {row.seed} | {row.test_accuracy:.2%} | {row.test_accuracy_with_views:.2%}"

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # the tests run in as many processes as there are cores
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # there is a test process for each core
 
 from convnets import paths
 from convnets.data import datasets, source_files
+
+THREADS = os.environ["TF_NUM_INTRAOP_THREADS"]
 
 
 def pytest_collection_modifyitems(items):
@@ -25,6 +27,12 @@ def pytest_collection_modifyitems(items):
 def fast_garbage_collection():
     """Exempt the imported packages: Keras collects garbage for each new network, and searches all of TensorFlow."""
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def same_threads_in_every_process(monkeypatch):
+    """A script that a test starts computes the same bits as one that it calls, also after a test of --threads."""
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", THREADS)
 
 
 @pytest.fixture(autouse=True)

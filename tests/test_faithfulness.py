@@ -28,7 +28,7 @@ def test_perfect_deletion_and_insertion(sums_pixels):
 
 
 def test_chance_maps_place_a_pixel_anywhere_in_the_order(sums_pixels):
-    """A rank of 0 to 15 with equal chances gives a gain of 1 - rank / 8: 1/16 on average, 0.576 as standard deviation."""
+    """Ranks of 0 to 15 are equally likely. The gain, 1 - rank / 8, has a mean of 1/16 and a deviation of 0.576."""
     image = np.zeros((4, 4, 1), dtype="float32")
     image[1, 2] = 1
     scores = faithfulness.compare_with_chance(

@@ -409,6 +409,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(digits_run, tmp_path, capsys):
     assert "Test accuracy with test-time augmentation" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_so_does_one_in_bfloat16(tmp_path):
     """The wide network: its convolutions' gradients are computed by our own operation."""
     options = ["--target", "94", "--dataset", "digits", "--precision", "bfloat16", "--threads", "2"]

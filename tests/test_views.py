@@ -217,6 +217,7 @@ def test_an_image_that_is_predicted_wrong_is_said_to_be(capsys):
         ("visualize_hidden_layer_output", ["--index", 360], "there is no test image 360: --index goes from 0 to 359"),
         ("visualize_pixel_importance", ["--image", "nowhere.jpg"], "can't read the picture nowhere.jpg"),
         ("visualize_pixel_importance", ["--patch", "40"], "a patch of 40 pixels does not fit into 32"),
+        ("visualize_hidden_layer_output", ["--index", 3, "--layer", "fc1"], "the layer fc1 returns no feature maps"),
         ("visualize_hidden_layer_activation", ["--layer", "conv9"], "no layer 'conv9': it has conv1"),
         ("visualize_hidden_layer_activation", ["--layer", "fc2", "--units", "3,10"], "has the units 0 to 9"),
         ("visualize_results", ["--dataset", "cifar10"], "takes images of 32 x 32 x 1 in 10 classes, but cifar10 has"),

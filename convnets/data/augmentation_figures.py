@@ -5,6 +5,7 @@ from matplotlib.figure import Figure
 from convnets import drawing
 
 
+@drawing.styled()
 def augmentation_figure(originals, augmented):
     """Draw an image per row: the original, then its augmented versions.
 
@@ -12,7 +13,7 @@ def augmentation_figure(originals, augmented):
     """
     n, versions = augmented.shape[:2]
     figure = Figure(figsize=(1.3 * (versions + 1), 1.3 * n + 0.6), layout="constrained")
-    figure.suptitle("Training images and augmented versions of them")
+    drawing.title(figure, "Training images and augmented versions of them")
     for row, axes_in_row in enumerate(figure.subplots(n, versions + 1, squeeze=False)):
         pictures = [originals[row], *augmented[row]]
         for column, (axes, picture) in enumerate(zip(axes_in_row, pictures, strict=True)):

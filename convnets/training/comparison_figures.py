@@ -4,35 +4,40 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from convnets import drawing
 
+
+@drawing.styled()
 def comparison_chart(table):
-    """Draws what was published and what was measured, a panel for each dataset.
+    """Draw what was published and what was measured, a panel for each dataset.
 
     table: pandas.DataFrame, what comparison.compare returns.
     """
     groups = [group for _, group in table.groupby("dataset")]
     heights = [len(group) + 1.6 for group in groups]
     figure = Figure(figsize=(9, 0.36 * sum(heights) + 1.2), layout="constrained")
-    figure.suptitle("Test accuracy after the last epoch: what the articles print, and what was measured here")
+    drawing.title(figure, "Test accuracy after the last epoch, published and measured")
     for axes, group in zip(
         figure.subplots(len(groups), 1, height_ratios=heights, squeeze=False)[:, 0], groups, strict=True
     ):
         places = np.arange(len(group))[::-1]  # the best one on top
         published = group["low"].notna().to_numpy()
-        axes.hlines(places[published], group["low"][published], group["high"][published], color="moccasin", linewidth=9)
+        axes.hlines(places[published], group["low"][published], group["high"][published], color="#F6DDA6", linewidth=9)
         exact = (group["low"] == group["high"]).to_numpy()
-        axes.plot(group["low"][exact], places[exact], "D", color="tab:orange", markersize=8)
-        axes.hlines(places, group["lowest"], group["highest"], color="tab:blue", linewidth=1)
-        axes.plot(group["measured"], places, "o", color="tab:blue")
+        axes.plot(group["low"][exact], places[exact], "D", color=drawing.PUBLISHED, markersize=8)
+        axes.hlines(places, group["lowest"], group["highest"], color=drawing.MEASURED, linewidth=1)
+        axes.plot(group["measured"], places, "o", color=drawing.MEASURED)
         names = [f"{row.network}\n{row.published or 'no number printed'}" for row in group.itertuples()]
         axes.set_yticks(places, names, fontsize=8)
         axes.set(xlabel="test accuracy (%)", title=group["dataset"].iloc[0], ylim=(-0.8, len(group) - 0.2))
-        axes.grid(alpha=0.3)
+        axes.grid()
     figure.legend(
         handles=[
-            Line2D([], [], color="tab:blue", marker="o", linewidth=1, label="measured: mean, lowest and highest seed"),
-            Line2D([], [], color="tab:orange", marker="D", linestyle="", label="published"),
-            Line2D([], [], color="moccasin", linewidth=9, label="published as a range"),
+            Line2D(
+                [], [], color=drawing.MEASURED, marker="o", linewidth=1, label="measured: mean, lowest and highest seed"
+            ),
+            Line2D([], [], color=drawing.PUBLISHED, marker="D", linestyle="", label="published"),
+            Line2D([], [], color="#F6DDA6", linewidth=9, label="published as a range"),
         ],
         loc="outside lower center",
         ncols=3,
@@ -43,8 +48,9 @@ def comparison_chart(table):
 LABELS = {"accuracy": "accuracy (%)", "loss": "loss (categorical cross-entropy)"}
 
 
+@drawing.styled()
 def learning_curves(histories, quantity, *, lowest=None):
-    """Draws how several networks learned, beside each other.
+    """Draw how several networks learned, beside each other.
 
     histories: {title: [pandas.DataFrame, a row an epoch, for each seed]}. quantity: "accuracy" or "loss".
     lowest: where the axis of accuracies begins, in percent.
@@ -52,13 +58,13 @@ def learning_curves(histories, quantity, *, lowest=None):
     columns = min(4, len(histories))
     rows = -(-len(histories) // columns)
     figure = Figure(figsize=(max(3.2 * columns, 5), 2.8 * rows + 0.9), layout="constrained")
-    figure.suptitle(f"{quantity.capitalize()} over the epochs, a line for each seed")
+    drawing.title(figure, f"{quantity.capitalize()} by epoch\none line for each seed")
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     scale = 100 if quantity == "accuracy" else 1
     curves = [
-        (quantity, "training images, while training", "tab:blue"),
-        (f"held_out_{quantity}", "training images held out", "tab:green"),
-        (f"val_{quantity}", "test images", "tab:orange"),
+        (quantity, "training images, while training", drawing.MEASURED),
+        (f"held_out_{quantity}", "held-out training images", drawing.HELD_OUT),
+        (f"val_{quantity}", "test images", drawing.PUBLISHED),
     ]
     present = {column for seeds in histories.values() for history in seeds for column in history}
     curves = [curve for curve in curves if curve[0] in present]
@@ -73,7 +79,7 @@ def learning_curves(histories, quantity, *, lowest=None):
             axes.set_ylim(bottom=0)
         elif lowest is not None:
             axes.set_ylim(lowest, 100)
-        axes.grid(alpha=0.3)
+        axes.grid()
         axes.xaxis.get_major_locator().set_params(integer=True)
     for axes in grid[len(histories) :]:
         axes.set_axis_off()

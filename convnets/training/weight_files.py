@@ -39,9 +39,7 @@ def load(model, path):
         # Keras chooses its reader by the name alone, so the file gets the right name.
         named = shutil.copy(path, Path(folder) / ("keras_2.h5" if is_keras_2 else "keras_3.weights.h5"))
         try:
-            with warnings.catch_warnings(
-                action="ignore"
-            ):  # the optimizer's state is skipped, as intended
+            with warnings.catch_warnings(action="ignore"):  # the optimizer's state is skipped, as intended
                 model.load_weights(named)
         except Exception as error:  # Keras, too
             reason = str(error).split("Example error message for object")[-1].split("List of objects")[0]

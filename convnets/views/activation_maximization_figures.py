@@ -5,6 +5,7 @@ import numpy as np
 from convnets import drawing
 
 
+@drawing.styled()
 def unit_figure(made, real, titles, title):
     """Draws, for each unit, the image made for it, and beside it the real images that excite it most.
 
@@ -23,5 +24,5 @@ def unit_figure(made, real, titles, title):
     for number, caption in enumerate(titles):
         row, column = divmod(number, columns)
         left, bottom = column * cells.shape[2], row * cells.shape[1] + text - 2
-        axes.text(left, bottom, caption, fontsize=8, va="bottom")
+        axes.text(left, bottom, caption, fontsize=9, va="bottom")
     return figure

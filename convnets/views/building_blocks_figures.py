@@ -7,13 +7,14 @@ from matplotlib.patches import Rectangle
 from convnets import drawing
 
 
+@drawing.styled()
 def pixels_figure(image, title):
-    """Draws an image, and how often its pixels have each value, as bytes and as the network gets them.
+    """Draw an image, and how often its pixels have each value, as bytes and as the network gets them.
 
     image: (h, w, c) uint8.
     """
     figure = Figure(figsize=(12, 3.6), layout="constrained")
-    figure.suptitle(title)
+    drawing.title(figure, title)
     left, *histograms = figure.subplots(1, 3, width_ratios=[1, 1.6, 1.6])
     drawing.draw_image(left, image)
     channels = [("pixels", "black")] if image.shape[-1] == 1 else list(zip(CHANNELS, CHANNEL_COLOURS, strict=True))
@@ -26,21 +27,24 @@ def pixels_figure(image, title):
                 values[..., channel].ravel(), bins=32, range=(0, most), histtype="step", color=colour, label=label
             )
         axes.set(title=name, xlabel="value of a pixel", ylabel="pixels", xlim=(-0.02 * most, 1.02 * most))
-        axes.legend()
+        axes.set_ylim(top=1.3 * axes.get_ylim()[1])  # room for the legend
+        axes.legend(loc="upper right", ncols=3, fontsize=9, handlelength=1)
     return figure
 
 
 CHANNELS = ("red", "green", "blue")
-CHANNEL_COLOURS = ("tab:red", "tab:green", "tab:blue")
+CHANNEL_COLOURS = ("tab:red", "tab:green", drawing.MEASURED)
 
 
+@drawing.styled()
 def window_positions_figure(height, width, window):
-    """Draws each place that a square window can take on an image: as many as the output of a convolution has pixels."""
+    """Draw each place that a square window can take on an image: as many as the output of a convolution has pixels."""
     rows, columns = height - window + 1, width - window + 1
     figure = Figure(figsize=(1.4 * columns, 1.4 * rows * height / width + 1.1), layout="constrained")
-    figure.suptitle(
+    drawing.title(
+        figure,
         f"A window of {window} x {window} on {width} x {height} pixels\n{width} - {window} + 1 = {columns} places "
-        f"from left to right, {height} - {window} + 1 = {rows} from top to bottom"
+        f"from left to right, {height} - {window} + 1 = {rows} from top to bottom",
     )
     for (row, column), axes in np.ndenumerate(figure.subplots(rows, columns, squeeze=False)):
         pixels = np.zeros((height, width))
@@ -53,13 +57,14 @@ def window_positions_figure(height, width, window):
     return figure
 
 
+@drawing.styled()
 def pooling_figure(values, pooled, title):
-    """Draws a small image with its numbers, and what poolings make of it.
+    """Draw a small image with its numbers, and what poolings make of it.
 
     values: (h, w). pooled: {name: (h / 2, w / 2)}.
     """
     figure = Figure(figsize=(4.2 * (1 + len(pooled)), 4.6), layout="constrained")
-    figure.suptitle(title)
+    drawing.title(figure, title)
     grids = {"pixels": values, **pooled}
     for axes, (name, grid) in zip(figure.subplots(1, len(grids)), grids.items(), strict=True):
         _draw_numbers(axes, grid, cmap="viridis", vmin=0, vmax=values.max())
@@ -71,7 +76,7 @@ def pooling_figure(values, pooled, title):
 
 
 def _draw_numbers(axes, grid, **colours):
-    """Draws a small array as coloured fields with their numbers."""
+    """Draw a small array as coloured fields with their numbers."""
     picture = axes.imshow(grid, **colours)
     for (row, column), value in np.ndenumerate(grid):
         red, green, blue, _ = picture.to_rgba(value)
@@ -82,8 +87,9 @@ def _draw_numbers(axes, grid, **colours):
     axes.set_yticks([])
 
 
+@drawing.styled()
 def arithmetic_figure(filtered, title):
-    """Draws how a filter turns one window of an image into one number, channel by channel.
+    """Draw how a filter turns one window of an image into one number, channel by channel.
 
     filtered: a filtering.SlidingFilter.
     """
@@ -91,7 +97,7 @@ def arithmetic_figure(filtered, title):
     window, corner = filtered.window(place), filtered.corner(place)
     channels = window.shape[-1]
     figure = Figure(figsize=(14, 2.4 * channels + 1.6), layout="constrained")
-    figure.suptitle(title)
+    drawing.title(figure, title)
     left, middle, right = figure.subfigures(1, 3, width_ratios=[1.1, 2.2, 1.1])
     axes = left.subplots()
     drawing.draw_image(axes, filtered.picture)
@@ -105,8 +111,8 @@ def arithmetic_figure(filtered, title):
     for channel, row in enumerate(grid):
         name = "pixels" if channels == 1 else CHANNELS[channel]
         _draw_numbers(row[0], window[..., channel], cmap="gray", vmin=min(pixels.min(), 0), vmax=max(pixels.max(), 1))
-        _draw_numbers(row[1], filtered.kernel[..., channel], cmap="RdBu_r", vmin=-limit, vmax=limit)
-        _draw_numbers(row[2], products[..., channel], cmap="RdBu_r", vmin=-most, vmax=most)
+        _draw_numbers(row[1], filtered.kernel[..., channel], cmap=drawing.DIVERGING, vmin=-limit, vmax=limit)
+        _draw_numbers(row[2], products[..., channel], cmap=drawing.DIVERGING, vmin=-most, vmax=most)
         row[0].set_ylabel(name)
         row[2].set_xlabel(f"sum {products[..., channel].sum():+.3f}")
     for axes, heading in zip(grid[0], ("pixels in the window", "times the filter", "products"), strict=True):
@@ -128,19 +134,20 @@ def _box(corner, size):
 
 def _draw_response(axes, filtered):
     limit = filtered.limit
-    axes.imshow(filtered.response, cmap="RdBu_r", vmin=-limit, vmax=limit)
+    axes.imshow(filtered.response, cmap=drawing.DIVERGING, vmin=-limit, vmax=limit)
     axes.set_xticks([])
     axes.set_yticks([])
 
 
+@drawing.styled()
 def filters_figure(filters, title):
-    """Draws some filters of a first convolution, and where in an image each finds what it looks for: red, or blue, the
+    """Draw some filters of a first convolution, and where in an image each finds what it looks for: red, or blue, the
     opposite.
 
     filters: list of filtering.SlidingFilter of one image.
     """
     figure = Figure(figsize=(1.7 * (len(filters) + 1), 5.6), layout="constrained")
-    figure.suptitle(title)
+    drawing.title(figure, title)
     grid = figure.subplots(3, len(filters) + 1)
     drawing.draw_image(grid[1, 0], filters[0].picture)
     grid[1, 0].set_title("image", fontsize=9)

@@ -6,59 +6,67 @@ from matplotlib.figure import Figure
 from convnets import drawing
 
 
+@drawing.styled()
 def predictions_figure(images, results, chosen, title):
-    """Draws images, each above its three most probable classes as bars; the true class is blue, a wrong one orange.
+    """Draw images, each above its three most probable classes as bars; the true class is blue, a wrong one orange.
 
     images: (n, h, w, c) uint8. results: an evaluation.Evaluation of them. chosen: up to 12 indices.
     """
-    title = f"{title}\nbars: probability in %; blue: the true class, orange: another one"
+    title = f"{title}\nbars: the three most probable classes; blue: the true one, orange: another"
     if len(chosen) == 0:
         figure = Figure(figsize=(11, 2))
-        figure.suptitle(title)
+        drawing.title(figure, title)
         figure.text(0.5, 0.4, "none", ha="center")
         return figure
-    columns = min(6, len(chosen))
+    columns = min(3, len(chosen))
     height, width = images.shape[1:3]
-    text, bar, gap = 0.55 * height, 0.22 * height, 0.2 * width  # room for them, in pixels
-    above, below, right = (int(np.ceil(pixels)) for pixels in (text, 3.6 * bar, gap))
-    cells = np.pad(images[chosen], [(0, 0), (above, below), (0, right), (0, 0)], constant_values=255)
+    beside, gap = int(np.ceil(1.55 * width)), max(1, height // 6)  # room for the text, in pixels
+    cells = np.pad(images[chosen], [(0, 0), (0, gap), (0, beside), (0, 0)], constant_values=255)
     mosaic = drawing.mosaic(cells, columns, empty=255)
-    figure, axes = drawing.mosaic_figure(mosaic, title, inches=1.8 / cells.shape[2])
+    figure, axes = drawing.mosaic_figure(mosaic, title, inches=9.76 / (3 * cells.shape[2]))
     for number, index in enumerate(chosen):
         row, column = divmod(number, columns)
-        left, top = column * cells.shape[2] - 0.5, row * cells.shape[1] + above - 0.5
-        truth = results.labels[index]
-        axes.text(left, top - 1, f"{results.class_names[truth]}\ntest image {index}", fontsize=9, va="bottom")
+        top = row * cells.shape[1] - 0.5
+        left = column * cells.shape[2] - 0.5 + 1.08 * width
+        truth, predicted = results.labels[index], results.predictions[index]
+        colour = drawing.RIGHT if truth == predicted else drawing.WRONG
+        for place, text, options in (
+            (0.08, f"test image {index}", {"color": drawing.NOTE, "fontsize": 9}),
+            (0.24, f"true: {results.class_names[truth]}", {"fontsize": 10}),
+            (0.41, f"predicted: {results.class_names[predicted]}", {"fontsize": 10, "color": colour, "weight": "bold"}),
+        ):
+            axes.text(left, top + place * height, text, va="center", **options)
         best = np.argsort(results.probabilities[index])[:-4:-1]
         share = results.probabilities[index][best]
-        middle = top + height + bar * (np.arange(len(best)) + 0.8)
-        colours = ["tab:blue" if guess == truth else "tab:orange" for guess in best]
-        axes.barh(middle, width, 0.8 * bar, left, color="whitesmoke")
-        axes.barh(middle, width * share, 0.8 * bar, left, color=colours)
+        middle = top + height * (0.59 + 0.165 * np.arange(len(best)))
+        colours = [drawing.RIGHT if guess == truth else drawing.WRONG for guess in best]
+        axes.barh(middle, 1.35 * width, 0.14 * height, left, color="#f2f2f2")
+        axes.barh(middle, 1.35 * width * share, 0.14 * height, left, color=colours, alpha=0.45)
         for place, guess, part in zip(middle, best, share, strict=True):
-            caption = f"{results.class_names[guess]} {100 * part:.1f}"
-            axes.text(left + 0.03 * width, place, caption, va="center_baseline", fontsize=8)
+            caption = f"{results.class_names[guess]} {100 * part:.1f} %"
+            axes.text(left + 0.04 * width, place, caption, va="center_baseline", fontsize=9)
     axes.set(xlim=(-0.5, mosaic.shape[1] - 0.5), ylim=(mosaic.shape[0] - 0.5, -0.5))
     return figure
 
 
+@drawing.styled()
 def confusion_matrix_figure(breakdown):
-    """Draws the table of mistakes twice: as counts, and as shares of each true class.
+    """Draw the table of mistakes twice: as counts, and as shares of each true class.
 
     breakdown: pandas.DataFrame (classes, classes) of counts, true classes in rows.
     """
     counts = breakdown.to_numpy()
     share = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    figure = Figure(figsize=(13, 6.2), layout="constrained")
-    figure.suptitle("Which class is taken for which (the colours leave out the diagonal, what is right)")
+    figure = Figure(figsize=(12, 6), layout="constrained")
+    drawing.title(figure, "Confusion matrix (colour scale excludes the diagonal)")
     for axes, values, title in zip(
         figure.subplots(1, 2), (counts, share), ("images", "% of the images of the true class"), strict=True
     ):
         mistakes = np.where(np.eye(len(counts), dtype=bool), np.nan, values)
-        picture = axes.imshow(mistakes, cmap="viridis", vmin=0)
+        picture = axes.imshow(mistakes, cmap="Blues", vmin=0)
         brightest = np.nanmax(mistakes) if len(counts) > 1 else 0
         for (row, column), value in np.ndenumerate(values):
-            dark = row != column and value < brightest / 2
+            dark = row != column and value > 0.6 * brightest
             axes.text(
                 column, row, f"{value:.0f}", ha="center", va="center", fontsize=8, color="white" if dark else "black",
                 weight="bold" if row == column else "normal",
@@ -71,40 +79,48 @@ def confusion_matrix_figure(breakdown):
     return figure
 
 
+@drawing.styled()
 def accuracy_per_class_figure(accuracy_per_class, accuracy):
-    """Draws the share of each class's images that is predicted right, best first.
+    """Draw the share of each class's images that is predicted right, best first.
 
     accuracy_per_class: pandas.Series by class name, in [0, 1]. accuracy: over all images.
     """
     shares = 100 * accuracy_per_class.dropna().sort_values()
     figure = Figure(figsize=(7, 0.35 * len(shares) + 1.4), layout="constrained")
     axes = figure.subplots()
-    axes.barh(shares.index, shares, color="tab:blue")
+    axes.barh(shares.index, shares, color=drawing.MEASURED)
     for place, share in enumerate(shares):
         axes.text(share - 1, place, f"{share:.1f}", ha="right", va="center", color="white", fontsize=9)
-    axes.axvline(100 * accuracy, color="black", linestyle="--", label=f"all classes: {accuracy:.1%}")
-    axes.set(title="Accuracy by class", xlabel="test images predicted right (%)", xlim=(0, 100))
-    axes.legend(loc="lower left")
+    axes.axvline(100 * accuracy, color="black", linestyle="--", linewidth=1)
+    axes.set_title(f"Accuracy by class (dashed: all classes, {100 * accuracy:.1f} %)")
+    axes.set(xlabel="test images classified correctly (%)", xlim=(0, 100))
     return figure
 
 
+@drawing.styled()
 def reliability_figure(reliability, calibration_error):
-    """Draws how often the network is right against how sure it is, and how many images each bin has.
+    """Draw accuracy against confidence, and how many images each bin has.
 
     reliability, calibration_error: what evaluation.Evaluation.reliability returns.
     """
     figure = Figure(figsize=(6, 6.5), layout="constrained")
-    figure.suptitle(
-        f"Is it right as often as it is sure?\nexpected calibration error {100 * calibration_error:.1f} points"
+    drawing.title(
+        figure, f"Reliability diagram\nexpected calibration error {100 * calibration_error:.1f} percentage points"
     )
     upper, lower = figure.subplots(2, 1, height_ratios=[3, 1], sharex=True)
     width = 100 * (reliability["to"] - reliability["from"])
     bars = {"x": 100 * reliability["from"], "width": width, "align": "edge", "edgecolor": "white"}
-    upper.bar(height=100 * reliability["accuracy"], color="tab:blue", label="right", **bars)
-    upper.plot(100 * reliability["confidence"], 100 * reliability["confidence"], "o", color="tab:orange", label="sure")
+    upper.bar(height=100 * reliability["accuracy"], color=drawing.MEASURED, label="accuracy", **bars)
+    upper.plot(
+        100 * reliability["confidence"],
+        100 * reliability["confidence"],
+        "o",
+        color=drawing.PUBLISHED,
+        label="mean confidence",
+    )
     upper.plot([0, 100], [0, 100], "--", color="black", linewidth=1)
-    upper.set(ylabel="images predicted right (%)", xlim=(0, 100), ylim=(0, 100))
+    upper.set(ylabel="images classified correctly (%)", xlim=(0, 100), ylim=(0, 100))
     upper.legend(loc="upper left")
-    lower.bar(height=reliability["images"], color="tab:gray", **bars)
+    lower.bar(height=reliability["images"], color=drawing.NOTE, **bars)
     lower.set(xlabel="probability of the predicted class (%)", ylabel="images")
     return figure

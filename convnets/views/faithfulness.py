@@ -15,7 +15,7 @@ from convnets.views import introspection, occlusion
 class DeletionInsertion:
     """A class's score while an image's pixels are removed, or inserted, in the order of one map or of each of several.
 
-    shares: (steps + 1,) the share of pixels, from 0 to 1. deletion, insertion: (steps + 1,) or (maps, steps + 1) scores.
+    shares: (steps + 1,) the share of pixels, from 0 to 1. deletion, insertion: ([maps,] steps + 1) scores.
     """
 
     shares: np.ndarray
@@ -86,8 +86,8 @@ class Comparison:
 def compare_with_chance(model, image, class_index, importance, *, smooth=8, moved=6, pixels=2, seed=0, **options):
     """Score a map by deletion and insertion, beside chance maps. Return a Comparison.
 
-    importance: (h, w). smooth: how many maps of Gaussian-filtered noise, as smooth as the map. moved: how many times the
-    map itself is moved, by at least a quarter of the image, and mirrored at random. pixels: how many random orders of
+    importance: (h, w). smooth: how many maps of Gaussian-filtered noise, as smooth as the map. moved: how often the map
+    itself is moved, by at least a quarter of the image, and mirrored at random. pixels: how many random orders of
     single pixels. options: see `deletion_insertion`.
     """
     rng = np.random.default_rng(seed)

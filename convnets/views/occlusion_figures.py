@@ -7,23 +7,17 @@ from matplotlib.patches import Patch
 
 from convnets import drawing
 
-STYLES = [  # of the curves: this map, then the two kinds of chance
-    {"color": drawing.MAP},
-    {"color": drawing.CHANCE, "linestyle": "--"},
-    {"color": drawing.CHANCE, "linestyle": ":"},
-]
-
 
 @drawing.styled()
 def importance_figure(image, probability_drop, logit_drop, predictions, class_names, found, title, original=None):
     """Draw how hiding parts of an image changes a network's answer, and how far to trust the map.
 
     image: (h, w, c) float32. probability_drop, logit_drop: (h, w). predictions: (rows, columns) of patches, the class
-    that is predicted with each patch hidden. found: faithfulness.Faithfulness of the map.
+    that is predicted with each patch hidden. found: faithfulness.Comparison of the map.
     original: a reader's own picture, drawn beside the network's input.
     """
     figure = Figure(figsize=(10, 7), layout="constrained")
-    drawing.title(figure, title)
+    drawing.title(figure, f"{title}\nThe map is {_verdict(found)}")
     upper, lower = figure.subplots(2, 3)
     drawing.draw_image(upper[0], image)
     upper[0].set_title("network's input")
@@ -34,7 +28,7 @@ def importance_figure(image, probability_drop, logit_drop, predictions, class_na
     _draw_classes(lower[0], predictions, class_names)
     _draw_curves(lower[1], found, "deletion")
     _draw_curves(lower[2], found, "insertion")
-    figure.legend(*lower[1].get_legend_handles_labels(), loc="outside lower right", ncols=3)
+    figure.legend(*_in_order(lower[1]), loc="outside lower right", ncols=2)
     return figure
 
 
@@ -42,17 +36,31 @@ def importance_figure(image, probability_drop, logit_drop, predictions, class_na
 def comparison_figure(image, maps, found, title):
     """Draw several explanations of one answer, a row each, with the same test of how far to trust them.
 
-    maps: {name: (map (h, w), unit)}. found: {name: faithfulness.Faithfulness}.
+    maps: {name: (map (h, w), unit)}. found: {name: faithfulness.Comparison}.
     """
     figure = Figure(figsize=(10, 3.2 * len(maps) + 0.7), layout="constrained")
     drawing.title(figure, title)
     rows = figure.subplots(len(maps), 3, squeeze=False)
     for axes, (name, (values, unit)) in zip(rows, maps.items(), strict=True):
-        _draw_map(figure, axes[0], image, values, name, unit)
+        _draw_map(figure, axes[0], image, values, f"{name}\n{_verdict(found[name])}", unit)
         _draw_curves(axes[1], found[name], "deletion")
         _draw_curves(axes[2], found[name], "insertion")
-    figure.legend(*rows[0][1].get_legend_handles_labels(), loc="outside lower right", ncols=3)
+    figure.legend(*_in_order(rows[0][1]), loc="outside lower right", ncols=2)
     return figure
+
+
+def _verdict(found):
+    """Sum up a faithfulness.Comparison in a few words."""
+    if np.isnan(found.above_chance):
+        return "no better than chance"
+    side = "better" if found.above_chance >= 0 else "worse"
+    return f"{side} than chance by {abs(found.above_chance):.1f} standard deviations"
+
+
+def _in_order(axes):
+    """Return the legend's handles and labels, the map's first."""
+    handles, labels = axes.get_legend_handles_labels()
+    return handles[::-1], labels[::-1]
 
 
 def _draw_map(figure, axes, image, values, title, unit):
@@ -67,13 +75,13 @@ def _draw_map(figure, axes, image, values, title, unit):
 
 def _draw_curves(axes, found, kind):
     """Draw a class's probability while pixels are removed, or inserted, in the order of the map and of chance maps."""
-    for (label, curves), style in zip(found.curves.items(), STYLES, strict=False):  # single random pixels are left out
-        axes.plot(100 * curves.shares, 100 * getattr(curves, kind), label=label, **style)
+    shares, chance = 100 * found.this_map.shares, 100 * getattr(found.chance, kind)
+    mean, spread = chance.mean(axis=0), chance.std(axis=0)
+    axes.fill_between(shares, mean - spread, mean + spread, color=drawing.CHANCE, alpha=0.25, linewidth=0)
+    axes.plot(shares, mean, color=drawing.CHANCE, label="chance: smooth random maps, and this map moved elsewhere")
+    axes.plot(shares, 100 * getattr(found.this_map, kind), color=drawing.MAP, label="this map")
     done, good = {"deletion": ("removed", "lower"), "insertion": ("inserted", "higher")}[kind]
-    heading = f"{kind}: {good} is better"
-    if kind == "insertion":
-        heading += f"\n{found.gain:+.2f} against chance (\u00b1 {found.spread:.2f})"
-    axes.set(title=heading, ylim=(0, 100), xlim=(0, 100))
+    axes.set(title=f"{kind}: {good} is better", ylim=(0, 100), xlim=(0, 100))
     axes.set(xlabel=f"pixels {done} (%)", ylabel="probability (%)")
     axes.grid()
 
