@@ -26,9 +26,9 @@ def accuracy(model, images, labels):
     "name",
     [
         "basic_model-cifar10",
-        "improved_model-cifar10",
         "basic_model-mnist",
         "basic_model-digits",
+        pytest.param("improved_model-cifar10", marks=pytest.mark.slow),
         pytest.param("fast_model-94-cifar10", marks=pytest.mark.slow),
         pytest.param("fast_model-95.5-cifar10", marks=pytest.mark.slow),
     ],
@@ -43,10 +43,10 @@ def test_a_pretrained_network_has_the_recorded_accuracy(name, real_dataset):
     assert found == pytest.approx(runs.loc[(name, 1337), "test_accuracy"], abs=rounding)
 
 
-@pytest.mark.parametrize("target", ["94", "95.5"])
-def test_a_pretrained_fast_network_recognises_most_of_the_first_images(target, real_dataset):
-    model, _, dataset = load(f"fast_model-{target}-cifar10", real_dataset)
-    assert accuracy(model, dataset.x_test[:250], dataset.y_test[:250]) > 0.9
+@pytest.mark.parametrize(("name", "least"), [("improved_model", 0.8), ("fast_model-94", 0.9), ("fast_model-95.5", 0.9)])
+def test_a_large_pretrained_network_recognises_most_of_the_first_images(name, least, real_dataset):
+    model, _, dataset = load(f"{name}-cifar10", real_dataset)
+    assert accuracy(model, dataset.x_test[:250], dataset.y_test[:250]) > least
 
 
 def test_the_pretrained_networks_are_small_and_hold_no_dataset():
