@@ -62,9 +62,9 @@ def learning_curves(histories, quantity, *, lowest=None):
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     scale = 100 if quantity == "accuracy" else 1
     curves = [
-        (quantity, "training images, while training", drawing.MEASURED),
+        (quantity, "training images, during the epoch", drawing.TRAINING),
         (f"held_out_{quantity}", "held-out training images", drawing.HELD_OUT),
-        (f"val_{quantity}", "test images", drawing.PUBLISHED),
+        (f"val_{quantity}", "test images", drawing.TEST),
     ]
     present = {column for seeds in histories.values() for history in seeds for column in history}
     curves = [curve for curve in curves if curve[0] in present]

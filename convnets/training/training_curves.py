@@ -9,7 +9,7 @@ from convnets import drawing
 
 @drawing.styled()
 def training_curves(history, title):
-    """Draw accuracy and loss over the epochs, and returns the bytes of a PNG file.
+    """Draw accuracy and loss over the epochs. Return the bytes of a PNG file.
 
     history: pandas.DataFrame with the columns epoch, accuracy, val_accuracy, loss and val_loss.
     """

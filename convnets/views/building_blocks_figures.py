@@ -38,13 +38,13 @@ CHANNEL_COLOURS = ("tab:red", "tab:green", drawing.MEASURED)
 
 @drawing.styled()
 def window_positions_figure(height, width, window):
-    """Draw each place that a square window can take on an image: as many as the output of a convolution has pixels."""
+    """Draw all positions of a square window on an image: as many as the output of a convolution has pixels."""
     rows, columns = height - window + 1, width - window + 1
     figure = Figure(figsize=(1.4 * columns, 1.4 * rows * height / width + 1.1), layout="constrained")
     drawing.title(
         figure,
-        f"A window of {window} x {window} on {width} x {height} pixels\n{width} - {window} + 1 = {columns} places "
-        f"from left to right, {height} - {window} + 1 = {rows} from top to bottom",
+        f"Positions of a {window} x {window} window on {width} x {height} pixels\n"
+        f"{width} - {window} + 1 = {columns} across, {height} - {window} + 1 = {rows} down",
     )
     for (row, column), axes in np.ndenumerate(figure.subplots(rows, columns, squeeze=False)):
         pixels = np.zeros((height, width))

@@ -42,7 +42,9 @@ def comparison_figure(image, maps, found, title):
     drawing.title(figure, title)
     rows = figure.subplots(len(maps), 3, squeeze=False)
     for axes, (name, (values, unit)) in zip(rows, maps.items(), strict=True):
-        _draw_map(figure, axes[0], image, values, f"{name}\n{_verdict(found[name])}", unit)
+        _draw_map(
+            figure, axes[0], image, values, f"{name}\n{found[name].above_chance:+.1f} std. dev. from chance", unit
+        )
         _draw_curves(axes[1], found[name], "deletion")
         _draw_curves(axes[2], found[name], "insertion")
     figure.legend(*_in_order(rows[0][1]), loc="outside lower right", ncols=2)
