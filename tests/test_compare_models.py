@@ -10,11 +10,11 @@ import pytest
 
 import basic_model
 import compare_models
-from convnets import cli, paths
+from convnets import cli, drawing, paths
 from convnets.architectures import articles, bernet
 from convnets.data import datasets
 from convnets.errors import Stopped, UserError
-from convnets.training import checkpoints, comparison, comparison_figures, training
+from convnets.training import callbacks, checkpoints, comparison, comparison_figures, training
 
 NETWORKS = compare_models.networks()
 
@@ -197,7 +197,7 @@ def test_published_against_measured_worked_out_by_hand():
 
     chart = comparison_figures.comparison_chart(table.reset_index())
     digits, mnist = chart.axes
-    assert [axes.get_title() for axes in (digits, mnist)] == ["digits", "mnist"]
+    assert [axes.get_title(loc="left") for axes in (digits, mnist)] == ["digits", "mnist"]
     drawn = {line.get_marker(): line.get_xydata().tolist() for line in mnist.lines}
     assert drawn["o"] == [[98.89, 3], [98.85, 2], [98.7, 1], [97.25, 0]]
     assert drawn["D"] == [[99.07, 1]]  # ranges are bars
@@ -217,9 +217,12 @@ def test_learning_curves_show_what_there_is():
 
 
 @pytest.fixture
-def compare(tmp_path, monkeypatch, capsys):
+def compare(tmp_path, monkeypatch, capsys, request):
     """A function that calls the script, with its models/ and figures/ in tmp_path, and returns what it printed."""
     monkeypatch.setattr(paths, "MODELS", tmp_path / "models")
+    monkeypatch.setattr(callbacks.training_curves, "training_curves", lambda history, _: b"not drawn")
+    if "pictures" not in request.node.name:  # drawing takes longer than training these networks
+        monkeypatch.setattr(drawing, "save", lambda *_, **__: None)
     compare_models.load_dataset.cache_clear()
 
     def call(*words):
@@ -237,7 +240,7 @@ def trained(output):
     return [line.removeprefix("Network: ") for line in output.splitlines() if line.startswith("Network: ")]
 
 
-def test_what_is_trained_already_is_not_trained_again(compare, tmp_path):
+def test_what_is_trained_already_is_not_trained_again_and_pictures_are_drawn(compare, tmp_path):
     output = compare(*TWO)
     assert trained(output) == ["scadamale-dense, seed 1337", "bernet-dense-50, seed 1337"]
     table = pd.read_csv(tmp_path / "figures" / "comparison.csv").set_index("network")
@@ -326,6 +329,7 @@ def test_wang_s_networks_are_trained_by_their_own_scripts(compare, tmp_path):
     assert not any(network.script for network in everything)
 
 
+@pytest.mark.slow
 def test_a_run_by_another_recipe_is_not_taken_for_the_article_s(compare, tmp_path):
     compare("wang-basic", "--dataset", "digits", "--epochs", "1")
     folder = tmp_path / "models" / "basic_model-digits"

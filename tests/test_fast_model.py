@@ -401,6 +401,7 @@ def digits_run(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_to_the_same_bits(digits_run, tmp_path, capsys):
     options = ["--target", "85", "--dataset", "digits", "--threads", "2", "--run", str(tmp_path / "parts")]
     fast_model.main([*options, "--epochs", "1", "--precision", "float32"])

@@ -52,6 +52,7 @@ def test_the_outputs_are_probabilities(script):
     np.testing.assert_allclose(outputs.sum(axis=1), 1, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_basic_network_learns_in_bfloat16_and_its_run_keeps_this_precision(tmp_path):
     options = ["--dataset", "digits", "--run", str(tmp_path / "run")]
     try:
