@@ -465,39 +465,6 @@ def test_weights_without_a_network(tmp_path):
         checkpoints.load_model(tmp_path / "mine.weights.h5")
 
 
-# ---------------------------------------------------------------- keras.applications
-
-APPLICATIONS = ["ResNet50", "MobileNetV2", "EfficientNetV2B0", "DenseNet121", "ConvNeXtTiny"]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", APPLICATIONS)
-def test_every_view_of_a_network_of_keras_applications(name, tmp_path):
-    """From the terminal's point of view: a .keras file, a picture, two class names in a file."""
-    from PIL import Image
-
-    import visualize_building_blocks
-    import visualize_hidden_layer_activation
-    import visualize_hidden_layer_output
-    import visualize_pixel_importance
-
-    keras.utils.set_random_seed(1)
-    getattr(keras.applications, name)(weights=None, input_shape=(96, 96, 3), classes=2).save(tmp_path / "big.keras")
-    (tmp_path / "names.txt").write_text("cat\ndog\n")
-    noise = np.random.default_rng(0).integers(0, 256, (6, 6, 3), dtype="uint8")
-    Image.fromarray(noise).resize((120, 100), Image.Resampling.BICUBIC).save(tmp_path / "mine.png")
-    run = ["--run", str(tmp_path / "big.keras"), "--output-dir", str(tmp_path / "figures")]
-    one = [*run, "--image", str(tmp_path / "mine.png"), "--class-names", str(tmp_path / "names.txt")]
-    visualize_pixel_importance.main([*one, "--compare", "--patch", "24", "--stride", "24"])
-    visualize_hidden_layer_output.main(one)
-    visualize_building_blocks.main(one)
-    visualize_hidden_layer_activation.main([*run, "--units", "1", "--steps", "2", "--seed", "1"])
-    drawn = {path.name for path in (tmp_path / "figures").glob("*.png")}
-    assert {"big-importance-mine.png", "big-comparison-mine.png", "big-window.png"} <= drawn
-    assert len([picture for picture in drawn if "-output-" in picture]) >= 10
-    assert len([picture for picture in drawn if "-activation-" in picture]) == 12
-
-
 def test_a_network_for_cifar10_of_another_project(tmp_path, real_dataset):
     real_dataset("cifar10")
     functional(shape=(32, 32, 3), classes=10).save(tmp_path / "mine.keras")
