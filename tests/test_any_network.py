@@ -171,6 +171,18 @@ def test_grad_cam_by_finite_differences():
     np.testing.assert_allclose(attribution.grad_cam(logits, IMAGES[0], 1), expected, atol=1e-6)
 
 
+def test_layers_that_the_views_add_have_names_of_their_own():
+    """In a fresh process Keras would name them as those of the network."""
+    image = keras.Input((12, 12, 3))
+    x = layers.Rescaling(1 / 255, name="rescaling")(image)
+    x = layers.Add(name="add")([layers.Conv2D(3, 3, padding="same")(x), x])
+    model = keras.Model(image, layers.Dense(2, name="softmax")(layers.Flatten()(x)))
+    keras.utils.clear_session()
+    adapted = classifiers.as_classifier(model, "F")
+    keras.utils.clear_session()
+    assert attribution.grad_cam(introspection.logits(adapted), IMAGES[0], 1).shape == (12, 12)
+
+
 def test_grad_cam_of_a_layer_before_a_skip_connection():
     """The sum of the gradient's two paths, one of which passes the layer by, is that of the whole network."""
     model = functional()

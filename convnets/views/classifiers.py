@@ -35,7 +35,7 @@ def as_classifier(model, path, *, pixels=None, image_size=None):
         print(f"Pixels: the network takes {pixels}, {reason}; --pixels names another range.")
     scale, offset = PIXEL_RANGES[pixels]
     image = keras.Input(shape)
-    scaled = image if (scale, offset) == (1, 0) else layers.Rescaling(scale, offset)(image)
+    scaled = image if (scale, offset) == (1, 0) else layers.Rescaling(scale, offset, name="pixels_in_range")(image)
     adapted = keras.Model(image, model.call(scaled), name=model.name)
     graph = introspection.graph(adapted)
     for step in graph.steps:
@@ -53,7 +53,7 @@ def as_classifier(model, path, *, pixels=None, image_size=None):
         return keras.Model(graph.image, _two_classes(graph.output if returns_logits else last.inputs[0]))
     if returns_logits:
         print("The network returns logits: a softmax is added.")
-        return keras.Model(graph.image, layers.Softmax()(graph.output))
+        return keras.Model(graph.image, layers.Softmax(name="probabilities")(graph.output))
     if not introspection.is_softmax(last.layer):
         raise UserError(
             f"the network in {path} is not supported: it ends in {last.name}, but it must end in a softmax, "
@@ -89,7 +89,7 @@ def _two_classes(logit):
     both = layers.Dense(2, use_bias=False, name="two_classes")  # softmax(-z/2, z/2) is (1 - sigmoid(z), sigmoid(z))
     logits = both(logit)
     both.set_weights([np.array([[-0.5, 0.5]])])
-    return layers.Softmax()(logits)
+    return layers.Softmax(name="probabilities")(logits)
 
 
 def _image_shape(model, path):

@@ -173,7 +173,7 @@ class Graph:
         The gradient by the offset, at zero, is the gradient by the tensor.
         """
         offset = keras.Input(tensor.shape[1:])
-        changed = {id(tensor): tensor + offset}
+        changed = {id(tensor): layers.Add(name="with_offset")([tensor, offset])}  # a name that no network has
         for step in self.steps:
             if any(id(each) in changed for each in step.inputs):
                 changed[id(step.output)] = step.call(changed)
