@@ -1,4 +1,4 @@
-"""How fast are the views, against the libraries and the loops that a reader would else use?
+"""Measure the views against the libraries and loops that a reader would use instead.
 
     pip install -r benchmarks/requirements.txt        the libraries to compare with
     python -m benchmarks.view_speed                   all; about 20 minutes; needs CIFAR-10
@@ -6,12 +6,12 @@
     python -m benchmarks.view_speed maximization      maximize against tf-keras-vis and the article's loop
     python -m benchmarks.view_speed scripts           the four scripts from start to end; needs no other library
 
-Both sides of each comparison compute in turn, in the same process, with the same weights, so that whatever else
-disturbs the machine disturbs both. A peer that can be set in several ways takes part in all of them, and its fastest
-counts. The first call of each side is not counted; what counts are the medians.
+Both sides of each comparison take turns in one process, with the same weights, so whatever else disturbs the machine
+disturbs both. A peer with several settings takes part in all of them, and the fastest counts. The result is the median
+of the calls after the first one.
 
-Let nothing else run: one other busy process on two cores makes torch, whose threads wait for each other actively, three
-times as slow or worse, and TensorFlow hardly. Then the peers' medians are far from their least seconds.
+Run nothing else meanwhile: on two cores, one other busy process makes torch, whose threads wait actively, three times as
+slow or worse, and TensorFlow hardly slower. The peers' medians are then far above their least seconds.
 """
 
 import argparse
@@ -50,7 +50,7 @@ PEERS = {"occlusion": ["torch", "captum"], "maximization": ["tf_keras_vis"], "sc
 
 
 def in_turn(sides, repeats):
-    """Calls each of `sides`, {name: function}, in turn, `repeats` times after a first one.
+    """Call each of `sides`, {name: function}, in turn, `repeats` times after a first one.
 
     Returns ({name: list of seconds}, {name: what the first call returned}).
     """
@@ -65,7 +65,7 @@ def in_turn(sides, repeats):
 
 
 def rows_of(view, ours, peers, repeats, *, same_array=False):
-    """Measures each of `ours`, {name: function}, against each of `peers`: rows of results/view_speed.csv.
+    """Measure each of `ours`, {name: function}, against each of `peers`. Yields rows of results/view_speed.csv.
 
     peers: list of {name: function}, different settings of the same peer, of which the fastest counts.
     same_array: whether all return the same array. Raises RuntimeError when they should and don't.
@@ -118,7 +118,7 @@ def occlusion_rows(repeats):
 
 
 def with_captum(model, image, label, format_name, memory_format):
-    """Ways to have Captum compute the map (h, w), {name: function}."""
+    """Return the ways to compute the map (h, w) with Captum, {name: function}."""
     import torch
     from captum.attr import Occlusion
 
@@ -144,7 +144,7 @@ def with_captum(model, image, label, format_name, memory_format):
 
 
 def in_torch(model):
-    """A Keras network in torch, with the same weights, up to its logits. Takes images (n, c, h, w)."""
+    """Return a Keras network in torch, with the same weights, up to its logits. It takes images (n, c, h, w)."""
     import torch
     from torch import nn
 
@@ -179,7 +179,7 @@ def in_torch(model):
 
 
 def map_by_predict(model, image, label):
-    """(h, w), in the way that comes to mind first."""
+    """Compute the map (h, w) in the most obvious way."""
     total, count = np.zeros(image.shape[:2]), np.zeros(image.shape[:2])
     original = model.predict(image[None], verbose=0)[0, label]
     for top in range(image.shape[0] - PATCH + 1):
@@ -207,7 +207,7 @@ def maximization_rows(repeats):
 
 
 def with_tf_keras_vis(inside):
-    """tf-keras-vis's images for all channels of what a network returns, at once and one by one, {name: function}."""
+    """Return the ways to maximise all channels with tf-keras-vis, {name: function}: at once, one by one."""
     import tensorflow as tf
     from tf_keras_vis.activation_maximization import ActivationMaximization
     from tf_keras_vis.utils.scores import CategoricalScore
@@ -236,7 +236,7 @@ def with_tf_keras_vis(inside):
 
 
 def article_loops(inside):
-    """The article's way, filter by filter, {name: function}: two translations into today's Keras, and a faster one."""
+    """Return the article's loop, {name: function}: two translations into today's Keras, and a faster one."""
     import tensorflow as tf
 
     filters, shape = inside.output.shape[-1], inside.input.shape[1:]
