@@ -10,8 +10,8 @@ Both sides of each comparison take turns in one process, with the same weights, 
 disturbs both. A peer with several settings takes part in all of them, and the fastest counts. The result is the median
 of the calls after the first one.
 
-Run nothing else meanwhile: on two cores, one other busy process makes torch, whose threads wait actively, three times as
-slow or worse, and TensorFlow hardly slower. The peers' medians are then far above their least seconds.
+Run nothing else meanwhile: on two cores, one other busy process makes torch, whose threads wait actively, three times
+as slow or worse, and TensorFlow hardly slower. The peers' medians are then far above their least seconds.
 """
 
 import argparse
