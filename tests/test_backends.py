@@ -126,7 +126,10 @@ def every_view_as_arrays(run, images):
     curves = faithfulness.deletion_insertion(model, image, answer, order)
     yield "deletion", curves.deletion
     yield "insertion", curves.insertion
-    yield "integrated_gradients", attribution.integrated_gradients(logits, image, answer)
+    yield (
+        "integrated_gradients",
+        attribution.integrated_gradients(logits, image, answer, most_evaluations=33).attributions,
+    )
     yield "grad_cam", attribution.grad_cam(logits, image, answer)
 
     for layer, outputs in feature_maps.layer_outputs(model, images[:8]).items():

@@ -13,7 +13,7 @@ from convnets.views import introspection, occlusion
 
 @dataclass(frozen=True)
 class DeletionInsertion:
-    """A class's score while an image's pixels are removed, or inserted, in the order of one map or of each of several.
+    """A class's score while an image's pixels are removed, or inserted, in the order of one or more maps.
 
     shares: (steps + 1,) the share of pixels, from 0 to 1. deletion, insertion: ([maps,] steps + 1) scores.
     """

@@ -73,9 +73,8 @@ def feature_map_figure(output, image, title, *, scale="channel", sort=False, ori
                 column * (width + 1) - 0.5, row * (height + margin) + height - 0.2, caption,
                 fontsize=9 if columns <= 8 else 8, color=drawing.NOTE, va="top",
             )  # fmt: skip
-    label = "output" if scale == "layer" else None  # as a share of the channel's strength
-    bar = axes_at(9.42, top, 0.13, min(mosaic.shape[0] * pixel, 3))
-    figure.colorbar(colours, cax=bar, label=label, extend="both" if scale == "layer" else "neither")
-    bar.yaxis.labelpad = -4 if scale == "channel" else 2
+    bar = axes_at(9.37, top, 0.1, min(mosaic.shape[0] * pixel, 3))
+    figure.colorbar(colours, cax=bar, extend="both" if scale == "layer" else "neither")
     bar.tick_params(labelsize=8)
+    bar.set_title("output" if scale == "layer" else "of strength", fontsize=8, loc="center")
     return figure
