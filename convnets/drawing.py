@@ -30,16 +30,13 @@ def styled():
 def heading(figure, title):
     """Write a figure's title at its left edge: the first line in bold, the others below it as a note."""
     first, _, rest = title.partition("\n")
-    lines = rest.count("\n") + 1 if rest else 0
     width, height = figure.get_size_inches()
-    figure.suptitle(first + "\n" * lines, x=0.12 / width, y=1 - 0.1 / height, ha="left", va="top")
+    figure.suptitle(first, x=0.12 / width, y=1 - 0.1 / height, ha="left", va="top")
     if rest:
         figure.text(0.12 / width, 1 - 0.36 / height, rest, ha="left", va="top", color=NOTE, fontsize=10.5)
-
-
-def title(figure, text):
-    """Write the title of a figure with a constrained layout, at its left edge."""
-    figure.suptitle(text, x=0.01, ha="left")
+    if figure.get_layout_engine():  # it would draw over a title whose place is given
+        room = 0.38 + 0.2 * title.count("\n")
+        figure.get_layout_engine().set(rect=(0, 0, 1, 1 - room / height))
 
 
 @contextlib.contextmanager

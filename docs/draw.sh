@@ -1,9 +1,13 @@
 #!/usr/bin/env bash
-# Draw all pictures of the README and of docs/ anew, from the runs in models/. `python -m publishing` draws the charts.
+# Draw all pictures of the README and of docs/ anew, from the runs in models/ and the files in results/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 drawn=$(mktemp -d)
 trap 'rm -rf "$drawn"' EXIT
+python -m publishing
+python improved_model.py --dataset cifar10 --preview --output-dir "$drawn"
+cp "$drawn/augmentation-cifar10.png" docs/
+
 improved=(--run improved_model-cifar10 --output-dir "$drawn")
 
 python visualize_results.py "${improved[@]}" --seed 1

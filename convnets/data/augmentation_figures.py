@@ -13,7 +13,7 @@ def augmentation_figure(originals, augmented):
     """
     n, versions = augmented.shape[:2]
     figure = Figure(figsize=(1.3 * (versions + 1), 1.3 * n + 0.6), layout="constrained")
-    drawing.title(figure, "Training images and augmented versions of them")
+    drawing.heading(figure, "Training images and augmented versions of them")
     for row, axes_in_row in enumerate(figure.subplots(n, versions + 1, squeeze=False)):
         pictures = [originals[row], *augmented[row]]
         for column, (axes, picture) in enumerate(zip(axes_in_row, pictures, strict=True)):

@@ -15,8 +15,8 @@ def comparison_chart(table):
     """
     groups = [group for _, group in table.groupby("dataset")]
     heights = [len(group) + 1.6 for group in groups]
-    figure = Figure(figsize=(9, 0.36 * sum(heights) + 1.2), layout="constrained")
-    drawing.title(figure, "Test accuracy after the last epoch, published and measured")
+    figure = Figure(figsize=(10, 0.4 * sum(heights) + 1.2), layout="constrained")
+    drawing.heading(figure, "Test accuracy after the last epoch, published and measured")
     for axes, group in zip(
         figure.subplots(len(groups), 1, height_ratios=heights, squeeze=False)[:, 0], groups, strict=True
     ):
@@ -28,7 +28,7 @@ def comparison_chart(table):
         axes.hlines(places, group["lowest"], group["highest"], color=drawing.MEASURED, linewidth=1)
         axes.plot(group["measured"], places, "o", color=drawing.MEASURED)
         names = [f"{row.network}\n{row.published or 'no number printed'}" for row in group.itertuples()]
-        axes.set_yticks(places, names, fontsize=8)
+        axes.set_yticks(places, names, fontsize=9)
         axes.set(xlabel="test accuracy (%)", title=group["dataset"].iloc[0], ylim=(-0.8, len(group) - 0.2))
         axes.grid()
     figure.legend(
@@ -55,10 +55,10 @@ def learning_curves(histories, quantity, *, lowest=None):
     histories: {title: [pandas.DataFrame, a row an epoch, for each seed]}. quantity: "accuracy" or "loss".
     lowest: where the axis of accuracies begins, in percent.
     """
-    columns = min(4, len(histories))
+    columns = min(3, len(histories))
     rows = -(-len(histories) // columns)
-    figure = Figure(figsize=(max(3.2 * columns, 5), 2.8 * rows + 0.9), layout="constrained")
-    drawing.title(figure, f"{quantity.capitalize()} by epoch\none line for each seed")
+    figure = Figure(figsize=(max(10 / 3 * columns, 5), 2.7 * rows + 1.1), layout="constrained")
+    drawing.heading(figure, f"{quantity.capitalize()} by epoch\none line for each seed")
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     scale = 100 if quantity == "accuracy" else 1
     curves = [
@@ -73,7 +73,7 @@ def learning_curves(histories, quantity, *, lowest=None):
             for column, _, colour in curves:
                 if column in history:
                     axes.plot(history["epoch"], scale * history[column], color=colour, linewidth=1, alpha=0.8)
-        axes.set_title(title, fontsize=9)
+        axes.set_title(title, fontsize=10)
         axes.set_xlabel("epoch")
         if quantity == "loss":
             axes.set_ylim(bottom=0)
@@ -86,5 +86,5 @@ def learning_curves(histories, quantity, *, lowest=None):
     for axes in grid[::columns]:
         axes.set_ylabel(LABELS[quantity])
     handles = [Line2D([], [], color=colour, label=label) for _, label, colour in curves]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3 if columns > 2 else 1, fontsize=9)
+    figure.legend(handles=handles, loc="outside lower center", ncols=3 if columns > 2 else 1)
     return figure

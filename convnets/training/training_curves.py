@@ -14,7 +14,7 @@ def training_curves(history, title):
     history: pandas.DataFrame with the columns epoch, accuracy, val_accuracy, loss and val_loss.
     """
     figure = Figure(figsize=(10, 4), layout="constrained")
-    drawing.title(figure, title)
+    drawing.heading(figure, title)
     accuracy, loss = figure.subplots(1, 2)
     accuracy.plot(
         history["epoch"],

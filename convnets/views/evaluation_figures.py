@@ -15,7 +15,7 @@ def predictions_figure(images, results, chosen, title):
     title = f"{title}\nbars: the three most probable classes; blue: the true one, orange: another"
     if len(chosen) == 0:
         figure = Figure(figsize=(11, 2))
-        drawing.title(figure, title)
+        drawing.heading(figure, title)
         figure.text(0.5, 0.4, "none", ha="center")
         return figure
     columns = min(3, len(chosen))
@@ -57,8 +57,8 @@ def confusion_matrix_figure(breakdown):
     """
     counts = breakdown.to_numpy()
     share = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    figure = Figure(figsize=(12, 6), layout="constrained")
-    drawing.title(figure, "Confusion matrix (colour scale excludes the diagonal)")
+    figure = Figure(figsize=(10, 5.2), layout="constrained")
+    drawing.heading(figure, "Confusion matrix (colour scale excludes the diagonal)")
     for axes, values, title in zip(
         figure.subplots(1, 2), (counts, share), ("images", "% of the images of the true class"), strict=True
     ):
@@ -73,15 +73,15 @@ def confusion_matrix_figure(breakdown):
             )  # fmt: skip
         names = range(len(counts))
         axes.set_xticks(names, breakdown.columns, rotation=45, ha="right")
-        axes.set_yticks(names, breakdown.index)
-        axes.set(xlabel="predicted class", ylabel="true class", title=title)
-        figure.colorbar(picture, ax=axes, shrink=0.7, label=title)
+        axes.set_yticks(names, breakdown.index if values is counts else [])
+        axes.set(xlabel="predicted class", ylabel="true class" if values is counts else None, title=title)
+        figure.colorbar(picture, ax=axes, shrink=0.7)
     return figure
 
 
 @drawing.styled()
 def accuracy_per_class_figure(accuracy_per_class, accuracy):
-    """Draw the share of each class's images that is predicted right, best first.
+    """Draw the share of each class's images that is classified correctly, best first.
 
     accuracy_per_class: pandas.Series by class name, in [0, 1]. accuracy: over all images.
     """
@@ -104,21 +104,14 @@ def reliability_figure(reliability, calibration_error):
     reliability, calibration_error: what evaluation.Evaluation.reliability returns.
     """
     figure = Figure(figsize=(6, 6.5), layout="constrained")
-    drawing.title(
+    drawing.heading(
         figure, f"Reliability diagram\nexpected calibration error {100 * calibration_error:.1f} percentage points"
     )
     upper, lower = figure.subplots(2, 1, height_ratios=[3, 1], sharex=True)
     width = 100 * (reliability["to"] - reliability["from"])
     bars = {"x": 100 * reliability["from"], "width": width, "align": "edge", "edgecolor": "white"}
     upper.bar(height=100 * reliability["accuracy"], color=drawing.MEASURED, label="accuracy", **bars)
-    upper.plot(
-        100 * reliability["confidence"],
-        100 * reliability["confidence"],
-        "o",
-        color=drawing.PUBLISHED,
-        label="mean confidence",
-    )
-    upper.plot([0, 100], [0, 100], "--", color="black", linewidth=1)
+    upper.plot([0, 100], [0, 100], "--", color="black", linewidth=1, label="perfect calibration")
     upper.set(ylabel="images classified correctly (%)", xlim=(0, 100), ylim=(0, 100))
     upper.legend(loc="upper left")
     lower.bar(height=reliability["images"], color=drawing.NOTE, **bars)

@@ -30,10 +30,10 @@ def feature_map_figure(output, image, title, *, scale="channel", sort=False, ori
     pictures = [("network's input", image)] + ([] if original is None else [("your picture", original)])
     left, across = 1.85, 7.45
     cell = across / columns
-    text = 0.22 if numbered else 0  # below each channel
+    text = 0 if not numbered else 0.22 if columns <= 8 or scale == "layer" else 0.36  # below each channel
     across_pixels, gap = width / (width + 1), cell / (width + 1)
     down = cell * across_pixels * height / width
-    top = 1.0 + 0.22 * title.count("\n")
+    top = 0.78 + 0.22 * title.count("\n")
     mosaic_height = rows * (down + gap + text)
     figure = Figure(figsize=(10, max(mosaic_height, 1.9 * len(pictures)) + top + 0.1))
     drawing.heading(figure, title)
@@ -57,7 +57,7 @@ def feature_map_figure(output, image, title, *, scale="channel", sort=False, ori
     colours = axes.imshow(mosaic, cmap=drawing.DIVERGING, vmin=-limit, vmax=limit)
     drawing.without_ticks(axes)
     axes.set_title(
-        f"channel number{': strength (largest absolute value)' if scale == 'channel' else ''}"
+        f"channel number{' and strength (largest absolute value)' if scale == 'channel' else ''}"
         if numbered
         else f"{columns} channels in each row",
         fontsize=10,
@@ -66,15 +66,18 @@ def feature_map_figure(output, image, title, *, scale="channel", sort=False, ori
     if numbered:
         for place, (channel, strength) in enumerate(zip(order, strengths, strict=True)):
             row, column = divmod(place, columns)
-            caption = f"{channel}: {strength:.2g}" if scale == "channel" and columns <= 8 else f"{channel}"
-            if scale == "channel" and columns > 8:
-                caption = f"{strength:.2g}"
+            between = ": " if columns <= 8 else "\n"
+            caption = f"{channel}{between}{strength:.2g}" if scale == "channel" else f"{channel}"
             axes.text(
                 column * (width + 1) - 0.5, row * (height + margin) + height - 0.2, caption,
                 fontsize=9 if columns <= 8 else 8, color=drawing.NOTE, va="top",
             )  # fmt: skip
-    bar = axes_at(9.37, top, 0.1, min(mosaic.shape[0] * pixel, 3))
-    figure.colorbar(colours, cax=bar, extend="both" if scale == "layer" else "neither")
+    label = "output" if scale == "layer" else "output / strength of the channel"
+    bar = axes_at(9.42, top, 0.13, min(mosaic.shape[0] * pixel, 3))
+    if scale == "channel":
+        figure.colorbar(colours, cax=bar, ticks=[-1, 0, 1])
+    else:
+        figure.colorbar(colours, cax=bar, extend="both")
+    bar.set_ylabel(label, fontsize=9, labelpad=0)
     bar.tick_params(labelsize=8)
-    bar.set_title("output" if scale == "layer" else "of strength", fontsize=8, loc="center")
     return figure

@@ -17,7 +17,7 @@ def importance_figure(image, probability_drop, logit_drop, predictions, class_na
     original: a reader's own picture, drawn beside the network's input.
     """
     figure = Figure(figsize=(10, 7), layout="constrained")
-    drawing.title(figure, f"{title}\nThe map is {_verdict(found)}")
+    drawing.heading(figure, f"{title}\nThe map is {_verdict(found)}")
     upper, lower = figure.subplots(2, 3)
     drawing.draw_image(upper[0], image)
     upper[0].set_title("network's input")
@@ -39,7 +39,7 @@ def comparison_figure(image, maps, found, title):
     maps: {name: (map (h, w), unit)}. found: {name: faithfulness.Comparison}.
     """
     figure = Figure(figsize=(10, 3.2 * len(maps) + 0.7), layout="constrained")
-    drawing.title(figure, title)
+    drawing.heading(figure, title)
     rows = figure.subplots(len(maps), 3, squeeze=False)
     for axes, (name, (values, unit)) in zip(rows, maps.items(), strict=True):
         _draw_map(
