@@ -66,9 +66,10 @@ def main(argv=None):
 
         from convnets.data import datasets
         from convnets.training import training
+        from convnets.views import calibration
 
     # Data: images as bytes from 0 to 255. Batch by batch, pixels become numbers from 0 to 1, and labels one-hot.
-    dataset = datasets.load(options.dataset, options.data_dir)
+    dataset = datasets.load(options.dataset, options.data_dir, image_size=options.image_size)
     training.describe(dataset)
 
     # Model
@@ -79,9 +80,11 @@ def main(argv=None):
 
     # Training
     run = options.run or cli.run_folder(f"basic_model-{dataset.name}")
-    recipe = training.Recipe(options.epochs, options.batch_size, options.seed, initial_weights=options.weights)
+    settings = {"initial_weights": options.weights, "class_weights": options.class_weights}
+    recipe = training.Recipe(options.epochs, options.batch_size, options.seed, **settings)
     history = training.train(model, dataset, run, recipe, cli.run_options(options))
     training.report(history, run)
+    calibration.keep(model, dataset, run)  # how far its probabilities can be trusted
 
 
 if __name__ == "__main__":

@@ -101,8 +101,7 @@ def main(argv=None):
     by_target = {"epochs": None, "batch_size": None, "precision": None, "run": "fast_model-TARGET-DATASET"}
     parser = cli.training_options("fast_model", description=__doc__, **by_target)
     parser.add_argument("--target", choices=RECIPES, default="94", help="test accuracy in %% (default: %(default)s)")
-    threads = "number of TensorFlow's threads (default: the fastest on this machine)"
-    parser.add_argument("--threads", type=cli.whole_number(1, 1024), metavar="N", help=threads)
+    cli.threads_option(parser)
     options = parser.parse_args(argv)
     recipe = RECIPES[options.target]
     if options.epochs and options.epochs > recipe.epochs:
@@ -114,14 +113,15 @@ def main(argv=None):
 
         from convnets.data import augmentation, datasets
         from convnets.training import training
-        from convnets.views import evaluation
+        from convnets.views import calibration, evaluation
 
     # Data
-    dataset = datasets.load(options.dataset, options.data_dir)
+    dataset = datasets.load(options.dataset, options.data_dir, image_size=options.image_size)
     training.describe(dataset)
-    batch_size = options.batch_size or min(recipe.batch_size, math.ceil(len(dataset.x_train) / 20))  # at least 20 steps
-    height = dataset.input_shape[0]  # random shifts, and for 95.5 cutout; photographs are flipped in every other epoch
-    augment = augmentation.ShiftAndCutOut(shift=recipe.shift * height // 32, cutout=recipe.cutout * height // 32)
+    height = dataset.input_shape[0]
+    most = recipe.batch_size * 32**2 // max(32, height) ** 2  # larger images take more memory
+    batch_size = options.batch_size or min(most, math.ceil(len(dataset.x_train) / 20))  # at least 20 steps
+    augment = augmentation.ShiftAndCutOut(recipe.shift * height // 32, recipe.cutout * height // 32)
 
     # Model
     run = options.run or cli.run_folder(f"fast_model-{options.target}-{dataset.name}")
@@ -133,15 +133,16 @@ def main(argv=None):
     model.summary()
 
     # Training
-    settings = {"seed": options.seed, "initial_weights": options.weights, "alternate_flips": dataset.flippable}
-    to_learn = training.Recipe(options.epochs or recipe.epochs, batch_size, augment=augment, **settings)
+    settings = {"initial_weights": options.weights, "class_weights": options.class_weights}
+    settings["alternate_flips"] = dataset.flippable
+    to_learn = training.Recipe(options.epochs or recipe.epochs, batch_size, options.seed, augment, **settings)
     history = training.train(model, dataset, run, to_learn, cli.run_options(options))
     training.report(history, run)
+    calibration.keep(model, dataset, run)  # how far its probabilities can be trusted
 
     # Trick, 1.2 points: test-time augmentation, the mean over the image, two shifts of it, and their flips.
     print("Evaluating with test-time augmentation ...")
-    answers = evaluation.predict_with_tta(model, dataset.x_test, flip=dataset.flippable)
-    accuracy = (answers.argmax(axis=1) == dataset.y_test).mean()
+    accuracy = evaluation.accuracy_with_tta(model, dataset)
     print(f"Test accuracy with test-time augmentation: {accuracy:.2%}")
 
 

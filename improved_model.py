@@ -91,9 +91,10 @@ def main(argv=None):
         from convnets import drawing
         from convnets.data import augmentation, augmentation_figures, datasets
         from convnets.training import training
+        from convnets.views import calibration
 
     # Data
-    dataset = datasets.load(options.dataset, options.data_dir)
+    dataset = datasets.load(options.dataset, options.data_dir, image_size=options.image_size)
     training.describe(dataset)
     augment = augmentation_for(dataset.flippable)
     if options.preview:
@@ -110,9 +111,11 @@ def main(argv=None):
 
     # Training
     run = options.run or cli.run_folder(f"improved_model-{dataset.name}")
-    recipe = training.Recipe(options.epochs, options.batch_size, options.seed, augment, initial_weights=options.weights)
+    settings = {"initial_weights": options.weights, "class_weights": options.class_weights}
+    recipe = training.Recipe(options.epochs, options.batch_size, options.seed, augment, **settings)
     history = training.train(model, dataset, run, recipe, cli.run_options(options))
     training.report(history, run)
+    calibration.keep(model, dataset, run)  # how far its probabilities can be trusted
 
 
 if __name__ == "__main__":

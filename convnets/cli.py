@@ -32,12 +32,7 @@ def training_options(script, *, description, epochs, batch_size, precision="floa
     they depend on other options or on the machine. run: how the help names the default run.
     """
     parser = new_parser(script, description)
-    parser.add_argument(
-        "--dataset",
-        choices=["auto", *DATASETS],
-        default="auto",
-        help="auto, the default, means cifar10 if available, else digits",
-    )
+    dataset_options(parser, default="auto", help="(default: cifar10 if available, else digits)")
     parser.add_argument(
         "--run",
         type=run_folder,
@@ -74,8 +69,36 @@ def training_options(script, *, description, epochs, batch_size, precision="floa
         default=precision,
         help=f"of the computations (default: {precision or 'the faster one on this machine'})",
     )
+    parser.add_argument(
+        "--class-weights",
+        choices=["balanced"],
+        help="balanced: an image of a rare class counts as much more as the class is rarer",
+    )
     common_training_options(parser)
     return parser
+
+
+def dataset_options(parser, *, default, help):
+    """Add the options that say what to train on. help: what the default means."""
+    parser.add_argument(
+        "--dataset",
+        type=dataset_name,
+        default=default,
+        metavar="NAME|FOLDER",
+        help=f"{', '.join(DATASETS)}, or a folder of pictures with a subfolder for each class {help}",
+    )
+    parser.add_argument(
+        "--image-size",
+        type=whole_number(24, 128),
+        metavar="N",
+        help="height and width to which the pictures of a folder are fitted, 24 to 128 (default: 32)",
+    )
+
+
+def threads_option(parser):
+    """Add the option of fast_model.py that chooses the number of threads."""
+    help = "number of TensorFlow's threads (default: the fastest on this machine)"
+    parser.add_argument("--threads", type=whole_number(1, 1024), metavar="N", help=help)
 
 
 def run_options(options, **changes):
@@ -103,7 +126,12 @@ def view_options(script, *, description):
         help="the trained network: a folder in models/, or the path of a folder, a .keras file or a Keras 2 .h5 file "
         "(default: the newest run, or else a pretrained network)",
     )
-    parser.add_argument("--dataset", choices=DATASETS, help="default: what the network was trained on")
+    parser.add_argument(
+        "--dataset",
+        type=dataset_name,
+        metavar="NAME|FOLDER",
+        help=f"{', '.join(DATASETS)}, or a folder of pictures (default: what the network was trained on)",
+    )
     parser.add_argument("--data-dir", type=Path, metavar="FOLDER", help="where the dataset is")
     parser.add_argument("--seed", type=whole_number(0, 2**32 - 1), metavar="N", help="makes random choices repeatable")
     parser.add_argument(
@@ -116,6 +144,9 @@ def view_options(script, *, description):
     )
     parser.add_argument(
         "--image-size", type=whole_number(8, 1024), metavar="N", help="height and width, if the network takes any size"
+    )
+    parser.add_argument(
+        "--no-calibration", action="store_true", help="print the network's probabilities as they are, not calibrated"
     )
     picture_options(parser)
     return parser
@@ -130,6 +161,7 @@ def run_settings(options):
         "class_names": options.class_names,
         "pixels": options.pixels,
         "image_size": options.image_size,
+        "calibrate": not options.no_calibration,
     }
 
 
@@ -146,6 +178,15 @@ def picture_options(parser):
         "--output-dir", type=Path, default=paths.FIGURES, metavar="FOLDER", help="for the pictures (default: figures)"
     )
     parser.add_argument("--show", action="store_true", help="also open the pictures in windows")
+
+
+def dataset_name(text):
+    """Parse the name of a dataset, or a folder of pictures, whose full path is returned."""
+    if text in ("auto", *DATASETS):
+        return text
+    if not Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is neither {', '.join(DATASETS)} nor a folder")
+    return str(Path(text).resolve())
 
 
 def names(text):

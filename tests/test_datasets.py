@@ -481,7 +481,7 @@ def test_a_downloaded_dataset_is_read(batches, tmp_path, monkeypatch):
 
 
 def test_an_unknown_name():
-    with pytest.raises(UserError, match="unknown dataset 'downloads': choose one of cifar10, mnist, digits"):
+    with pytest.raises(UserError, match="there is no dataset 'downloads': choose one of cifar10, mnist, digits"):
         datasets.load("downloads")  # a module beside theirs
 
 

@@ -21,7 +21,9 @@ OPTIONS = {
     "improved_model": ONE_NETWORK,
     "fast_model": [*ONE_NETWORK, "--target", "--threads"],
     "compare_models": [*TRAINING, "--list", "--article", "--all", "--optimizer", "--seeds", "--output-dir", "--show"],
-    "visualize_results": VIEW,
+    "transfer_model": [*ONE_NETWORK, "--from", "--layer", "--compare", "--image-size", "--class-weights"],
+    "classify_pictures": [*VIEW, "--csv", "--no-calibration"],
+    "visualize_results": [*VIEW, "--check-labels"],
     "visualize_pixel_importance": VIEW,
     "visualize_hidden_layer_activation": VIEW,
     "visualize_hidden_layer_output": VIEW,
@@ -75,7 +77,7 @@ def test_a_script_has_at_most_150_lines(script):
         (["--seed", "x"], "'x' is not a whole number from 0 to"),
         (["--seed", "4294967296"], "'4294967296' is not a whole number from 0 to 4294967295"),
         (["--fre"], "unrecognized arguments: --fre"),
-        (["--dataset", "imagenet"], "invalid choice: 'imagenet'"),
+        (["--dataset", "imagenet"], "'imagenet' is neither cifar10, mnist, digits nor a folder"),
     ],
 )
 def test_bad_options_end_with_one_line_and_exit_code_2(options, complaint, tmp_path, capsys):

@@ -21,6 +21,7 @@ class Network:
     section: where in the article.
     script: the name of the script that trains it, where it has one of its own; then the optimizer is fixed.
     compile_model: a function (model, steps_per_epoch) of that script. augmentation_for: a function (dataset) of it.
+    first_weights: a function (model, images) that sets weights before training, given training images in [0, 1].
     """
 
     name: str
@@ -37,6 +38,7 @@ class Network:
     script: str | None = None
     compile_model: Callable | None = None
     augmentation_for: Callable | None = None
+    first_weights: Callable | None = None
 
     @property
     def article(self):

@@ -107,6 +107,6 @@ def preview(dataset, augment, *, seed, images=8, versions=5):
     Returns (originals (images, h, w, c), augmented (images, versions, h, w, c)), float32 in [0, 1].
     """
     rng = np.random.default_rng(seed)
-    chosen = dataset.x_train[rng.choice(len(dataset.x_train), images, replace=False)]
+    chosen = dataset.x_train[rng.choice(len(dataset.x_train), min(images, len(dataset.x_train)), replace=False)]
     originals = scale_pixels(chosen)
     return originals, np.stack([augment(originals, rng) for _ in range(versions)], axis=1)

@@ -1,4 +1,4 @@
-"""Load a dataset by name: CIFAR-10, MNIST, or scikit-learn's digits.
+"""Load a dataset: CIFAR-10, MNIST, scikit-learn's digits, or a folder of the reader's own pictures.
 
 Each name in `convnets.data.DATASETS` is a module of this package that defines
 
@@ -12,14 +12,21 @@ Each name in `convnets.data.DATASETS` is a module of this package that defines
 
 import dataclasses
 import importlib
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
-from convnets.data import DATASETS, downloads, source_files
+from convnets.data import DATASETS, downloads, folders, source_files
 from convnets.errors import UserError
 
 SOURCES = {name: importlib.import_module(f"convnets.data.{name}") for name in DATASETS}
 INPUT_SHAPES = {name: source.INPUT_SHAPE for name, source in SOURCES.items()}
+IMAGE_SIZE = 32  # pixels, height and width to which the pictures of a folder are fitted
+
+
+class Unknown(UserError):
+    """There is no dataset of this name, and no such folder."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +36,7 @@ class Dataset:
     x_train, x_test: (n, height, width, channels) uint8. y_train, y_test: (n,) int64, indices into class_names.
     source: where the data was found, for messages.
     flippable: whether a horizontal flip keeps the class. A flipped cat is still a cat, but a flipped 2 is no digit.
+    For a folder of pictures: folder, its full path; pictures, folders.Folder.table; notes, what the reader should know.
     """
 
     name: str
@@ -39,6 +47,14 @@ class Dataset:
     y_test: np.ndarray
     source: str
     flippable: bool = False
+    folder: str | None = None
+    pictures: pd.DataFrame | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def key(self):
+        """What `load` takes to load it again: a name, or the path of a folder."""
+        return self.folder or self.name
 
     @property
     def input_shape(self):
@@ -50,22 +66,56 @@ class Dataset:
         return len(self.class_names)
 
 
-def load(name, data_dir=None):
+def load(name, data_dir=None, *, image_size=None, channels=None):
     """Load a dataset, and download it first if it is not on this machine.
 
-    name: one of DATASETS, or "auto": CIFAR-10 if available, else digits.
+    name: one of DATASETS; or "auto", CIFAR-10 if available, else digits; or a folder of pictures, see `folders`.
     data_dir: the folder to search first, and to download to. The datasets folder of Keras, $KERAS_HOME/datasets or
     ~/.keras/datasets, is searched next. Every layout that Keras and the official archives use is recognised.
+    image_size, channels: of the pictures of a folder. Default: 32 pixels; 1 channel if all pictures are grey, else 3.
 
     Returns a Dataset. Raises UserError if the name is unknown, a file is damaged, or the dataset is unavailable.
     """
     if name == "auto":
         return load_or_digits("cifar10", data_dir)
     if name not in SOURCES:
-        raise UserError(f"unknown dataset {name!r}: choose one of {', '.join(DATASETS)}")
+        return _load_folder(Path(name), image_size or IMAGE_SIZE, channels)
+    if image_size:
+        raise UserError(f"--image-size is for folders of pictures; the images of {name} have a size: leave it out")
     source = SOURCES[name]
     arrays, found_in = source.load(data_dir)
     return Dataset(name, source.CLASS_NAMES, *arrays, source=found_in, flippable=source.FLIPPABLE)
+
+
+def _load_folder(folder, image_size, channels):
+    if not folder.is_dir():
+        raise Unknown(f"there is no dataset {str(folder)!r}: choose one of {', '.join(DATASETS)}, or name a folder")
+    folder = folder.resolve()
+    found = folders.load(folder, image_size=image_size, channels=channels)
+    return Dataset(
+        f"{folder.name}-folder" if folder.name in SOURCES else folder.name,
+        found.class_names,
+        *found.arrays,
+        source=str(folder),
+        flippable=found.images.shape[-1] == 3,  # photographs; what is grey may be writing
+        folder=str(folder),
+        pictures=found.table,
+        notes=found.notes,
+    )
+
+
+def key_of(name):
+    """Return Dataset.key for what a reader gives as the name of a dataset; None for None."""
+    return name if name is None or name in SOURCES else str(Path(name).resolve())
+
+
+def without_images(name, *, image_size=None):
+    """Return a Dataset that says all but the images, at once. name: one of DATASETS; a folder is loaded."""
+    if name not in SOURCES:
+        return load(name, image_size=image_size)
+    source = SOURCES[name]
+    images, labels = np.empty((0, *source.INPUT_SHAPE), "uint8"), np.empty(0, "int64")
+    return Dataset(name, source.CLASS_NAMES, images, labels, images, labels, "nowhere", source.FLIPPABLE)
 
 
 def load_or_digits(name, data_dir=None):

@@ -1,0 +1,380 @@
+"""A folder of the reader's own pictures as a dataset.
+
+    FOLDER/cats/*.jpg  FOLDER/dogs/*.jpg             a fifth of each class is held out as the test set
+    FOLDER/train/cats/*.jpg  FOLDER/test/cats/*.jpg  the folder's own split; val, valid or validation will do as well
+
+The classes have the names of their folders. Pictures are decoded once, and kept in models/.pictures. Later starts
+compare the names, sizes and times of the files, and decode only what has changed.
+"""
+
+import concurrent.futures
+import contextlib
+import errno
+import hashlib
+import json
+import math
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+from filelock import FileLock
+from PIL import Image
+from tqdm import tqdm
+
+from convnets import files, paths
+from convnets.data import image_files
+from convnets.errors import UserError
+
+RECORD = "pictures.csv"  # in a run's folder: the pictures that the run was trained and tested on
+TEST_PARTS = ("test", "val", "valid", "validation")
+TEST_SHARE = 0.2  # held out where the folder has no test part
+MOST_BROKEN = 0.1  # share of the pictures; beyond it, something is wrong with the folder as a whole
+UNEVEN = 5  # times as many pictures in the largest class as in the smallest
+IGNORED = {"thumbs.db", "desktop.ini"}  # what systems leave in folders; hidden files are ignored, too
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The pictures of a folder, fitted to one size.
+
+    images: (n, size, size, 1 or 3) uint8, mapped from a file, first the training images, then the test images; each
+    part is in the order of the files' names. table: pandas.DataFrame, a row for each image in the same order, with the
+    columns file (relative to the folder), part ("train" or "test"), class (a name), sha256 (of the image's pixels).
+    class_names: tuple of strings. notes: tuple of strings, what the reader should know about the pictures.
+    """
+
+    images: np.ndarray
+    table: pd.DataFrame
+    class_names: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def arrays(self):
+        """x_train, y_train, x_test, y_test, as the fields of datasets.Dataset. The images are not copied."""
+        labels = pd.Categorical(self.table["class"], self.class_names).codes.astype("int64")
+        training = int((self.table["part"] == "train").sum())
+        return self.images[:training], labels[:training], self.images[training:], labels[training:]
+
+
+def load(folder, *, image_size=32, channels=None):
+    """Load a folder of pictures: upright, the central square, antialiased.
+
+    image_size: height and width in pixels. channels: 1 or 3. Default: 1 if all pictures are grey, else 3.
+    Returns a Folder. Raises UserError if it has fewer than two classes, a test class without training pictures, or if
+    more than a tenth of the pictures can't be read.
+    """
+    folder = Path(folder).resolve()
+    listed, notes = _list_pictures(folder)
+    pixels, index = _decoded(folder, listed, image_size)
+    table = pd.DataFrame(index["images"], columns=["file", "part", "class", "sha256", "grey"])
+    class_names = tuple(sorted(table.loc[table["part"] == "train", "class"].unique()))
+    if len(class_names) < 2:
+        raise UserError(
+            f"{folder} has {len(class_names)} classes with pictures in them: make a subfolder for each class, at least "
+            "two, and put its pictures there"
+        )
+    strangers = sorted(set(table["class"]) - set(class_names))
+    if strangers:
+        raise UserError(f"{folder} has no training pictures of {_some(strangers)}: add some, or remove the test ones")
+    if not (table["part"] == "test").any():
+        raise UserError(f"{folder} has one picture of each class, so none is left to test with: add some")
+    channels = channels or (1 if table["grey"].all() else 3)
+    table = table.drop(columns="grey")
+    notes = (*notes, *_broken(index["broken"]), *_notes(table))
+    return Folder(pixels[..., :channels], table, class_names, notes)
+
+
+def changes(before, now):
+    """Describe in words how the pictures of a folder differ: "2 files added, 1 removed". Arguments: Folder.table."""
+    before, now = (dict(zip(table["file"], table[["part", "class", "sha256"]].to_numpy().tolist(), strict=True))
+                   for table in (before, now))  # fmt: skip
+    counts = {
+        "added": len(now.keys() - before.keys()),
+        "removed": len(before.keys() - now.keys()),
+        "altered": sum(before[file] != now[file] for file in before.keys() & now.keys()),
+    }
+    return ", ".join(f"{count} {what}" for what, count in counts.items() if count) or "the same files"
+
+
+def recorded(run_dir):
+    """Return Folder.table as it was when a run was trained, or None if there is no sound record."""
+    try:
+        table = pd.read_csv(run_dir / RECORD, keep_default_na=False)
+        return table if {"file", "part", "class", "sha256"} <= set(table) else None
+    except (OSError, ValueError):
+        return None
+
+
+def trained_on(run_dir, table):
+    """Return a warning if pictures of today's test part were training pictures of a run, or "". table: Folder.table."""
+    before = recorded(run_dir)
+    if before is None:
+        return ""
+    now = set(table.loc[table["part"] == "test", "sha256"])
+    trained = len(now & set(before.loc[before["part"] == "train", "sha256"]))
+    if not trained or fingerprint(before) == fingerprint(table):
+        return ""
+    return (
+        f"Warning: the folder has changed since the training ({changes(before, table)}). The network was trained on "
+        f"{trained} of the {len(now)} pictures that are now for testing, so its test accuracy will be too high."
+    )
+
+
+def fingerprint(table):
+    """Return the SHA-256 of all that training depends on: names, parts, classes and pixels. table: Folder.table."""
+    return hashlib.sha256(table.to_csv(index=False).encode()).hexdigest()
+
+
+# ---------------------------------------------------------------- what is in the folder
+
+
+def _list_pictures(folder):
+    """Return ([(file, part, class, size, time), ...], notes). part: "train" or "test", or "" without a test part.
+
+    The list is in the order of the files' names, whatever their classes: so it is the order of the numbers of a dataset
+    whose images were numbered when they were written out.
+    """
+    try:
+        classes = _subfolders(folder)
+        parts, notes = {"": folder}, []
+        train = next((path for path in classes if path.name.lower() == "train"), None)
+        if train and any(_pictures(path) for path in _subfolders(train)):
+            tests = [path for name in TEST_PARTS for path in classes if path.name.lower() == name]
+            tests = [path for path in tests if any(_pictures(each) for each in _subfolders(path))]
+            parts = {"train": train, "test": tests[0]} if tests else {"": train}
+            unused = sorted({path.name for path in classes} - {path.name for path in parts.values()})
+            if unused:
+                notes.append(
+                    f"Not used: {_some(unused)}; the parts are {' and '.join(p.name for p in parts.values())}."
+                )
+        listed, empty, others = [], [], []
+        for part, root in parts.items():
+            for path in _subfolders(root):
+                found = _files(path)
+                pictures = [file for file in found if _is_picture(file)]
+                others += [file.relative_to(folder).as_posix() for file in found if not _is_picture(file)]
+                for file in pictures:
+                    size, time = _size_and_time(file)
+                    listed.append((file.relative_to(folder).as_posix(), part, path.name, size, time))
+                if not pictures:
+                    empty.append(path.relative_to(folder).as_posix())
+    except OSError as error:
+        raise UserError(f"can't read {error.filename or folder} ({error.strerror}): check its permissions") from error
+    if not listed:
+        raise UserError(f"{folder} has no subfolders with pictures in them: make one for each class")
+    if empty:
+        notes.append(f"Left out: {_some(empty)}, without pictures.")
+    if others:
+        notes.append(f"Left out, neither JPEG, PNG, WebP, BMP, TIFF nor GIF: {_some(others)}.")
+    return sorted(listed, key=lambda entry: (Path(entry[0]).name, entry[0])), notes
+
+
+def _subfolders(folder):
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _files(folder, above=()):
+    """Return all files below a folder, hidden ones excepted. Links are followed, but not in a circle."""
+    found, here = [], os.path.realpath(folder)
+    if here in above:
+        return []
+    for path in sorted(folder.iterdir()):
+        if not path.name.startswith(".") and path.name.lower() not in IGNORED:
+            found += _files(path, (*above, here)) if path.is_dir() else [path]
+    return found
+
+
+def _is_picture(path):
+    return path.suffix.lower() in image_files.ENDINGS
+
+
+def _pictures(folder):
+    return [path for path in _files(folder) if _is_picture(path)]
+
+
+def _size_and_time(path):
+    try:
+        status = path.stat()
+    except OSError:  # a link to nowhere, or to itself
+        return 0, 0  # which can't be read, either, and is named then
+    return status.st_size, status.st_mtime_ns
+
+
+# ---------------------------------------------------------------- their pixels, decoded once
+
+
+def _decoded(folder, listed, image_size):
+    """Return (pixels (n, size, size, 3) uint8 mapped from a file, index), decoding what is new or changed.
+
+    index: "images", a list of [file, part, class, sha256, grey] in the order of the pixels; "broken", {file: reason};
+    "listed", what `_list_pictures` returned; "pixels", the SHA-256 of the file of pixels, which is also its name.
+    """
+    cache = paths.MODELS / ".pictures" / hashlib.sha256(f"{folder} {image_size}".encode()).hexdigest()[:16]
+    listed = [list(entry) for entry in listed]
+    old_pixels, old = _cached(cache)
+    if old and old["listed"] == listed:
+        return old_pixels, old
+    files.make_folder(cache)
+    with FileLock(cache / ".lock"):  # another process may be decoding the same folder
+        old_pixels, old = _cached(cache)
+        if old and old["listed"] == listed:
+            return old_pixels, old
+        return _decode(cache, folder, listed, image_size, old_pixels, old)
+
+
+def _decode(cache, folder, listed, image_size, old_pixels, old):
+    """Decode what is new or changed, and keep it. old_pixels, old: what `_cached` returned. Returns as `_decoded`."""
+    for partial in cache.glob(".partial-*"):  # of a process that was killed
+        partial.unlink()
+    rows = {image[0]: row for row, image in enumerate(old["images"])} if old else {}
+    unchanged = {tuple(entry) for entry in old["listed"]} if old else set()
+    known = {entry[0] for entry in listed if tuple(entry) in unchanged and entry[0] in rows}
+
+    def decode(entry):
+        if entry[0] in known:
+            return old_pixels[rows[entry[0]]]
+        try:
+            picture = image_files.open_upright(folder / entry[0], at_least=4 * image_size)
+            return np.asarray(image_files.middle_square(picture, image_size, image_size))
+        except UserError as error:
+            return str(error)
+
+    images, broken = [], {}
+    partial = cache / f".partial-{os.getpid()}.npy"
+    try:
+        shape = (len(listed), image_size, image_size, 3)
+        if shutil.disk_usage(cache).free < 2.1 * math.prod(shape):  # a full disk would crash a mapped file's process
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        unsorted = np.lib.format.open_memmap(partial, "w+", "uint8", shape)
+        with concurrent.futures.ThreadPoolExecutor(joblib.cpu_count()) as pool:  # Pillow decodes without Python's lock
+            progress = tqdm(total=len(listed), desc="Reading pictures", unit="", disable=None, leave=False)
+            for entries in (listed[start : start + 256] for start in range(0, len(listed), 256)):
+                for entry, pixels in zip(entries, pool.map(decode, entries), strict=True):
+                    if isinstance(pixels, str):
+                        broken[entry[0]] = pixels
+                    else:
+                        unsorted[len(images)] = pixels
+                        grey = bool((pixels == pixels[..., :1]).all())
+                        images.append([*entry[:3], hashlib.sha256(pixels).hexdigest(), grey])
+                progress.update(len(entries))
+            progress.close()
+        if len(broken) > MOST_BROKEN * len(listed):
+            raise UserError(
+                f"{len(broken)} of {len(listed)} pictures in {folder} can't be read ({_some(broken)}): "
+                "replace or remove them"
+            )
+        images = _split(images)
+        order = sorted(range(len(images)), key=lambda row: images[row][1] == "test")  # training first; else as it was
+        index = {"listed": listed, "images": [images[row] for row in order], "broken": broken}
+        return _keep(cache, unsorted, order, index)
+    except OSError as error:
+        raise UserError(
+            f"can't write {cache} ({error.strerror}): free some space, or see to the permissions"
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def _split(images):
+    """Hold out a fifth of each class where the folder has no test part.
+
+    They are the pictures whose pixels have the smallest SHA-256: a choice like a random one, which does not depend on
+    the files' names or number, and keeps copies of a picture together. A class of two or more pictures has at least one
+    in each part.
+    """
+    table = pd.DataFrame(images, columns=["file", "part", "class", "sha256", "grey"])
+    if (table["part"] != "").all():
+        return images
+    for _, pictures in table.groupby("class"):
+        different = sorted(pictures["sha256"].unique())
+        held_out = max(round(TEST_SHARE * len(different)), int(len(different) > 1))
+        table.loc[pictures.index, "part"] = np.where(pictures["sha256"].isin(different[:held_out]), "test", "train")
+    return table.to_numpy().tolist()
+
+
+def _keep(cache, unsorted, order, index):
+    """Write pixels in their final order, and then the index that makes them valid. Returns as `_decoded`."""
+    partial = cache / f".partial-{os.getpid()}-sorted.npy"
+    try:
+        pixels = np.lib.format.open_memmap(partial, "w+", "uint8", (len(order), *unsorted.shape[1:]))
+        for new, old in enumerate(order):
+            pixels[new] = unsorted[old]
+        pixels.flush()
+        index["pixels"] = files.fingerprint(partial)
+        del pixels
+        os.replace(partial, cache / f"{index['pixels']}.npy")
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+    files.write(cache / "index.json", json.dumps(index))
+    for old in cache.glob("*.npy"):
+        if old.stem != index["pixels"] and not old.name.startswith("."):
+            with contextlib.suppress(OSError):  # another process may be training on it
+                old.unlink()
+    return np.load(cache / f"{index['pixels']}.npy", mmap_mode="r"), index
+
+
+def _cached(cache):
+    """Return (pixels, index) as kept by an earlier start, or (None, None) if there is none or it is damaged."""
+    try:
+        index = json.loads((cache / "index.json").read_text(encoding="utf-8"))
+        path = cache / f"{index['pixels']}.npy"
+        if files.fingerprint(path) == index["pixels"]:
+            return np.load(path, mmap_mode="r"), index
+    except (OSError, ValueError, TypeError, KeyError, UserError):
+        pass
+    return None, None
+
+
+# ---------------------------------------------------------------- what the reader should know
+
+
+def _broken(broken):
+    if broken:
+        yield f"Left out: {_count(len(broken), 'picture')} that can't be read ({_some(broken)})."
+
+
+def _notes(table):
+    """Yield what the reader should know: uneven classes, and pictures that are in both parts."""
+    counts = table.loc[table["part"] == "train", "class"].value_counts()
+    if counts.iloc[0] >= UNEVEN * counts.iloc[-1]:
+        yield (
+            f"Uneven classes: {counts.iloc[0]} training pictures of {counts.index[0]}, {counts.iloc[-1]} of "
+            f"{counts.index[-1]}. --class-weights balanced gives all classes the same weight."
+        )
+    untested = sorted(set(table["class"]) - set(table.loc[table["part"] == "test", "class"]))
+    if untested:
+        yield f"No test pictures of {_some(untested)}: the accuracy says nothing of them."
+    both = table[table["part"] == "train"].merge(table[table["part"] == "test"], on="sha256")
+    if len(both):
+        pairs = [f"{pair.file_x} = {pair.file_y}" for pair in both.itertuples()]
+        yield (
+            f"Warning: {_count(both['file_y'].nunique(), 'test picture')} also in the training part ({_some(pairs)}): "
+            "the test accuracy will be too high. Remove them from one of the parts."
+        )
+
+
+def _count(number, thing):
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
+def _some(names, most=3):
+    """Return the first names as text, and how many more there are."""
+    names = [str(name) for name in names]
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def typical_side(folder, most=100):
+    """Return the median length, in pixels, of the shorter side of some of a folder's pictures; reads only headers."""
+    listed, _ = _list_pictures(Path(folder).resolve())
+    sides = []
+    for file, *_ in listed[:: max(1, len(listed) // most)]:
+        with contextlib.suppress(Exception), Image.open(Path(folder) / file) as picture:  # damaged ones are named later
+            sides.append(min(picture.size))
+    return int(np.median(sides)) if sides else 0
