@@ -13,48 +13,54 @@ FLIPS = 2**32 - 1  # in the place of an epoch's number: the flips have random nu
 class TrainingBatches(keras.utils.PyDataset):
     """The batches of all epochs from `first_epoch` on, as one endless stream.
 
-    Batch i depends only on (seed, first_epoch, i), not on earlier random numbers. So a resumed training sees the same
-    images as one that was never interrupted.
+    Batch i depends only on (seed, first_epoch, passes, i), not on earlier random numbers. So a resumed training sees
+    the same images as one that was never interrupted.
 
     images: (n, height, width, channels) uint8. labels: (n, classes) float32, one-hot.
     Each item is (float32 pixels in [0, 1], labels), shuffled, and augmented if `augment` is given.
-    alternate_flips: half of the images, chosen once, are flipped horizontally in odd epochs, the others in even ones.
+    passes: how many times an epoch goes through all images, each time in another order.
+    alternate_flips: half of the images, chosen once, are flipped horizontally in odd passes, the others in even ones.
     """
 
     num_batches = None
 
-    def __init__(self, images, labels, *, batch_size, seed, first_epoch, augment=None, alternate_flips=False):
+    def __init__(self, images, labels, *, batch_size, seed, first_epoch, passes=1, augment=None, alternate_flips=False):
         super().__init__()
         self.images, self.labels = images, labels
-        self.batch_size, self.seed, self.first_epoch, self.augment = batch_size, seed, first_epoch, augment
+        self.batch_size, self.seed, self.augment = batch_size, seed, augment
         self._flip_coins = None
         if alternate_flips:
             self._flip_coins = np.random.default_rng((seed, FLIPS)).integers(0, 2, len(images))
-        self.batches_per_epoch = math.ceil(len(images) / batch_size)
-        self._epoch_in_order = None
+        self.batches_per_pass = math.ceil(len(images) / batch_size)
+        self.batches_per_epoch = passes * self.batches_per_pass
+        self._first_pass, self._pass_in_order = passes * first_epoch, None
 
     def __getitem__(self, index):
-        epoch, batch = divmod(index, self.batches_per_epoch)
-        epoch += self.first_epoch
-        if epoch != self._epoch_in_order:
-            self._order = np.random.default_rng((self.seed, epoch, 0)).permutation(len(self.images))
-            self._epoch_in_order = epoch
+        passed, batch = divmod(index, self.batches_per_pass)
+        passed += self._first_pass
+        if passed != self._pass_in_order:
+            self._order = np.random.default_rng((self.seed, passed, 0)).permutation(len(self.images))
+            self._pass_in_order = passed
         chosen = self._order[batch * self.batch_size : (batch + 1) * self.batch_size]
         pixels = scale_pixels(self.images[chosen])
         if self._flip_coins is not None:
-            flipped = (self._flip_coins[chosen] + epoch) % 2 == 1
+            flipped = (self._flip_coins[chosen] + passed) % 2 == 1
             pixels[flipped] = pixels[flipped, :, ::-1]
         if self.augment is not None:
-            pixels = self.augment(pixels, np.random.default_rng((self.seed, epoch, 1 + batch)))
+            pixels = self.augment(pixels, np.random.default_rng((self.seed, passed, 1 + batch)))
         return pixels, self.labels[chosen]
 
 
 class TestBatches(keras.utils.PyDataset):
-    """Images in their order, converted to float32 batch by batch; arguments as for TrainingBatches."""
+    """Images in their order, converted to float32 batch by batch; arguments as for TrainingBatches.
 
-    def __init__(self, images, labels, *, batch_size=500):
+    batch_size: default 500, or fewer images if they are larger than 32x32, which take more memory.
+    """
+
+    def __init__(self, images, labels, *, batch_size=None):
         super().__init__()
-        self.images, self.labels, self.batch_size = images, labels, batch_size
+        self.images, self.labels = images, labels
+        self.batch_size = batch_size or max(1, 500 * 32**2 // max(32**2, images.shape[1] * images.shape[2]))
 
     @property
     def num_batches(self):

@@ -7,11 +7,25 @@ import pandas as pd
 
 from convnets import cli, paths
 from convnets.architectures.network import DEFAULT_SEED
-from convnets.data import datasets
+from convnets.data import DATASETS, datasets
 from convnets.errors import UserError
 from convnets.training import checkpoints, training
 
 RESULTS = paths.RESULTS / "training_runs.csv"
+
+
+def dataset_without_images(wanted, of_the_article, data_dir, image_size):
+    """Return what `load_dataset` returns, without images if they would have to be read first."""
+    name = of_the_article if wanted == "auto" else wanted
+    return datasets.without_images(name, image_size=image_size)
+
+
+@functools.cache
+def load_dataset(wanted, of_the_article, data_dir, image_size):
+    """Load the dataset that a reader wants; for "auto" that of the network's article if available, else the digits."""
+    if wanted == "auto":
+        return datasets.load_or_digits(of_the_article, data_dir)
+    return datasets.load(wanted, data_dir, image_size=image_size)
 
 
 def recipe_of(network, seed, epochs, augment=None):
@@ -28,14 +42,15 @@ def recipe_of(network, seed, epochs, augment=None):
 def finished_run(network, dataset, seed, epochs):
     """Return a network's run in models/, as a Checkpoint; None if it is not there or has fewer epochs.
 
-    dataset: its name. Raises UserError if the run was trained by another recipe, or is of another network.
+    dataset: a datasets.Dataset, also one without images.
+    Raises UserError if the run was trained by another recipe, or is of another network.
     """
-    folder = cli.run_folder(network.run_name(dataset, seed))
+    folder = cli.run_folder(network.run_name(dataset.name, seed))
     checkpoint, _ = checkpoints.newest(folder)
     if checkpoint is None:
         return None
-    source, model = datasets.SOURCES[dataset], _compiled(network, dataset)
-    augment = network.augmentation_for(source.FLIPPABLE) if network.augmentation_for else None
+    model = _compiled(network, dataset.input_shape, dataset.num_classes)
+    augment = network.augmentation_for(dataset.flippable) if network.augmentation_for else None
     identity = training.run_identity(model, dataset, recipe_of(network, seed, epochs, augment))
     schedule = checkpoint.run["options"]["optimizer"].get("learning_rate")
     if isinstance(schedule, dict):  # it follows from the number of images, which is not known here
@@ -50,13 +65,13 @@ def finished_run(network, dataset, seed, epochs):
 
 
 @functools.cache
-def _compiled(network, dataset):
-    return network.compiled(datasets.INPUT_SHAPES[dataset], 10, steps_per_epoch=1)
+def _compiled(network, input_shape, num_classes):
+    return network.compiled(input_shape, num_classes, steps_per_epoch=1)
 
 
 def finished_runs(network, dataset, epochs):
     """Return a network's runs in models/ with at least so many epochs, of all seeds, as a list of Checkpoints."""
-    folder = cli.run_folder(network.run_name(dataset))
+    folder = cli.run_folder(network.run_name(dataset.name))
     others = (re.fullmatch(rf"{folder.name}-seed([1-9]\d*)", path.name) for path in folder.parent.glob("*"))
     seeds = {DEFAULT_SEED, *(int(match[1]) for match in others if match)}
     runs = [finished_run(network, dataset, seed, epochs) for seed in sorted(seeds)]
@@ -93,18 +108,20 @@ def without_seed(run_name):
     return re.sub(r"-seed\d+$", "", run_name)
 
 
-def compare(rows, networks):
+def compare(rows, networks, also=()):
     """Compare what was measured with what was published, a row for each network and dataset, best first.
 
     rows: pandas.DataFrame with a run_row in each row. networks: list of Network; those without a run are left out.
+    also: datasets.Dataset besides those of the project, of folders of pictures.
     Returns a pandas.DataFrame. Accuracies are in percent: measured and at_best_epoch are means over the runs, as are
     the times; lowest and highest are the extremes. points_apart is how far measured is above the published value, or
     below it (negative); 0 within a published range. low, high and points_apart are missing if nothing was published, or
     if the training was shorter than the article's, or on other images.
     """
     compared = []
+    known = {dataset.name: dataset for dataset in [*map(datasets.without_images, DATASETS), *also]}
     for network in networks:
-        for dataset in datasets.INPUT_SHAPES:
+        for dataset in known:
             runs = rows[rows["run"] == network.run_name(dataset)]
             if runs.empty:
                 continue
@@ -118,7 +135,9 @@ def compare(rows, networks):
                     "article": network.article,
                     "network": network.name,
                     "dataset": dataset,
-                    "parameters": _compiled(network, dataset).count_params(),
+                    "parameters": _compiled(
+                        network, known[dataset].input_shape, known[dataset].num_classes
+                    ).count_params(),
                     "published": network.published if dataset == network.dataset else "",
                     "low": low,
                     "high": high,
@@ -190,7 +209,7 @@ def overview(networks):
 
 def _trained_here(network):
     try:
-        seeds = len(finished_runs(network, network.dataset, network.epochs))
+        seeds = len(finished_runs(network, datasets.without_images(network.dataset), network.epochs))
     except UserError:
         return "otherwise"
     return {0: "", 1: "yes"}.get(seeds, f"{seeds} seeds")

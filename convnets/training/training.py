@@ -9,14 +9,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import keras
+import numpy as np
 import pandas as pd
 from filelock import FileLock, Timeout
 
 from convnets import files, provenance
+from convnets.data import folders
 from convnets.errors import Stopped, UserError
 from convnets.training import callbacks, checkpoints, weight_files
 from convnets.training.batches import TestBatches, TrainingBatches
 from convnets.training.callbacks import count, duration
+
+LONGEST = 200  # characters of a difference between two runs in a message; a model inside a model has thousands
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +32,10 @@ class Recipe:
     alternate_flips: flip each image horizontally in every other epoch, half of them in odd epochs, half in even ones.
     validation_split: the share of the training images, the last ones, that is held out.
     initial_weights: a weights file to start from.
+    class_weights: "balanced" weights the loss of an image by the inverse of its class's share of the training images.
+    starts_from: what the network knows before, for the record, if it does not start from random weights.
+    passes: how many times an epoch goes through the training images. With few of them, testing takes most of the time
+    unless an epoch has several passes.
     """
 
     epochs: int
@@ -37,6 +45,9 @@ class Recipe:
     alternate_flips: bool = False
     validation_split: float = 0.0
     initial_weights: Path | None = None
+    class_weights: str | None = None
+    starts_from: str | None = None
+    passes: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +67,8 @@ def describe(dataset):
     """Print what a training will run on: the data and the device."""
     sizes = f"{len(dataset.x_train)} training and {len(dataset.x_test)} test images"
     print(f"Data: {dataset.name} from {dataset.source}, {sizes}")
+    for note in dataset.notes:
+        print(note)
     print(f"Device: {provenance.device()}, Keras {keras.__version__} on {keras.backend.backend()}")
 
 
@@ -96,16 +109,16 @@ def train(model, dataset, run_dir, recipe=None, options=None, **settings):
     with _locked(run_dir):
         checkpoints.refuse_other_files(run_dir)
         checkpoint = None if options.fresh else _newest_checkpoint(run_dir, say)
-        identity = run_identity(model, dataset.name, recipe, checkpoint)
-        run = {"dataset": dataset.name, "class_names": list(dataset.class_names), "options": identity, "sessions": []}
+        identity = run_identity(model, dataset, recipe, checkpoint)
+        run = {"dataset": dataset.key, "class_names": list(dataset.class_names), "options": identity, "sessions": []}
         if recipe.initial_weights and not checkpoint:
             weight_files.load(model, recipe.initial_weights)
         if options.fresh:
             _keep_old_run(run_dir, say)
         files.make_folder(run_dir)
         if checkpoint:
-            _refuse_another(run_dir, checkpoint, identity, model)
-            run = checkpoint.run
+            _refuse_another(run_dir, checkpoint, identity, model, dataset)
+            run = {**checkpoint.run, "dataset": dataset.key}  # a folder of pictures may have moved
             checkpoints.restore(model, checkpoint)
             say(f"Resuming after epoch {checkpoint.epoch}, from {checkpoint.weights_path}.")
         progress = callbacks.Progress(run_dir, run, checkpoint.history if checkpoint else [], recipe.epochs, say)
@@ -116,6 +129,8 @@ def train(model, dataset, run_dir, recipe=None, options=None, **settings):
             return pd.DataFrame(progress.history)
         run["sessions"].append(provenance.describe(first_epoch=first_epoch + 1))
         files.write(run_dir / "run.json", files.to_json(run))  # fails at once if nothing can be saved
+        if dataset.pictures is not None:
+            files.write(run_dir / folders.RECORD, dataset.pictures.to_csv(index=False))
         progress.write_summaries(model)
 
         y_train, y_test = (
@@ -129,6 +144,7 @@ def train(model, dataset, run_dir, recipe=None, options=None, **settings):
             batch_size=recipe.batch_size,
             seed=recipe.seed,
             first_epoch=first_epoch,
+            passes=recipe.passes,
             augment=recipe.augment,
             alternate_flips=recipe.alternate_flips,
         )
@@ -142,6 +158,7 @@ def train(model, dataset, run_dir, recipe=None, options=None, **settings):
                     initial_epoch=first_epoch,
                     epochs=recipe.epochs,
                     validation_data=TestBatches(dataset.x_test, y_test),
+                    class_weight=_class_weights(recipe, dataset.y_train[:kept], dataset.num_classes),
                     callbacks=[
                         *loggers,
                         callbacks.RefuseNaN(progress),
@@ -156,6 +173,13 @@ def train(model, dataset, run_dir, recipe=None, options=None, **settings):
             progress.write_summaries(model)
             raise
         return pd.DataFrame(progress.history)
+
+
+def _class_weights(recipe, labels, num_classes):
+    if recipe.class_weights is None:
+        return None
+    counts = np.bincount(labels, minlength=num_classes)
+    return dict(enumerate((len(labels) / (num_classes * np.maximum(counts, 1))).tolist()))
 
 
 def set_aside(run_dir):
@@ -233,13 +257,16 @@ def _newest_checkpoint(run_dir, say):
 # ---------------------------------------------------------------- what makes two runs the same
 
 
-def run_identity(model, dataset_name, recipe, checkpoint=None):
+def run_identity(model, dataset, recipe, checkpoint=None):
     """Return all that decides what a run learns, apart from its layers and epochs, as a dict for JSON.
 
-    checkpoint: of the run to resume, which need not be given its initial weights again.
+    dataset: a datasets.Dataset, also one without images. checkpoint: of the run to resume, which need not be given its
+    initial weights again.
     """
     return {
-        "dataset": dataset_name,
+        "dataset": dataset.name,
+        "image_size": None if dataset.pictures is None else dataset.input_shape[0],
+        "pictures": None if dataset.pictures is None else folders.fingerprint(dataset.pictures),
         "seed": recipe.seed,
         "batch_size": recipe.batch_size,
         "loss": _loss(model),
@@ -248,6 +275,9 @@ def run_identity(model, dataset_name, recipe, checkpoint=None):
         "alternate_flips": recipe.alternate_flips or None,
         "precision": model.dtype_policy.name,
         "validation_split": recipe.validation_split or None,
+        "class_weights": recipe.class_weights,
+        "starts_from": recipe.starts_from,
+        "passes": recipe.passes if recipe.passes > 1 else None,
         "initial_weights": _weights_on_record(recipe.initial_weights, checkpoint),
     }
 
@@ -262,15 +292,27 @@ def differences(checkpoint, identity, model):
     ]
 
 
-def _refuse_another(run_dir, checkpoint, identity, model):
+def _refuse_another(run_dir, checkpoint, identity, model, dataset):
     found = differences(checkpoint, identity, model)
+    before, now = checkpoint.run["options"].get("pictures"), identity["pictures"]
+    if before and now and before != now:
+        found = [each for each in found if not each.startswith("pictures was")]
+        if checkpoint.run["options"].get("image_size") == identity["image_size"]:  # else all pixels differ
+            found.insert(0, f"{dataset.folder} has changed since ({_changes(run_dir, dataset)})")
     if found:
+        found = [each if len(each) <= LONGEST else f"{each[: LONGEST - 3]}..." for each in found]
         if len(found) > 3:
             found[3:] = [f"and {len(found) - 3} more"]
         raise UserError(
             f"{run_dir} was trained with other options ({'; '.join(found)}): "
             "use the same ones, name another run with --run, or start anew with --fresh"
         )
+
+
+def _changes(run_dir, dataset):
+    before = folders.recorded(run_dir)
+    lost = f"{folders.RECORD}, the record of its pictures, is lost"
+    return lost if before is None else folders.changes(before, dataset.pictures)
 
 
 def _flat(options):
