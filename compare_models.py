@@ -18,7 +18,6 @@ import functools
 import math
 
 from convnets import cli
-from convnets.data import DATASETS
 
 OPTIMIZERS = ["adadelta", "adagrad", "adam", "adamw", "nadam", "rmsprop", "sgd"]
 
@@ -29,6 +28,7 @@ def networks():
     import basic_model
     import improved_model
     from convnets.architectures.articles import NETWORKS
+    from convnets.architectures.dictionary import with_dictionary
     from convnets.architectures.network import Network
 
     wang = [
@@ -44,7 +44,7 @@ def networks():
             augmentation_for=improved_model.augmentation_for,
         ),
     ]  # fmt: skip
-    return {**NETWORKS, **{network.name: network for network in wang}}
+    return {**NETWORKS, **{network.name: network for network in [*wang, with_dictionary(wang[0], "wang-sparse")]}}
 
 
 def main(argv=None):
@@ -53,8 +53,7 @@ def main(argv=None):
     parser.add_argument("--article", choices=["bernet", "jeffries", "scadamale", "wang"], help="all of its networks")
     parser.add_argument("--all", action="store_true", help="all networks of all articles")
     parser.add_argument("--list", action="store_true", help="only list the networks with their articles' recipes")
-    auto = "auto, the default, means each article's own if available, else digits"
-    parser.add_argument("--dataset", choices=["auto", *DATASETS], default="auto", help=auto)
+    cli.dataset_options(parser, default="auto", help="(default: each article's own if available, else digits)")
     parser.add_argument("--optimizer", choices=OPTIMIZERS, help="instead of the article's, with Keras's defaults")
     parser.add_argument(
         "--epochs", type=cli.whole_number(1), metavar="N", help="epochs in all (default: the article's)"
@@ -89,26 +88,28 @@ def main(argv=None):
     jobs = {}
     for network in chosen:
         epochs = options.epochs or network.epochs
-        name = network.dataset if options.dataset == "auto" else options.dataset
-        finished = [comparison.finished_run(network, name, seed, epochs) for seed in seeds if not options.fresh]
+        wanted = options.dataset, network.dataset, options.data_dir, options.image_size
+        dataset = comparison.dataset_without_images(*wanted)
+        finished = [comparison.finished_run(network, dataset, seed, epochs) for seed in seeds if not options.fresh]
         if options.fresh or None in finished:
-            name = load_dataset(options.dataset, network.dataset, options.data_dir).name
+            dataset = comparison.load_dataset(*wanted)
             if options.fresh:  # all at once, so that the same command without --fresh resumes
                 for seed in seeds:
-                    training.set_aside(cli.run_folder(network.run_name(name, seed)))
-        jobs[network] = (name, epochs)
+                    training.set_aside(cli.run_folder(network.run_name(dataset.name, seed)))
+        jobs[network] = (dataset, epochs)
 
     # Training
-    for network, (name, epochs) in jobs.items():
+    for network, (dataset, epochs) in jobs.items():
         for seed in seeds:
-            if not comparison.finished_run(network, name, seed, epochs):
+            if not comparison.finished_run(network, dataset, seed, epochs):
                 print(f"\nNetwork: {network.name}, seed {seed}")
-                train(network, load_dataset(options.dataset, network.dataset, options.data_dir), seed, epochs, options)
+                train(network, dataset, seed, epochs, options)
 
     # Comparison
     runs = {network: comparison.finished_runs(network, *job) for network, job in jobs.items()}
     rows = [comparison.run_row(run, jobs[network][1]) for network in chosen for run in runs[network]]
-    table = comparison.compare(pd.DataFrame(rows), chosen)
+    of_folders = [dataset for dataset, _ in jobs.values() if dataset.folder]
+    table = comparison.compare(pd.DataFrame(rows), chosen, of_folders)
     print(f"\n{comparison.printable(table).to_string(index=False)}\n")
     drawing.save_table(table.set_index("network"), options.output_dir / "comparison.csv")
     histories = {network.name: [pd.DataFrame(run.history) for run in runs[network]] for network in chosen}
@@ -121,29 +122,27 @@ def main(argv=None):
         drawing.save(page, options.output_dir / f"{name}.png", show=options.show)
 
 
-@functools.cache
-def load_dataset(wanted, of_the_article, data_dir):
-    from convnets.data import datasets
-
-    return datasets.load_or_digits(of_the_article, data_dir) if wanted == "auto" else datasets.load(wanted, data_dir)
-
-
 def train(network, dataset, seed, epochs, options):
     """Train a network as its article does, or resume its training."""
     import keras
 
+    from convnets.data import datasets
     from convnets.training import comparison, training
+    from convnets.views import calibration
 
     training.describe(dataset)
     keras.utils.clear_session()  # one network at a time in memory
     keras.utils.set_random_seed(seed)
     steps = math.ceil(len(dataset.x_train) / network.batch_size)
     model = network.compiled(dataset.input_shape, dataset.num_classes, steps)
+    if network.first_weights:
+        network.first_weights(model, datasets.scale_pixels(dataset.x_train[:5000]))
     augment = network.augmentation_for(dataset.flippable) if network.augmentation_for else None
     recipe = comparison.recipe_of(network, seed, epochs, augment)
     run = cli.run_folder(network.run_name(dataset.name, seed))
     run_options = cli.run_options(options, fresh=False)  # old runs are set aside already, all at once
     training.report(training.train(model, dataset, run, recipe, run_options), run)
+    calibration.keep(model, dataset, run)  # how far its probabilities can be trusted
 
 
 if __name__ == "__main__":

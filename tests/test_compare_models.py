@@ -85,6 +85,7 @@ PARAMETERS = {  # weights and biases, worked out by hand
     "bernet-best": 17 * 16 + 257 * 32 + 513 * 100 + 101 * 10,
     "wang-basic": 477_994,
     "wang-improved": 1_469_994,
+    "wang-sparse": 477_994,
 }
 
 
@@ -223,7 +224,7 @@ def compare(tmp_path, monkeypatch, capsys, request):
     monkeypatch.setattr(callbacks.training_curves, "training_curves", lambda history, _: b"not drawn")
     if "pictures" not in request.node.name:  # drawing takes longer than training these networks
         monkeypatch.setattr(drawing, "save", lambda *_, **__: None)
-    compare_models.load_dataset.cache_clear()
+    comparison.load_dataset.cache_clear()
 
     def call(*words):
         capsys.readouterr()  # of a call before that raised
@@ -322,8 +323,12 @@ def test_wang_s_networks_are_trained_by_their_own_scripts(compare, tmp_path):
     assert trained(compare("wang-basic", "--dataset", "digits", "--epochs", "1")) == []
     with pytest.raises(UserError, match=r"wang-basic is trained by basic_model.py, with the optimizer written there: "):
         compare("wang-basic", "--optimizer", "sgd")
+    scripts = {name: NETWORKS[name] for name in ("wang-basic", "wang-improved")}
     with pytest.raises(UserError, match="no network is left to train"):
-        compare("--article", "wang", "--optimizer", "sgd")
+        articles.choose(scripts, [], "wang", optimizer="sgd")
+    (sparse,) = articles.choose(NETWORKS, [], "wang", optimizer="sgd")
+    assert sparse.name == "wang-sparse-sgd"
+    assert sparse.compiled((32, 32, 3), 10, 1).optimizer.name == "sgd"
     everything = articles.choose(NETWORKS, [], everything=True, optimizer="sgd")
     assert {network.optimizer for network in everything} == {"sgd"}
     assert not any(network.script for network in everything)
@@ -424,3 +429,31 @@ def test_networks_that_there_are_not(compare, capsys):
         compare()
     assert end.value.code == 2
     assert "name networks, or give --article, --all or --list" in capsys.readouterr().err
+
+
+def test_a_dictionary_is_the_first_layer():
+    """Of patches in two patterns, each filter answers to one of them, with mean 0 and variance 1 over all patches."""
+    from convnets.architectures import dictionary
+
+    rng = np.random.default_rng(0)
+    patterns = rng.random((2, 3, 3, 3), dtype="float32")
+    model = keras.Sequential([keras.Input((3, 3, 3)), keras.layers.Conv2D(2, 3, name="conv1")])
+    which = rng.integers(0, 2, 400)
+    images = patterns[which] + rng.normal(0, 0.01, (400, 3, 3, 3)).astype("float32")
+    dictionary.set_dictionary(model, images)
+    answers = keras.ops.convert_to_numpy(model(images))[:, 0, 0]
+    np.testing.assert_allclose(answers.mean(axis=0), 0, atol=0.1)
+    np.testing.assert_allclose(answers.std(axis=0), 1, atol=0.1)
+    assert ((answers[:, 0] > answers[:, 1]) == (which == which[answers[:, 0].argmax()])).all()
+
+
+def test_the_dictionary_is_not_trained_and_the_same_each_time(tiny_dataset):
+    network = NETWORKS["wang-sparse"]
+    assert not network.build_model((32, 32, 3), 10).get_layer("conv1").trainable
+    images = np.random.default_rng(0).random((20, 32, 32, 3), dtype="float32")
+    kernels = []
+    for _ in range(2):
+        model = network.build_model((32, 32, 3), 10)
+        network.first_weights(model, images)
+        kernels.append(model.get_layer("conv1").get_weights()[0])
+    np.testing.assert_array_equal(*kernels)
