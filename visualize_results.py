@@ -4,15 +4,16 @@
     python visualize_results.py --run basic_model-mnist      another one; the bernet article's misclassified digits
     python visualize_results.py --seed 1                     other random test images
 
-Prints the accuracy and draws five pictures into figures/: random test images with their three most probable classes;
-the most confident mistakes; the confusion matrix (the article's "breakdown"); accuracy by class; and a reliability
-diagram, which shows how far the probabilities can be trusted. Takes some seconds, and longer for the largest network of
-fast_model.py.
+Prints the accuracy and draws six pictures into figures/: random test images with their three most probable classes; the
+most confident mistakes; the confusion matrix (the article's "breakdown"); accuracy by class; a reliability diagram,
+which shows how far the probabilities can be trusted; and test images whose labels are probably wrong, which are also in
+RUN-labels.csv. Takes some seconds, and longer for the largest network of fast_model.py.
 """
 
 from convnets import cli
 
 TRAINING_SAMPLE = 1000  # training images to evaluate, unless --all-training-images
+MOST_CLASSES = 20  # whose confusion matrix is printed; the table file has it for any number
 
 
 def main(argv=None):
@@ -22,13 +23,15 @@ def main(argv=None):
         action="store_true",
         help=f"evaluate all, not only {TRAINING_SAMPLE}; slow",
     )
+    check = "also check the labels of the training images, by cross-validation; minutes"
+    parser.add_argument("--check-labels", action="store_true", help=check)
     options = parser.parse_args(argv)
 
     with cli.importing_keras():  # after the options, since importing Keras takes seconds
         import numpy as np
 
         from convnets import drawing
-        from convnets.views import evaluation, evaluation_figures, runs
+        from convnets.views import evaluation, evaluation_figures, labels, runs
 
     # Network and data
     run = runs.load(**cli.run_settings(options))
@@ -38,22 +41,40 @@ def main(argv=None):
 
     # Results
     print(f"Evaluating on {len(dataset.x_test)} test images ...")
-    results = evaluation.Evaluation(run.predictions(dataset.x_test), dataset.y_test, dataset.class_names)
+    probabilities = run.calibrated(run.predictions(dataset.x_test))
+    results = evaluation.Evaluation(probabilities, dataset.y_test, dataset.class_names)
     sample = slice(None if options.all_training_images else TRAINING_SAMPLE)
     training_results = evaluation.Evaluation(
-        run.predictions(dataset.x_train[sample]), dataset.y_train[sample], dataset.class_names
+        run.calibrated(run.predictions(dataset.x_train[sample])), dataset.y_train[sample], dataset.class_names
     )
     reliability, calibration_error = results.reliability(bins=15)
     print(f"\nTest accuracy: {results.accuracy:.2%} of {len(results.labels)} images")
     print(f"Training accuracy: {training_results.accuracy:.2%} of {len(training_results.labels)} images")
-    print(f"Expected calibration error: {100 * calibration_error:.2f} percentage points")
-    print(
-        f"\nMistakes: rows are the true classes, columns the predicted ones\n{results.confusion_matrix().to_string()}"
-    )
+    fitted = run.calibration
+    scaled = f"; {100 * fitted.error_before:.2f} without temperature {fitted.temperature:.2f}" if fitted else ""
+    error = fitted.error_after if fitted else calibration_error
+    print(f"Expected calibration error: {100 * error:.2f} percentage points{scaled}")
+    confusion = results.confusion_matrix()
+    if len(confusion) <= MOST_CLASSES:
+        print(f"\nMistakes: rows are the true classes, columns the predicted ones\n{confusion.to_string()}")
     print(f"\nMost confused\n{results.most_confused().to_string(index=False, formatters={'share': '{:.1%}'.format})}\n")
 
+    # Labels that are probably wrong
+    opinions = {run.path: probabilities, **labels.of_pretrained_networks(dataset)}
+    ranked = labels.rank(list(opinions.values()), dataset.y_test, dataset.class_names)
+    suspicious = {"labels": ("test", ranked)}
+    if options.check_labels:
+        print(f"Predicting {len(dataset.x_train)} training images by cross-validation ...")
+        crossed = labels.cross_validated(dataset.x_train, dataset.y_train)
+        ranked = labels.rank([crossed], dataset.y_train, dataset.class_names)
+        suspicious["training-labels"] = ("training", ranked)
+    for name, (part, table) in suspicious.items():
+        print(f"{table['issue'].sum()} labels of {len(table)} {part} images are probably wrong.")
+        table = labels.with_files(table, dataset, part)
+        drawing.save_table(table.set_index("index"), options.output_dir / f"{run.name}-{name}.csv")
+
     # Pictures
-    chosen = np.random.default_rng(seed).choice(len(results.labels), 12, replace=False)
+    chosen = np.random.default_rng(seed).permutation(len(results.labels))[:12]
     pages = {
         "predictions": evaluation_figures.predictions_figure(
             dataset.x_test, results, chosen, "Random test images and the three best guesses"
@@ -61,13 +82,16 @@ def main(argv=None):
         "mistakes": evaluation_figures.predictions_figure(
             dataset.x_test, results, results.mistakes()[:12], "The most confident mistakes of all test images"
         ),
-        "breakdown": evaluation_figures.confusion_matrix_figure(results.confusion_matrix()),
+        "breakdown": evaluation_figures.confusion_matrix_figure(confusion),
         "classes": evaluation_figures.accuracy_per_class_figure(results.accuracy_per_class, results.accuracy),
         "reliability": evaluation_figures.reliability_figure(reliability, calibration_error),
     }
+    for name, (part, table) in suspicious.items():
+        images = dataset.x_test if part == "test" else dataset.x_train
+        pages[name] = evaluation_figures.labels_figure(images, table[:24], part)
     for name, page in pages.items():
         drawing.save(page, options.output_dir / f"{run.name}-{name}.png", show=options.show)
-    drawing.save_table(results.confusion_matrix(), options.output_dir / f"{run.name}-breakdown.csv")
+    drawing.save_table(confusion, options.output_dir / f"{run.name}-breakdown.csv")
 
 
 if __name__ == "__main__":

@@ -366,3 +366,38 @@ def test_what_the_benchmarks_found():
     assert kills.loc["basic_model", "kills"] >= 100
     assert kills.loc["improved_model", "kills"] >= 40
     assert (kills["differences"] == 0).all()
+
+
+def test_what_own_pictures_reach():
+    """At least 50 % with 20 pictures of each of ten classes, 10 points over any network from scratch, and so on."""
+    measured = pd.read_csv(paths.RESULTS / "transfer.csv")
+    means = measured.groupby(["pictures", "network"])["test_accuracy"].mean()
+    few = means["fruit-and-flowers, 20 a class"]
+    assert few["transfer"] >= 0.5
+    best = few.drop("transfer").max()
+    assert f"it reaches {few['transfer']:.1%}, and the best network from scratch {best:.1%}".replace("%", " %") in (
+        document("README.md")
+    )
+    assert few["transfer"] >= best + 0.1
+    assert means["fruit-and-flowers", "transfer"] >= 0.8
+    assert means["ants-and-bees", "transfer"] >= 0.8
+    assert (measured.loc[measured["network"] == "transfer", "seconds"] <= 300).all()
+
+
+def test_how_far_answers_can_be_trusted():
+    measured = pd.read_csv(paths.RESULTS / "trust.csv")
+    measured = measured.set_index(["question", "network", "case", "measure"])["value"]
+    unfamiliar = measured["unfamiliar pictures", "fast_model-95.5-cifar10"]
+    assert unfamiliar["fruit-and-flowers", "AUROC"] >= 0.85
+    assert unfamiliar["MNIST", "AUROC"] >= 0.95
+    assert measured["calibration", "improved_model-cifar10", "with a temperature", "calibration error"] < 0.01
+    assert measured["other people's digits", "basic_model-mnist", "prepared as MNIST's were", "accuracy"] >= 0.93
+    assert (measured["exchanged labels"] >= 0.5).all()
+    judged = measured["labels judged by eye", "pretrained"].unstack()["wrong: yes"]
+    assert judged.idxmax() == "the networks about as accurate"
+
+
+def test_how_long_own_pictures_take():
+    measured = pd.read_csv(paths.RESULTS / "picture_speed.csv").set_index("measured")["seconds"]
+    assert measured["10,000 pictures, second start"] <= 2
+    assert measured["classify_pictures.py, 100 photographs"] <= 2

@@ -34,7 +34,7 @@ def is_a_picture_of_something(path):
 
 
 PICTURES = {
-    "visualize_results": ["predictions", "mistakes", "breakdown", "classes", "reliability"],
+    "visualize_results": ["predictions", "mistakes", "breakdown", "classes", "reliability", "labels"],
     "visualize_pixel_importance": ["importance-test-3", "comparison-test-3"],
     "visualize_hidden_layer_activation": [
         f"activation-{name}-fourier" for name in ("conv1", "conv2", "conv3", "conv4", "fc1", "fc2")

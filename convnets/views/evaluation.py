@@ -94,3 +94,9 @@ def predict_with_tta(model, images, *, flip):
     if flip:
         views += [view[:, :, ::-1] for view in views]
     return np.mean([introspection.predict(model, view) for view in views], axis=0)
+
+
+def accuracy_with_tta(model, dataset):
+    """Return the accuracy on a dataset's test images with test-time augmentation, in [0, 1]."""
+    probabilities = predict_with_tta(model, dataset.x_test, flip=dataset.flippable)
+    return (probabilities.argmax(axis=1) == dataset.y_test).mean()

@@ -1,9 +1,12 @@
 """Draw how well a network does."""
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
 from convnets import drawing
+
+MOST_CLASSES = 20  # that a chart has room for
 
 
 @drawing.styled()
@@ -53,7 +56,8 @@ def predictions_figure(images, results, chosen, title):
 def confusion_matrix_figure(breakdown):
     """Draw the table of mistakes twice: as counts, and as shares of each true class.
 
-    breakdown: pandas.DataFrame (classes, classes) of counts, true classes in rows.
+    breakdown: pandas.DataFrame (classes, classes) of counts, true classes in rows. With more than 20 classes, colours
+    alone are drawn.
     """
     counts = breakdown.to_numpy()
     share = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -65,17 +69,40 @@ def confusion_matrix_figure(breakdown):
         mistakes = np.where(np.eye(len(counts), dtype=bool), np.nan, values)
         picture = axes.imshow(mistakes, cmap="Blues", vmin=0)
         brightest = np.nanmax(mistakes) if len(counts) > 1 else 0
-        for (row, column), value in np.ndenumerate(values):
+        for (row, column), value in np.ndenumerate(values) if len(counts) <= MOST_CLASSES else ():
             dark = row != column and value > 0.6 * brightest
             axes.text(
                 column, row, f"{value:.0f}", ha="center", va="center", fontsize=8, color="white" if dark else "black",
                 weight="bold" if row == column else "normal",
             )  # fmt: skip
-        names = range(len(counts))
-        axes.set_xticks(names, breakdown.columns, rotation=45, ha="right")
-        axes.set_yticks(names, breakdown.index if values is counts else [])
+        names = range(len(counts)) if len(counts) <= MOST_CLASSES else []
+        axes.set_xticks(names, breakdown.columns[names], rotation=45, ha="right")
+        axes.set_yticks(names, breakdown.index[names] if values is counts else [""] * len(names))
         axes.set(xlabel="predicted class", ylabel="true class" if values is counts else None, title=title)
         figure.colorbar(picture, ax=axes, shrink=0.7)
+    return figure
+
+
+@drawing.styled()
+def labels_figure(images, table, part):
+    """Draw images whose labels look wrong, the most suspicious first.
+
+    images: (n, h, w, c) uint8. table: the rows of labels.rank to draw. part: "test" or "training", for the captions.
+    """
+    columns = 6
+    rows = -(-len(table) // columns)
+    figure = Figure(figsize=(10, 2.05 * rows + 0.8), layout="constrained")
+    note = "label, and in orange what the networks see; the most suspicious first"
+    drawing.heading(figure, f"Labels that look wrong, of the {part} images\n{note}")
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes, row in zip(grid, table.to_dict("records"), strict=False):
+        drawing.draw_image(axes, images[row["index"]])
+        axes.set_title(f"{part} image {row['index']}", fontsize=8, loc="left", color=drawing.NOTE)
+        caption = {"transform": axes.transAxes, "va": "top", "fontsize": 9}
+        axes.text(0, -0.03, f"label: {row['label']}", **caption)
+        axes.text(0, -0.14, f"seen: {row['suggested']}", color=drawing.WRONG, weight="bold", **caption)
+    for axes in grid[len(table) :]:
+        axes.set_axis_off()
     return figure
 
 
@@ -83,9 +110,12 @@ def confusion_matrix_figure(breakdown):
 def accuracy_per_class_figure(accuracy_per_class, accuracy):
     """Draw the share of each class's images that is classified correctly, best first.
 
-    accuracy_per_class: pandas.Series by class name, in [0, 1]. accuracy: over all images.
+    accuracy_per_class: pandas.Series by class name, in [0, 1]; of more than 40 classes, the 20 best and the 20 worst
+    are drawn. accuracy: over all images.
     """
     shares = 100 * accuracy_per_class.dropna().sort_values()
+    if len(shares) > 2 * MOST_CLASSES:
+        shares = pd.concat([shares[:MOST_CLASSES], shares[-MOST_CLASSES:]])
     figure = Figure(figsize=(7, 0.35 * len(shares) + 1.4), layout="constrained")
     axes = figure.subplots()
     axes.barh(shares.index, shares, color=drawing.MEASURED)

@@ -21,13 +21,15 @@ NORMALIZATIONS = (
 )
 
 
-def predict(model, images, batch_size=128):
+def predict(model, images, batch_size=None):
     """Compute a network's outputs for many images.
 
     It runs compiled, in batches of one size: the last one is filled up, so that nothing is compiled twice.
     model: a keras.Model with one output, or a dict of them. images: (n, height, width, channels), uint8 or float32 in
-    [0, 1]. Returns float32 (n, ...), or a dict of such arrays.
+    [0, 1]. batch_size: default 128, or fewer images if they are larger than 32x32, which take more memory.
+    Returns float32 (n, ...), or a dict of such arrays.
     """
+    batch_size = batch_size or max(1, 128 * 32**2 // max(32**2, images.shape[1] * images.shape[2]))
     batches = math.ceil(len(images) / batch_size)
     size = math.ceil(len(images) / batches)
     outputs = []
@@ -243,6 +245,19 @@ def logits(model):
     Raises UserError when there is no softmax at its end.
     """
     return graph(model).model(graph(model).logits)
+
+
+@functools.lru_cache(maxsize=8)
+def logits_and_features(model):
+    """Return a keras.Model of the logits and of what the last convolution or dense layer takes as its input.
+
+    It returns {"logits": (n, classes), "features": (n, features)}. Feature maps count by their means.
+    Raises UserError when there is no softmax at the network's end.
+    """
+    features = graph(model).first_steps(has_units)[-1].inputs[0]
+    if len(features.shape) == 4:
+        features = layers.GlobalAveragePooling2D(name="features_of_maps")(features)
+    return graph(model).model({"logits": graph(model).logits, "features": features})
 
 
 def convolutions(model):

@@ -1,20 +1,21 @@
 """Load a trained network and choose the image that a visualisation shows it."""
 
 import contextlib
+import dataclasses
 import hashlib
 import io
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 import numpy as np
 
 from convnets import cli, files, paths
-from convnets.data import datasets, downloads, image_files
+from convnets.data import datasets, downloads, folders, handwriting, image_files
 from convnets.errors import UserError
 from convnets.training import checkpoints
-from convnets.views import classifiers, introspection
+from convnets.views import calibration, classifiers, introspection
+from convnets.views.calibration import Calibration
 
 TRIES = 500  # random test images among which a correctly classified one is looked for
 
@@ -26,18 +27,32 @@ PRETRAINED_RUNS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Run:
     """A trained network and its data.
 
     path: a run's folder, or a model file. model: takes float32 pixels in [0, 1], (n, height, width, channels), returns
     class probabilities. class_names: one for each class. dataset: None if it is neither needed nor available.
+    trained_on: Dataset.key of the training images, or None. calibration: a calibration.Calibration, or None.
     """
 
     path: Path
     model: keras.Model
     class_names: tuple[str, ...]
     dataset: datasets.Dataset | None
+    trained_on: str | None = None
+    calibration: Calibration | None = None
+
+    def calibrated(self, probabilities):
+        """Return probabilities (..., classes) as they can be believed, if the calibration is known."""
+        return self.calibration.calibrated(probabilities) if self.calibration else np.asarray(probabilities)
+
+    def prepare(self, picture):
+        """Return an upright RGB PIL.Image as the network's input, (h, w, c) float32 in [0, 1], and a note or ""."""
+        if self.trained_on == "mnist":
+            digit = handwriting.as_in_mnist(picture)
+            return digit.image, "" if digit.found == 1 else f"{digit.found or 'no'} digits in it: expected one"
+        return image_files.fit(picture, self.model.input_shape[1:], light_on_dark=self.trained_on == "digits"), ""
 
     @property
     def name(self):
@@ -73,11 +88,14 @@ class Run:
         """Print which network and which data are looked at."""
         print(f"Network: {self.path}")
         print(f"Data: {self.dataset.name} from {self.dataset.source}" if self.dataset else "Data: none")
+        for note in self.dataset.notes if self.dataset else ():
+            print(note)
 
 
 def load(
-    path=None, dataset_name=None, data_dir=None, *, data_needed=True, class_names=None, pixels=None, image_size=None
-):
+    path=None, dataset_name=None, data_dir=None, *, data_needed=True, class_names=None, pixels=None, image_size=None,
+    calibrate=True, images=True,
+):  # fmt: skip
     """Load a trained network and its dataset.
 
     path: a run's folder or a model file. Default: the reader's newest run (on this dataset), or else a pretrained
@@ -86,31 +104,46 @@ def load(
     data_needed: if False, a run whose images are unknown or unavailable comes without a dataset.
     class_names: names of the classes, instead of the dataset's or the recorded ones.
     pixels, image_size: see classifiers.as_classifier.
+    images: whether to load the dataset at all, which takes a second. False needs a network that says its classes.
+    calibrate: whether to load the network's calibration, or to fit it if a run has none yet and its images are there.
     Raises UserError if there is no such network, or network and dataset do not fit each other.
     """
-    path = path or newest_run(paths.MODELS, dataset_name)
+    path = path or newest_run(paths.MODELS, datasets.key_of(dataset_name))
+    if path is None and not images:
+        path = paths.PRETRAINED / PRETRAINED_RUNS.get(dataset_name, PRETRAINED_RUNS["cifar10"])
     if path is None:
         dataset = datasets.load(dataset_name or "auto", data_dir)
+        if dataset.folder:
+            raise UserError(
+                f"no network was trained on {dataset.folder} yet: python basic_model.py --dataset {dataset.folder}"
+            )
         path = paths.PRETRAINED / PRETRAINED_RUNS[dataset.name]
-        return Run(path, checkpoints.load_model(path), class_names or dataset.class_names, dataset)
+        kept = calibration.load(path) if calibrate else None
+        return Run(path, checkpoints.load_model(path), class_names or dataset.class_names, dataset, dataset.key, kept)
     model = checkpoints.load_model(path)
     recorded = _recorded(path, "dataset")
     if recorded:
         pixels = pixels or "0..1"
-    if dataset_name and classifiers.takes_any_size(model):
-        image_size = image_size or datasets.INPUT_SHAPES[dataset_name][0]
+    if classifiers.takes_any_size(model):
+        image_size = image_size or datasets.INPUT_SHAPES.get(dataset_name, [None])[0]
     model = classifiers.as_classifier(model, path, pixels=pixels, image_size=image_size)
     dataset = None
+    images = images or bool(calibrate and recorded and not calibration.load(path))  # to fit the calibration
     try:
-        dataset = _dataset_for(model, path, dataset_name or recorded, data_dir, guess=class_names is None)
-    except (_Unknown, downloads.Unavailable):
+        if images:
+            dataset = _dataset_for(model, path, dataset_name or recorded, data_dir, guess=class_names is None)
+    except (_Unknown, datasets.Unknown, downloads.Unavailable):
         if data_needed or dataset_name:
             raise
     classes = model.output_shape[-1]
     names = class_names or (dataset and dataset.class_names) or _recorded(path, "class_names") or range(classes)
     if len(names) != classes:
         raise UserError(f"the network in {path} has {classes} classes, but --class-names has {len(names)} names")
-    return Run(path, model, tuple(map(str, names)), dataset)
+    fitted = None
+    if calibrate and recorded:
+        known = dataset is not None and dataset.key == recorded
+        fitted = calibration.keep(model, dataset, path) if known else calibration.load(path)
+    return Run(path, model, tuple(map(str, names)), dataset, recorded or (dataset and dataset.key), fitted)
 
 
 class _Unknown(UserError):
@@ -126,16 +159,25 @@ def _dataset_for(model, path, name, data_dir, *, guess):
             f"{path} does not say on what images of {_text(shape)} it was trained: name a --dataset, "
             "or your own picture with --image, for the views of one image"
         )
-    dataset = datasets.load(name, data_dir)
+    size = {} if name in datasets.SOURCES else {"image_size": shape[0], "channels": shape[-1]}
+    dataset = datasets.load(name, data_dir, **size)
+    recorded = _recorded(path, "class_names")
+    if dataset.folder and recorded and tuple(recorded) != dataset.class_names:
+        raise _Unknown(
+            f"the network in {path} was trained on the classes {', '.join(recorded[:5])} ..., but {dataset.folder} has "
+            f"{', '.join(dataset.class_names[:5])} ...: name another --dataset, or another --run"
+        )
     if (dataset.input_shape, dataset.num_classes) != (shape, classes):
         raise _Unknown(
             f"the network in {path} takes images of {_text(shape)} in {classes} classes, but {dataset.name} has "
             f"{_text(dataset.input_shape)} in {dataset.num_classes}: name another --dataset, or another --run"
         )
+    if dataset.folder and (warning := folders.trained_on(path, dataset.pictures)):
+        dataset = dataclasses.replace(dataset, notes=(*dataset.notes, warning))
     return dataset
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class ExampleImage:
     """The image that a visualisation looks at.
 
@@ -161,10 +203,14 @@ def choose_image(run, *, index=None, file=None, seed=None):
     """
     names, dataset = run.class_names, run.dataset
     if file is not None:
-        light_on_dark = dataset is not None and image_files.border_pixels(dataset.x_test[:100]).mean() < 64
-        original, image = image_files.read(file, run.model.input_shape[1:], light_on_dark=light_on_dark)
-        example = _example(run, image, Path(file).name, Path(file).stem, original)
+        picture = image_files.open_upright(file)
+        image, note = run.prepare(picture)
+        example = _example(run, image, Path(file).name, Path(file).stem, np.asarray(picture))
         print(f"Picture: {file} -> {names[example.predicted]} ({100 * example.probability:.1f} %)")
+        if note:
+            print(f"Note: {note}.")
+        if run.calibration and run.calibration.unfamiliarity(**_logits_and_features(run, image))[0] > 0:
+            print("Warning: it is unlike the images that the network was trained on, so this guess means little.")
         return example
     if dataset is None:
         raise UserError("there are no test images: name a picture of your own with --image, or a --dataset")
@@ -182,9 +228,13 @@ def choose_image(run, *, index=None, file=None, seed=None):
 
 
 def _example(run, image, *labels):
-    probabilities = introspection.predict(run.model, image[None])[0]
+    probabilities = run.calibrated(introspection.predict(run.model, image[None])[0])
     predicted = int(probabilities.argmax())
     return ExampleImage(image, predicted, float(probabilities[predicted]), *labels)
+
+
+def _logits_and_features(run, image):
+    return introspection.predict(introspection.logits_and_features(run.model), image[None])
 
 
 def _random_correct_one(run, seed):

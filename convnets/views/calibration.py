@@ -1,0 +1,166 @@
+"""Say how far a network's answers can be trusted: calibrated probabilities, and a warning of unfamiliar images.
+
+What is fitted on images is fitted on the test images, which the network was not trained on, and kept in the run's
+folder. It changes no prediction.
+
+An image is unfamiliar if its energy is high, and if its features are far from those of the training images. Both are
+measured in standard deviations over the test images, and added.
+
+Sources: Guo et al., "On calibration of modern neural networks", 2017 (temperature scaling); Liu et al., "Energy-based
+out-of-distribution detection", 2020; Sun et al., "Out-of-distribution detection with deep nearest neighbors", 2022
+(distance of features, here to the centres of groups of them).
+"""
+
+import dataclasses
+import hashlib
+import io
+import json
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import logsumexp, softmax
+
+from convnets import files
+from convnets.errors import UserError
+from convnets.views import introspection
+from convnets.views.evaluation import Evaluation
+
+FILE, CENTRES_FILE = "calibration.json", "feature_centres.npy"  # in a run's folder
+LEAST_IMAGES = 100  # fewer say nothing of a temperature, which stays 1
+FAMILIAR = 0.95  # share of the test images whose unfamiliarity is below the threshold
+TRAINING_IMAGES, CENTRES = 2000, 200  # of so many training images, features are grouped around so many centres
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+    """What was fitted for a network.
+
+    temperature: what logits are divided by; above 1 the network is overconfident. centres: (n, features) float16, of
+    length 1, of groups of training images. energy_deviation, distance_deviation: standard deviations over the test
+    images. highest: an image with more unfamiliarity is unlike them. error_before, error_after: expected calibration
+    error in [0, 1] without and with a temperature; the latter is fitted on one half of the images and measured on the
+    other, and the mean of both ways. images: how many test images. weights: the SHA-256 of the network's weights.
+    """
+
+    temperature: float
+    centres: np.ndarray = dataclasses.field(repr=False, compare=False)
+    energy_deviation: float
+    distance_deviation: float
+    highest: float
+    error_before: float
+    error_after: float
+    images: int
+    weights: str
+
+    def calibrated(self, probabilities):
+        """Return probabilities (..., classes) as they are at this temperature, float32."""
+        tiny = np.finfo("float32").tiny
+        return softmax(np.log(np.maximum(probabilities, tiny)) / self.temperature, axis=-1).astype("float32")
+
+    def unfamiliarity(self, logits, features):
+        """Return how unlike the test images others are, (n,): above 0, more than 95 % of them are.
+
+        logits: (n, classes). features: (n, features), as introspection.logits_and_features returns them.
+        """
+        scores = energy(logits) / self.energy_deviation + distance(features, self.centres) / self.distance_deviation
+        return scores - self.highest
+
+
+def energy(logits):
+    """Return the energy, -log(sum(exp(logits))), for logits (n, classes). Unfamiliar images have more."""
+    return -logsumexp(logits, axis=-1)
+
+
+def distance(features, centres):
+    """Return how far features (n, features) are from the nearest of the centres: 1 - the cosine of their angle."""
+    return 1 - (_of_length_1(features) @ centres.astype("float32").T).max(axis=1)
+
+
+def _of_length_1(features):
+    return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+
+
+def fit_centres(features):
+    """Return the centres of groups of training images, (at most 200, features) float16. features: (n, features)."""
+    from sklearn.cluster import MiniBatchKMeans
+
+    features = _of_length_1(features)
+    if len(features) > CENTRES:
+        features = MiniBatchKMeans(CENTRES, random_state=0, n_init=1, batch_size=2048).fit(features).cluster_centers_
+    return _of_length_1(features).astype("float16")
+
+
+def fit(logits, features, labels, centres, weights=""):
+    """Fit a Calibration.
+
+    logits: (n, classes) and features: (n, features) of held-out images. labels: (n,) int. centres, weights: see there.
+    """
+    halves = np.arange(len(labels)) % 2 == 0
+    temperatures = [_temperature(logits[half], labels[half]) for half in (halves, ~halves)]
+    crossed = np.where(halves, *reversed(temperatures))[:, None]
+    deviations = [max(float(scores.std()), 1e-12) for scores in (energy(logits), distance(features, centres))]
+    fitted = Calibration(
+        temperature=_temperature(logits, labels),
+        centres=centres,
+        energy_deviation=deviations[0],
+        distance_deviation=deviations[1],
+        highest=0.0,
+        error_before=_error(logits, labels),
+        error_after=_error(logits / crossed, labels),
+        images=len(labels),
+        weights=weights,
+    )
+    return dataclasses.replace(fitted, highest=float(np.quantile(fitted.unfamiliarity(logits, features), FAMILIAR)))
+
+
+def _temperature(logits, labels):
+    """Return the temperature at which the probability of the best guess best says whether that guess is right.
+
+    Its mean cross-entropy with "right or wrong" is minimised. (With that of all classes, as in Guo et al., the error is
+    larger for each network of this project but one.)
+    """
+    if len(labels) < LEAST_IMAGES // 2:
+        return 1.0
+    right = logits.argmax(axis=1) == labels
+
+    def cross_entropy(log_temperature):
+        confidence = softmax(logits / np.exp(log_temperature), axis=1).max(axis=1).clip(1e-7, 1 - 1e-7)
+        return -np.log(np.where(right, confidence, 1 - confidence)).mean()
+
+    return float(np.exp(minimize_scalar(cross_entropy, bounds=(-3, 3), method="bounded").x))
+
+
+def _error(logits, labels):
+    return Evaluation(softmax(logits, axis=1), labels, tuple(range(logits.shape[1]))).reliability()[1]
+
+
+def keep(model, dataset, folder):
+    """Return a network's Calibration: the one in the run's folder, or else fit it on the test images and keep it."""
+    weights = hashlib.sha256(b"".join(np.ascontiguousarray(each) for each in model.get_weights())).hexdigest()
+    kept = load(folder)
+    if kept and kept.weights == weights:
+        return kept
+    outputs = introspection.logits_and_features(model)
+    chosen = np.random.default_rng(0).permutation(len(dataset.x_train))[:TRAINING_IMAGES]
+    centres = fit_centres(introspection.predict(outputs, dataset.x_train[np.sort(chosen)])["features"])
+    tested = introspection.predict(outputs, dataset.x_test)
+    fitted = fit(tested["logits"], tested["features"], dataset.y_test, centres, weights)
+    numbers = {name: value for name, value in vars(fitted).items() if name != "centres"}
+    array = io.BytesIO()
+    np.save(array, centres)
+    try:
+        files.write(folder / CENTRES_FILE, array.getvalue())
+        files.write(folder / FILE, files.to_json(numbers))  # last: it makes the other one valid
+    except UserError as error:  # it can be fitted again
+        print(f"Warning: {error}.")
+    return fitted
+
+
+def load(folder):
+    """Return the Calibration that is kept in a run's folder, or None."""
+    try:
+        numbers = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        centres = np.load(folder / CENTRES_FILE, mmap_mode="r")  # refuses a file that is smaller than it says
+        return Calibration(**numbers, centres=np.array(centres))
+    except (OSError, ValueError, TypeError, EOFError):
+        return None

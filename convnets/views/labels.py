@@ -1,0 +1,117 @@
+"""Find images whose label is probably wrong, by confident learning.
+
+Source: Northcutt et al., "Confident learning: estimating uncertainty in dataset labels", 2021. An image is suspicious
+if networks that were not trained on it are confident that it shows another class; "confident" is measured against how
+confident they are of that class on average. The library cleanlab does it.
+"""
+
+import numpy as np
+import pandas as pd
+from scipy.special import softmax
+
+from convnets import paths
+from convnets.training import checkpoints
+from convnets.views import introspection
+
+PREDICTIONS = "test_probabilities.npy"  # of a pretrained network, with test-time augmentation
+FEATURES_FROM = "fast_model-95.5-cifar10"
+FOLDS = 5
+MOST_ERRORS = 1.5  # times as many as the best network makes; a network with more doesn't vote
+
+
+def rank(probabilities, labels, class_names, *, most_errors=MOST_ERRORS):
+    """Rank images by how suspicious their labels are.
+
+    probabilities: list of (n, classes), one from each network; none of them was trained on the images. Those of the
+    networks that are about as accurate as the best one are combined by their geometric mean: a network that errs often
+    points at difficult images, not at wrong labels. labels: (n,) int. most_errors: how many times as many errors as the
+    best network a network may make.
+    Returns a pandas.DataFrame, most suspicious first: index, label, suggested (class names), label_probability,
+    suggested_probability, issue (bool: whether confident learning calls the label wrong).
+    """
+    from cleanlab.filter import find_label_issues
+
+    errors = np.array([(each.argmax(axis=1) != labels).mean() for each in probabilities])
+    voters = [each for each, error in zip(probabilities, errors, strict=True) if error <= most_errors * errors.min()]
+    logs = [np.log(np.maximum(each, 1e-7)) for each in voters]
+    combined = softmax(np.mean(logs, axis=0), axis=1)
+    present = np.unique(labels)  # cleanlab needs an image of each class
+    issues = find_label_issues(np.searchsorted(present, labels), _normalized(combined[:, present]), n_jobs=1)
+    images = np.arange(len(labels))
+    given = combined[images, labels]
+    suggested = combined.argmax(axis=1)
+    order = np.argsort(given, kind="stable")
+    names = np.asarray(class_names, dtype=object)
+    table = pd.DataFrame(
+        {
+            "index": images,
+            "label": names[labels],
+            "suggested": names[suggested],
+            "label_probability": given.round(6),
+            "suggested_probability": combined.max(axis=1).round(6),
+            "issue": issues,
+        }
+    )
+    return table.iloc[order].reset_index(drop=True)
+
+
+def _normalized(probabilities):
+    return probabilities / probabilities.sum(axis=1, keepdims=True)
+
+
+def of_pretrained_networks(dataset):
+    """Return what the networks that come with the project say of a dataset's test images.
+
+    Returns {the network's folder: probabilities (n, classes)}, empty for a dataset that none was trained on.
+    """
+    found = {}
+    for folder in sorted(paths.PRETRAINED.glob(f"*-{dataset.key}")) if dataset.folder is None else []:
+        kept = np.load(folder / PREDICTIONS).astype("float32") if (folder / PREDICTIONS).is_file() else None
+        if kept is not None and kept.shape == (len(dataset.x_test), dataset.num_classes):
+            found[folder] = kept
+    return found
+
+
+def cross_validated(images, labels):
+    """Predict each image by a classifier that was trained on other images.
+
+    Features of a pretrained network, which never saw the images, and logistic regression on four fifths of them at a
+    time. images: (n, h, w, 1 or 3) uint8. labels: (n,) int. Returns probabilities (n, classes).
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    features = _features(images)
+    classifier = make_pipeline(StandardScaler(), LogisticRegression(C=10 / features.shape[1], max_iter=200))
+    folds = min(FOLDS, np.bincount(labels)[np.unique(labels)].min())
+    if folds < 2:
+        return np.full((len(labels), labels.max() + 1), 1 / (labels.max() + 1))
+    return cross_val_predict(classifier, features, labels, cv=folds, method="predict_proba")
+
+
+def _features(images):
+    """Return the mean of each feature map of a pretrained network, from all depths, (n, features) float32."""
+    import keras
+
+    model = checkpoints.load_model(paths.PRETRAINED / FEATURES_FROM)
+    image = keras.Input((*images.shape[1:3], 3))
+    outputs, tensor = [], image
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.GlobalMaxPooling2D):
+            break
+        tensor = layer(tensor)
+        if isinstance(layer, keras.layers.LeakyReLU):
+            outputs.append(keras.ops.mean(tensor, axis=(1, 2)))
+    extractor = keras.Model(image, keras.ops.concatenate(outputs, axis=-1))
+    colour = images if images.shape[-1] == 3 else images.repeat(3, axis=-1)
+    return introspection.predict(extractor, colour)
+
+
+def with_files(table, dataset, part):
+    """Add the column "file" to a table of `rank` if the dataset is a folder of pictures. part: "training" or "test"."""
+    if dataset.pictures is None:
+        return table
+    offset = len(dataset.x_train) if part == "test" else 0
+    return table.assign(file=dataset.pictures["file"].to_numpy()[table["index"] + offset])

@@ -1,0 +1,195 @@
+"""Calibrated probabilities, unfamiliar images, labels that look wrong."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import softmax
+
+import visualize_results
+from convnets import paths
+from convnets.data import datasets
+from convnets.training import checkpoints
+from convnets.views import calibration, labels, runs
+
+
+def fit(logits, truth, features=None):
+    """Fit with the features that are given, or with random ones that say nothing."""
+    features = np.random.default_rng(1).normal(0, 1, (len(truth), 3)) if features is None else features
+    return calibration.fit(logits, features, truth, calibration.fit_centres(features))
+
+
+@pytest.fixture
+def logits_and_labels():
+    """Logits of 4000 images in 4 classes, and labels drawn with just their probabilities."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, (4000, 4))
+    drawn = [rng.choice(4, p=each) for each in softmax(logits, axis=1)]
+    return logits, np.array(drawn)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1, 3])
+def test_the_temperature_is_found(temperature, logits_and_labels):
+    logits, truth = logits_and_labels
+    fitted = fit(temperature * logits, truth)
+    assert fitted.temperature == pytest.approx(temperature, rel=0.06)
+    assert fitted.error_after < 0.03
+    if temperature != 1:
+        assert fitted.error_before > 3 * fitted.error_after
+    np.testing.assert_allclose(
+        fitted.calibrated(softmax(temperature * logits, axis=1)), softmax(logits, axis=1), atol=0.02
+    )
+
+
+def test_few_images_say_nothing():
+    """Two images that are classified correctly are no reason for confidence."""
+    fitted = fit(np.array([[0.1, 0.0], [0.0, 0.1]]), np.array([0, 1]))
+    assert fitted.temperature == 1
+
+
+def test_no_prediction_changes(logits_and_labels):
+    logits, truth = logits_and_labels
+    probabilities = softmax(3 * logits, axis=1).astype("float32")
+    calibrated = fit(3 * logits, truth).calibrated(probabilities)
+    np.testing.assert_array_equal(calibrated.argmax(axis=1), probabilities.argmax(axis=1))
+    np.testing.assert_allclose(calibrated.sum(axis=1), 1, rtol=1e-6)
+
+
+def test_a_twentieth_of_the_held_out_images_is_unfamiliar(logits_and_labels):
+    logits, truth = logits_and_labels
+    features = np.random.default_rng(0).normal(0, 1, (len(truth), 3))
+    unfamiliarity = fit(logits, truth, features).unfamiliarity(logits, features)
+    assert (unfamiliarity > 0).mean() == pytest.approx(0.05, abs=0.001)
+
+
+def test_energy_and_distance_by_hand():
+    assert calibration.energy(np.zeros((1, 4)))[0] == pytest.approx(-np.log(4))
+    assert calibration.energy(np.array([[1000.0, 0.0]]))[0] == pytest.approx(-1000)
+    centres = np.array([[1, 0], [0, 1]], "float16")
+    found = calibration.distance(np.array([[5.0, 0.0], [2.0, 2.0], [0.0, -1.0], [0.0, 0.0]]), centres)
+    np.testing.assert_allclose(found, [0, 1 - np.sqrt(0.5), 1, 1], atol=1e-6)
+
+
+def test_far_features_make_an_image_unfamiliar(logits_and_labels):
+    """Of two images with the same logits, the one in a direction where no training image is."""
+    logits, truth = logits_and_labels
+    directions = np.random.default_rng(0).normal(0, 1, (len(truth), 3)) * 0.2 + [1, 0, 0]
+    fitted = fit(logits, truth, directions)
+    assert len(fitted.centres) == calibration.CENTRES
+    near, far = fitted.unfamiliarity(logits[[0, 0]], np.array([[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0]]))
+    assert far > near + 5
+
+
+def test_it_is_kept_and_belongs_to_its_weights(tmp_path, tiny_dataset, build_tiny_model, monkeypatch):
+    model = build_tiny_model()
+    fitted = calibration.keep(model, tiny_dataset, tmp_path)
+    assert calibration.load(tmp_path) == fitted
+
+    with monkeypatch.context() as patch:
+        patch.setattr(calibration, "fit", None)  # it is not fitted again
+        assert calibration.keep(model, tiny_dataset, tmp_path) == fitted
+    model.set_weights([weight + 0.1 for weight in model.get_weights()])
+    assert calibration.keep(model, tiny_dataset, tmp_path).weights != fitted.weights
+    kept = (tmp_path / calibration.FILE).read_text()
+    (tmp_path / calibration.FILE).write_text("{}")
+    assert calibration.load(tmp_path) is None
+    (tmp_path / calibration.FILE).write_text(kept)
+    assert calibration.load(tmp_path) is not None
+    content = (tmp_path / calibration.CENTRES_FILE).read_bytes()
+    (tmp_path / calibration.CENTRES_FILE).write_bytes(content[:-10])
+    assert calibration.load(tmp_path) is None
+    (tmp_path / calibration.CENTRES_FILE).unlink()
+    assert calibration.load(tmp_path) is None
+
+
+@pytest.mark.parametrize("folder", sorted(path.name for path in paths.PRETRAINED.iterdir()))
+def test_the_pretrained_networks_are_calibrated(folder):
+    kept = calibration.load(paths.PRETRAINED / folder)
+    assert kept.error_after < 0.03
+    assert kept.error_after <= kept.error_before + 0.003
+
+
+def test_it_can_be_left_out():
+    name = str(paths.PRETRAINED / "basic_model-digits")
+    assert runs.load(paths.Path(name)).calibration.temperature > 1
+    assert runs.load(paths.Path(name), calibrate=False).calibration is None
+
+
+# ---------------------------------------------------------------- labels
+
+
+def test_exchanged_labels_come_first():
+    rng = np.random.default_rng(0)
+    truth = np.arange(500) % 5
+    probabilities = softmax(rng.normal(0, 1, (500, 5)) + 5 * np.eye(5)[truth], axis=1)
+    wrong = rng.choice(500, 10, replace=False)
+    given = truth.copy()
+    given[wrong] = (given[wrong] + 1) % 5
+    table = labels.rank([probabilities, probabilities], given, list("abcde"))
+    assert len(set(table["index"][:12]) & set(wrong)) >= 9
+    assert table.columns[0] == "index"
+    assert table["label_probability"].is_monotonic_increasing
+    assert table.set_index("index").loc[wrong, "issue"].mean() >= 0.8
+    assert table["issue"].sum() < 40
+
+
+def test_a_class_without_images_is_no_obstacle():
+    probabilities = softmax(np.random.default_rng(0).normal(0, 1, (20, 4)), axis=1)
+    assert len(labels.rank([probabilities], np.arange(20) % 3, list("abcd"))) == 20
+
+
+def test_the_frog_that_cifar10_calls_a_cat(real_dataset):
+    """Several networks agree on test image 2405, a known error of CIFAR-10."""
+    dataset = real_dataset("cifar10")
+    found = labels.of_pretrained_networks(dataset)
+    assert len(found) == 4
+    for each in found.values():
+        np.testing.assert_allclose(each.sum(axis=1), 1, atol=0.01)
+    table = labels.rank(list(found.values()), dataset.y_test, dataset.class_names)
+    assert table.iloc[0][["index", "label", "suggested"]].tolist() == [2405, "cat", "frog"]
+
+
+def test_a_network_that_errs_often_does_not_vote():
+    rng = np.random.default_rng(0)
+    truth = np.arange(500) % 5
+    good = softmax(rng.normal(0, 1, (500, 5)) + 5 * np.eye(5)[truth], axis=1)
+    poor = softmax(5 * rng.normal(0, 1, (500, 5)), axis=1)
+    pd.testing.assert_frame_equal(
+        labels.rank([good, poor], truth, list("abcde")), labels.rank([good], truth, list("abcde"))
+    )
+
+
+def test_training_labels_are_checked_by_cross_validation(tmp_path, capsys, monkeypatch):
+    """2 % of the digits' labels are exchanged: most are among the first 3 %."""
+    import dataclasses
+
+    dataset = datasets.load("digits")
+    dataset = dataclasses.replace(
+        dataset, x_train=dataset.x_train[:300], y_train=dataset.y_train[:300], x_test=dataset.x_test[:100],
+        y_test=dataset.y_test[:100],
+    )  # fmt: skip
+    rng = np.random.default_rng(0)
+    wrong = rng.choice(300, 6, replace=False)
+    exchanged = dataset.y_train.copy()
+    exchanged[wrong] = (exchanged[wrong] + rng.integers(1, 10, 6)) % 10
+    changed = dataclasses.replace(dataset, y_train=exchanged)
+    monkeypatch.setattr(datasets, "load", lambda *args, **options: changed)
+    visualize_results.main(["--dataset", "digits", "--check-labels", "--output-dir", str(tmp_path)])
+
+    table = pd.read_csv(tmp_path / "basic_model-digits-training-labels.csv")
+    assert len(set(table["index"][:9]) & set(wrong)) >= 5
+    assert (tmp_path / "basic_model-digits-training-labels.png").is_file()
+    assert "labels of 300 training images are probably wrong" in capsys.readouterr().out
+
+
+def test_old_runs_are_calibrated_when_looked_at(tmp_path):
+    """A run of the last version has no calibration yet."""
+    import shutil
+
+    old = paths.MODELS / "old"
+    shutil.copytree(paths.PRETRAINED / "basic_model-digits", old)
+    (old / calibration.FILE).unlink()
+    assert runs.load(old).calibration.temperature == pytest.approx(
+        calibration.load(paths.PRETRAINED / "basic_model-digits").temperature, rel=0.01
+    )
+    assert (old / calibration.FILE).is_file()
+    assert checkpoints.newest(old)[0].epoch == 70
