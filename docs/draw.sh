@@ -19,6 +19,13 @@ for picture in docs/improved_model-cifar10-*.png; do
     [ ! -e "$drawn/${picture#docs/}" ] || cp "$drawn/${picture#docs/}" docs/
 done
 
+cp "$drawn/improved_model-cifar10-labels.png" docs/labels.png
+
+if [ $# -gt 0 ]; then # a folder of pictures
+    python classify_pictures.py "$1" --run fast_model-95.5-cifar10 --output-dir "$drawn"
+    cp "$drawn/fast_model-95.5-cifar10-pictures.png" docs/pictures.png
+fi
+
 python visualize_results.py --run bernet-best-mnist --seed 1 --output-dir "$drawn"
 cp "$drawn/bernet-best-mnist-mistakes.png" docs/bernet-mistakes.png
 python visualize_building_blocks.py --run bernet-best-mnist --index 7 --gif --output-dir "$drawn"

@@ -199,7 +199,7 @@ def attempts_table(runs):
 
 def startup_table(repeats):
     """The table of what comes before a training, in Markdown."""
-    medians = repeats.drop(columns=["repeat", "device"]).median()
+    medians = repeats.drop(columns="repeat").median(numeric_only=True)
     rows = [[what, f"{seconds:.1f}"] for what, seconds in medians.items()]
     return _table("before the first step | seconds", rows, repeats)
 
@@ -319,6 +319,50 @@ def _measured_on(results):
     return f"Measured on: {'; '.join(results['device'].unique())}."
 
 
+def transfer_table(runs):
+    """The table of what networks reach on folders of pictures, from scratch and by transfer, in Markdown."""
+    runs = runs.assign(network=runs["network"].replace({"transfer": "`transfer_model.py`"}))
+    rows = []
+    for (pictures, network), group in runs.groupby(["pictures", "network"], sort=False):
+        accuracy, augmented = 100 * group["test_accuracy"], 100 * group["with_tta"].dropna()
+        rows.append([
+            pictures, network, f"{len(group)}", _mean_and_range(accuracy, " %", 1),
+            _mean_and_range(augmented, " %", 1) if len(augmented) else "", f"{group['seconds'].mean():.0f}",
+        ])  # fmt: skip
+    header = "pictures | network | seeds | test accuracy | with test-time augmentation | seconds in all"
+    return _table(header, rows, runs)
+
+
+def picture_speed_table(measured):
+    """How long the reader's own pictures take, in Markdown."""
+    return _table_of(measured, "what | seconds besides importing Keras", "{row.measured} | {row.seconds:.1f}")
+
+
+def trust_table(measured, question):
+    """The table of one of the questions of benchmarks/trust.py, in Markdown."""
+    measured = measured[measured["question"] == question]
+    one_number = measured["measure"].nunique() == 1 and measured["network"].nunique() == 1
+    if one_number:
+        rows = [[row.case, f"{row.value:.1%}"] for row in measured.itertuples()]
+        return _table(f"case | {measured['measure'].iloc[0]}", rows, measured)
+    if question == "labels judged by eye":
+        index, column, name = "case", measured["measure"], "ranking by"
+    else:
+        index, column, name = "network", measured["case"] + ", " + measured["measure"], "network"
+    wide = measured.assign(column=column)
+    wide = wide.pivot(index=index, columns="column", values="value")[list(dict.fromkeys(wide["column"]))]
+
+    def text(column, value):
+        if "AUROC" in column:
+            return f"{value:.3f}"
+        if "error" in column:
+            return f"{100 * value:.2f}"
+        return f"{value:.0f}" if "wrong" in column else f"{value:.0%}"
+
+    rows = [[name, *(text(*each) for each in row.items())] for name, row in wide.iterrows()]
+    return _table(" | ".join([name, *wide.columns]), rows, measured)
+
+
 TABLES = {
     "training_runs": trained_table,
     "training_speed": speed_table,
@@ -334,8 +378,15 @@ TABLES = {
     "fast_profile": profile_table,
     "fast_operations": operation_table,
     "ablation": ablation_table,
+    "transfer": transfer_table,
+    "picture_speed": picture_speed_table,
 }
-TABLES_ABOUT = {"training_runs": article_table, "learning_curves": epoch_table, "ablation": recipe_choice_table}
+TABLES_ABOUT = {
+    "trust": trust_table,
+    "training_runs": article_table,
+    "learning_curves": epoch_table,
+    "ablation": recipe_choice_table,
+}
 DOCS = paths.PROJECT / "docs"
 DOCUMENTS = [paths.PROJECT / "README.md", *sorted(DOCS.glob("*.md"))]
 CURVES = [  # article, what, where the axis begins
@@ -363,7 +414,7 @@ def with_tables(text):
             table = TABLES_ABOUT[name](results, about) if about else TABLES[name](results)
         return f"{opening}\n{table}\n<!-- end -->"
 
-    return re.sub(r"(<!-- (\w+)(\.csv)?(?:: ([\w -]+))? -->).*?<!-- end -->", drawn_up, text, flags=re.DOTALL)
+    return re.sub(r"(<!-- (\w+)(\.csv)?(?:: ([\w' -]+))? -->).*?<!-- end -->", drawn_up, text, flags=re.DOTALL)
 
 
 def draw_charts():
