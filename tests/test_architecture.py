@@ -1,4 +1,4 @@
-"""Imports go one way: scripts, views, training, architectures and data, shared modules."""
+"""Imports go one way: scripts, explorer, views, training, architectures and data, shared modules."""
 
 import ast
 
@@ -6,7 +6,14 @@ import pytest
 
 from convnets import paths
 
-LEVELS = {"": 0, "data": 1, "architectures": 1, "training": 2, "views": 3}  # "" for the modules that all share
+LEVELS = {
+    "": 0,
+    "data": 1,
+    "architectures": 1,
+    "training": 2,
+    "views": 3,
+    "explorer": 4,
+}  # "" for the modules that all share
 MODULES = sorted((paths.PROJECT / "convnets").rglob("*.py"))
 
 

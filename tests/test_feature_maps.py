@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+from convnets import backend
 from convnets.errors import UserError
 from convnets.views import feature_maps
 
@@ -75,6 +76,44 @@ def test_receptive_fields():
     ]  # fmt: skip
     dilated = keras.Sequential([keras.Input((32, 32, 3)), layers.Conv2D(1, (3, 5), dilation_rate=2, name="conv")])
     assert feature_maps.receptive_fields(dilated)["conv"] == (5, 9)
+
+
+def test_where_the_pixels_are_that_a_place_sees():
+    """Worked out on paper, and compared with the gradient: no other pixel has one."""
+    network = keras.Sequential(
+        [
+            keras.Input((11, 12, 1)),
+            layers.Conv2D(1, 3, padding="same", name="same"),
+            layers.MaxPooling2D(2, name="pool"),
+            layers.ZeroPadding2D(((1, 0), (0, 1)), name="padded"),
+            layers.Conv2D(1, (3, 2), strides=(2, 1), name="strided"),
+            layers.Conv2D(1, 2, padding="same", dilation_rate=2, name="dilated"),
+        ]
+    )
+    fields = feature_maps.fields(network)
+    assert fields["same"].box(0, 0) == (0, 0, 2, 2)  # the rest of its 3 x 3 pixels lies in the padding
+    assert fields["same"].box(5, 11) == (4, 10, 3, 2)
+    assert fields["pool"].box(1, 2) == (1, 3, 4, 4)
+    assert fields["strided"].box(0, 0) == (0, 0, 5, 5)
+    assert fields["strided"].box(1, 1) == (1, 1, 8, 6)
+    for name in ("same", "pool", "strided", "dilated"):
+        top_layer = keras.Model(network.inputs, network.get_layer(name).output)
+        height, width = top_layer.output_shape[1:3]
+        for row, column in ((0, 0), (height - 1, width - 1), (height // 2, width // 2)):
+            one = _one_place(top_layer, row, column)
+            seen = np.zeros((11, 12), bool)
+            for seed in range(5):  # a maximum passes on one gradient of many
+                image = np.random.default_rng(seed).random((1, 11, 12, 1), dtype="float32")
+                seen |= backend.with_gradient(one)(image)[1][0, ..., 0] != 0
+            top, left, down, across = fields[name].box(row, column)
+            outside = seen.copy()
+            outside[top : top + down, left : left + across] = False
+            assert not outside.any(), name
+            assert seen[top : top + down, left : left + across].mean() > 0.4, name
+
+
+def _one_place(model, row, column):
+    return lambda x: model(x)[:, row, column, 0]
 
 
 def test_an_unknown_layer_is_named_with_the_known_ones(model, step):

@@ -254,6 +254,7 @@ def test_what_a_run_leaves_behind(tiny_dataset, build_tiny_model, tmp_path):
     saved = pd.read_csv(run / "history.csv")
     assert saved.columns.tolist() == [
         "epoch", "accuracy", "loss", "val_accuracy", "val_loss", "seconds", "training_seconds", "compilation_seconds",
+        "learning_rate",
     ]  # fmt: skip
     assert saved["epoch"].tolist() == [1, 2, 3, 4, 5]
     pd.testing.assert_frame_equal(saved, history)

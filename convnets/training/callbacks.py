@@ -164,7 +164,8 @@ class SaveCheckpoint(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         progress = self.progress
-        progress.history.append({"epoch": epoch + 1, **logs, **self.timer.seconds})
+        rate = {"learning_rate": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))}
+        progress.history.append({"epoch": epoch + 1, **logs, **self.timer.seconds, **rate})
         checkpoints.save(progress.folder, self.model, run=progress.run, history=progress.history)
         is_last = len(progress.history) >= progress.epochs
         curves = is_last or time.perf_counter() - self._drawn > SECONDS_BETWEEN_DRAWINGS

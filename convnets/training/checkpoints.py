@@ -222,6 +222,18 @@ def load_model(path):
     return model
 
 
+def load_all(folder):
+    """Yield (epoch, the network as it was then) for each sound checkpoint of a run, the oldest first."""
+    for epoch in sorted(_epochs(folder)):
+        with contextlib.suppress(_Damaged, UserError):  # or replaced by a newer one, while it trains
+            checkpoint = _read(Path(folder), epoch)
+            model = model_files.load_architecture(
+                checkpoint.folder / "architecture.json", weights=checkpoint.weights_path
+            )
+            _load_weights(model, checkpoint)
+            yield epoch, model
+
+
 def restore(model, checkpoint):
     """Bring a compiled model into the state of a checkpoint, including optimizer and random generators."""
     model.optimizer.build(model.trainable_variables)

@@ -94,7 +94,8 @@ def train(model, dataset, run_dir, recipe=None, options=None, **settings):
     Returns the history, a pandas.DataFrame, one row an epoch: epoch (from 1); loss and accuracy (of the training
     images, during the epoch); val_loss and val_accuracy (of the test images); held_out_loss and held_out_accuracy, with
     a validation split; seconds; training_seconds (of these, those of the steps); compilation_seconds (the excess of a
-    process's first step, not part of training_seconds). Afterwards the model has the run's newest weights.
+    process's first step, not part of training_seconds); learning_rate (at the epoch's end). Afterwards the model has
+    the run's newest weights.
 
     Raises UserError if the run was made with other options, is in use or damaged, or can't be written, or if the loss
     stops being a number; Stopped after Ctrl-C or SIGTERM. Whatever ends it, at most the epoch in progress is lost.
@@ -127,7 +128,7 @@ def train(model, dataset, run_dir, recipe=None, options=None, **settings):
             progress.write_summaries(model)
             say(_finished(model, run, first_epoch, recipe.epochs))
             return pd.DataFrame(progress.history)
-        run["sessions"].append(provenance.describe(first_epoch=first_epoch + 1))
+        run["sessions"].append(provenance.describe(first_epoch=first_epoch + 1, epochs=recipe.epochs))
         files.write(run_dir / "run.json", files.to_json(run))  # fails at once if nothing can be saved
         if dataset.pictures is not None:
             files.write(run_dir / folders.RECORD, dataset.pictures.to_csv(index=False))

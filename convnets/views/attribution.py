@@ -1,9 +1,11 @@
 """Explain a network's answer by its gradients, to compare with occlusion: Grad-CAM and integrated gradients."""
 
+import functools
 from dataclasses import dataclass
 
 import keras
 import numpy as np
+from keras import ops
 
 from convnets import backend
 from convnets.errors import UserError
@@ -39,11 +41,11 @@ def integrated_gradients(model, image, class_index, *, baseline="blur", toleranc
     """
     start = background(image, baseline)
     difference = image - start
-    scores_and_gradients = backend.with_gradient(lambda x: model(x, training=False)[:, class_index])
+    scores_and_gradients, chosen = _score_and_gradient(model), _one_hot(class_index, model.output_shape[-1])
 
     def evaluate(places):
         path = start + places.reshape(-1, 1, 1, 1) * difference
-        return scores_and_gradients(path.astype("float32"))
+        return scores_and_gradients(path.astype("float32"), chosen)
 
     places = np.linspace(0, 1, SEGMENTS + 1)
     scores, gradients = evaluate(places)
@@ -70,18 +72,40 @@ def grad_cam(model, image, class_index, layer=None):
     Returns (h, w) float32, at least 0, smoothly enlarged to the image's size.
     Raises UserError when there is no convolution, or the layer named returns no feature maps.
     """
-    graph = introspection.graph(model)
-    tensor = graph.around_activation(graph.find(layer))[1] if layer else last_feature_maps(graph)
+    graph, tensor = introspection.graph(model), _feature_maps(model, layer)
     if len(tensor.shape) != 4:
         raise UserError(f"the layer {layer!r} returns no feature maps, which Grad-CAM needs: name another --layer")
     features = introspection.predict(graph.model(tensor), image[None])
-    with_offset = graph.model_with_offset(tensor, graph.output)
-    _, gradients = backend.with_gradient(lambda offset, x: with_offset([x, offset], training=False)[:, class_index])(
-        np.zeros_like(features), image[None].astype("float32")
-    )
+    chosen = _one_hot(class_index, model.output_shape[-1])
+    _, gradients = _gradient_by(model, layer)(np.zeros_like(features), image[None].astype("float32"), chosen)
     weights = gradients.mean(axis=(1, 2), keepdims=True)
     cam = np.maximum((weights * features).sum(axis=-1, keepdims=True), 0)
     return keras.ops.convert_to_numpy(keras.ops.image.resize(cam, image.shape[:2]))[0, :, :, 0]
+
+
+def _one_hot(index, count):
+    return np.eye(count, dtype="float32")[:, [index]]
+
+
+@functools.lru_cache(maxsize=8)  # compiling takes longer than computing
+def _score_and_gradient(model):
+    """Compile a function of images (n, h, w, c) and a one-hot class (classes, 1): its scores and their gradients."""
+    return backend.with_gradient(lambda x, chosen: ops.matmul(model(x, training=False), chosen)[:, 0])
+
+
+@functools.lru_cache(maxsize=8)
+def _gradient_by(model, layer):
+    """Compile the same for the gradient by a layer's output: a function of an offset to it, images and a class."""
+    graph = introspection.graph(model)
+    with_offset = graph.model_with_offset(_feature_maps(model, layer), graph.output)
+    return backend.with_gradient(
+        lambda offset, x, chosen: ops.matmul(with_offset([x, offset], training=False), chosen)[:, 0]
+    )
+
+
+def _feature_maps(model, layer):
+    graph = introspection.graph(model)
+    return graph.around_activation(graph.find(layer))[1] if layer else last_feature_maps(graph)
 
 
 def last_feature_maps(graph):

@@ -1,5 +1,7 @@
 """Compute what each layer makes of an image, and how much of the image each of its pixels sees."""
 
+import dataclasses
+
 import keras
 import numpy as np
 from keras import layers
@@ -25,8 +27,6 @@ POINTWISE = (  # each pixel of the output depends on the same pixel of the input
     layers.GaussianDropout,
     layers.Normalization,
     layers.Rescaling,
-    layers.ZeroPadding2D,
-    layers.Cropping2D,
 )
 
 
@@ -70,39 +70,82 @@ def dead_channels(model, images):
     return {name: np.flatnonzero(~each.any(axis=0)).tolist() for name, each in is_alive.items()}
 
 
+@dataclasses.dataclass(frozen=True)
+class Field:
+    """Which pixels of the image the places of a layer's output depend on.
+
+    size: (height, width), how many. step: (down, right), by how many it moves from one place to the next. start: (top,
+    left) of the first place's; negative where it begins in the padding. image: (height, width). All in pixels.
+    """
+
+    size: np.ndarray
+    step: np.ndarray
+    start: np.ndarray
+    image: np.ndarray
+
+    def box(self, row, column):
+        """Return (top, left, height, width) of what a place sees, without the padding around the image."""
+        first = np.array([row, column]) * self.step + self.start
+        top_left = np.clip(np.floor(first), 0, self.image)
+        height_width = np.clip(np.ceil(first + self.size), 0, self.image) - top_left
+        return (*map(int, top_left), *map(int, height_width))
+
+
 def receptive_fields(model):
     """Return {layer name: (height, width)}: on how many pixels of the image one pixel of a layer's output depends.
 
-    It covers the layers that return feature maps. A field is the image's size where a layer mixes all places, as global
-    pooling does. Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", 2016.
+    See `fields`. Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", 2016.
+    """
+    return {
+        name: tuple(map(int, np.minimum(np.ceil(field.size), field.image))) for name, field in fields(model).items()
+    }
+
+
+def fields(model):
+    """Return {layer name: Field}, for the layers that return feature maps.
+
+    A field is the whole image where a layer mixes all places, as global pooling does.
     """
     graph = introspection.graph(model)
     whole = np.array(graph.image.shape[1:3], dtype=float)
-    one = np.ones(2)
-    of_tensor = {id(graph.image): (one, one)}  # (pixels seen, pixels from one place to the next)
-    fields = {}
+    of_tensor = {id(graph.image): (np.ones(2), np.ones(2), np.zeros(2))}  # size, step, start
+    found = {}
     for step in graph.steps:
-        inputs = [of_tensor[id(each)] for each in step.inputs]
-        field, stride = (np.max(values, axis=0) for values in zip(*inputs, strict=True)) if inputs else (one, one)
-        of_tensor[id(step.output)] = field, stride = _seen(step, field, stride, whole)
+        inputs = [of_tensor[id(each)] for each in step.inputs] or [(np.ones(2), np.ones(2), np.zeros(2))]
+        sizes, steps, starts = map(np.array, zip(*inputs, strict=True))
+        start = starts.min(axis=0)
+        of_tensor[id(step.output)] = seen = _seen(
+            step, (starts + sizes).max(axis=0) - start, steps.max(axis=0), start, whole
+        )
         if len(step.output.shape) == 4:
-            fields.setdefault(step.name, tuple(map(int, np.minimum(np.ceil(field), whole))))
-    return fields
+            found.setdefault(step.name, Field(*seen, whole))
+    return found
 
 
-def _seen(step, field, stride, whole):
+def _seen(step, size, stride, start, whole):
     layer = step.layer
     if isinstance(layer, layers.Conv2DTranspose):
-        stride = stride / layer.strides
-        return field + (np.ceil(np.divide(layer.kernel_size, layer.strides)) - 1) * stride * layer.strides, stride
+        kernel, strides = np.array(layer.kernel_size), np.array(layer.strides)
+        cut = np.maximum(kernel - strides, 0) // 2 if layer.padding == "same" else 0
+        first = np.ceil((cut - kernel + 1) / strides)
+        return size + (np.ceil(kernel / strides) - 1) * stride, stride / strides, start + first * stride
     if isinstance(layer, CONVOLUTIONS_AND_POOLINGS):
-        extent = np.array(getattr(layer, "kernel_size", None) or layer.pool_size) - 1
-        return field + extent * getattr(layer, "dilation_rate", 1) * stride, stride * layer.strides
+        kernel = np.array(getattr(layer, "kernel_size", None) or layer.pool_size)
+        extent = (kernel - 1) * np.array(getattr(layer, "dilation_rate", 1))
+        strides, before = np.array(layer.strides), np.zeros(2)
+        if layer.padding == "same":
+            height_width = np.array(step.inputs[0].shape[1:3])
+            before = np.maximum((np.ceil(height_width / strides) - 1) * strides + extent + 1 - height_width, 0) // 2
+        return size + extent * stride, stride * strides, start - before * stride
     if isinstance(layer, layers.UpSampling2D):
-        return field, stride / layer.size
+        return size, stride / layer.size, start
+    if isinstance(layer, (layers.ZeroPadding2D, layers.Cropping2D)):
+        rows, columns = layer.padding if isinstance(layer, layers.ZeroPadding2D) else layer.cropping
+        moved = np.array([rows[0], columns[0]]) * stride
+        return size, stride, start - moved if isinstance(layer, layers.ZeroPadding2D) else start + moved
     is_operation = not isinstance(layer, layers.Layer)  # +, * and the like
     if isinstance(layer, POINTWISE) or (is_operation and len(step.output.shape) == 4):
-        return field, stride
+        return size, stride, start
     if isinstance(layer, layers.LayerNormalization) and layer.axis in (-1, [-1], 3, [3]):
-        return field, stride
-    return whole, stride
+        return size, stride, start
+    return whole, stride, np.zeros(2)

@@ -92,7 +92,7 @@ class Graph:
 
     def __init__(self, model):
         self.steps = []
-        self._split = {}
+        self._split, self._models = {}, {}
         _make_names_unique(model)
         self.image = keras.Input(model.input_shape[1:])
         flat = keras.Model(self.image, model.call(self.image))
@@ -166,8 +166,17 @@ class Graph:
         return last.inputs[0]
 
     def model(self, outputs):
-        """Return a keras.Model from the image to symbolic tensors, one or a dict of them."""
-        return keras.Model(self.image, outputs)
+        """Return a keras.Model from the image to symbolic tensors, one or a dict of them.
+
+        For the graph's own tensors it is made once, since its first prediction takes long.
+        """
+        tensors = keras.tree.flatten(outputs)
+        if not {id(each) for each in tensors} <= {id(step.output) for step in self.steps}:
+            return keras.Model(self.image, outputs)
+        key = tuple(outputs) if isinstance(outputs, dict) else None, *map(id, tensors)
+        if key not in self._models:
+            self._models[key] = keras.Model(self.image, outputs)
+        return self._models[key]
 
     def model_with_offset(self, tensor, output):
         """Return a keras.Model of an image and an offset that is added to `tensor` on the way to `output`.

@@ -1,0 +1,235 @@
+"""Which image the page looks at: one of the test set, of the reader's folder, an upload, or a drawing."""
+
+import dataclasses
+import io
+
+import numpy as np
+import panel as pn
+from bokeh.models import ColumnDataSource, FreehandDrawTool
+from PIL import Image, ImageDraw
+
+from convnets.data import image_files
+from convnets.errors import UserError
+from convnets.explorer import plots
+
+MOST_BYTES = 20 * 2**20  # of an upload
+A_PAGE = 40  # images of the gallery
+FIRST_CHOICES = ("all", "mistakes", "most confident mistakes", "suspicious labels")
+PAD = 280  # pixels, the side of the field to draw in
+
+
+@dataclasses.dataclass(frozen=True)
+class Chosen:
+    """The image that the page looks at.
+
+    title: what it is. index: of a test image, or None. picture: a PIL.Image of the reader's, or None. options: those
+    that make a script take the same image.
+    """
+
+    title: str
+    index: int | None = None
+    picture: Image.Image | None = None
+    options: tuple[str, ...] = ()
+
+    def prepared(self, network):
+        """Return the network's input, (h, w, c) float32 in [0, 1], and a note or ""."""
+        if self.picture is not None:
+            return network.run.prepare(self.picture)
+        return network.test_image(self.index), ""
+
+    def truth(self, network):
+        """Return the number of the true class, or None if it is unknown."""
+        return None if self.index is None else int(network.run.dataset.y_test[self.index])
+
+
+class ImageChooser:
+    """The gallery, and the other ways to choose an image. Sets page.chosen."""
+
+    def __init__(self, page):
+        self.page = page
+        self.network = None
+        self._numbers = []
+        self.show = pn.widgets.Select.from_param(page.param.show, name="Show")
+        self.index = pn.widgets.IntInput.from_param(page.param.index, name="Test image", width=110)
+        self.some = pn.widgets.Button(name="Random image", width=120, align="end")
+        self.before, self.after = (pn.widgets.Button(name=name, width=100) for name in ("Previous", "Next"))
+        self.where = pn.pane.Str("", styles={"min-width": "90px"}, align="center")
+        self.file = pn.widgets.Select.from_param(page.param.file, name="My pictures", visible=len(page.files) > 1)
+        self.upload = pn.widgets.FileInput(accept="image/*", styles={"max-width": "330px"})
+        self.grid = plots.Grid("gallery", on_pick=self._picked)
+        self.pad = DrawingPad(self._drawn)
+        self.pad_part = pn.Column(self.pad.view, visible=False)
+        self._start = 0
+        self.some.on_click(lambda event: self._random())
+        self.before.on_click(lambda event: self._turn(-A_PAGE))
+        self.after.on_click(lambda event: self._turn(A_PAGE))
+        self.upload.param.watch(lambda event: self._uploaded(), "value")
+        page.param.watch(lambda event: self._gallery(), "show")
+        page.param.watch(lambda event: self._take_index(), "index")
+        page.param.watch(lambda event: self._take_file(), "file")
+        self.view = pn.Column(
+            pn.pane.HTML("<h2>Image</h2>"),
+            self.show,
+            self.grid.plot,
+            pn.Row(self.before, self.where, self.after),
+            pn.Row(self.index, self.some),
+            self.file,
+            pn.pane.HTML("<label>Your own picture (at most 20 MB; it stays on this machine)</label>"),
+            self.upload,
+            self.pad_part,
+        )
+
+    def use(self, network):
+        """Take the images of another network."""
+        self.network, dataset = network, network.run.dataset
+        self.pad_part.visible = network.is_digits
+        classes = [f"class: {name}" for name in network.names] if dataset else []
+        pairs = [f"{true}, taken for {other}" for true in network.names for other in network.names if true != other]
+        many = len(network.names) > 30
+        self.page.param.show.objects = [*FIRST_CHOICES, *classes, *([] if many else pairs)] if dataset else ["none"]
+        if self.page.show not in self.page.param.show.objects:
+            self.page.show = self.page.param.show.objects[0]
+        self.page.param.index.bounds = (0, len(dataset.x_test) - 1 if dataset else 0)
+        self.index.end = self.page.param.index.bounds[1]
+        self.page.index = min(self.page.index, self.index.end)
+        self._gallery()
+        self._take_file() if self.page.file else self._take_index()
+
+    def _gallery(self):
+        network, wanted = self.network, self.page.show
+        if network is None or network.run.dataset is None:
+            return
+        names = network.names
+
+        def compute():
+            labels = network.run.dataset.y_test
+            if wanted == "all":
+                return np.arange(len(labels))
+            if wanted.startswith("class: "):
+                return np.flatnonzero(labels == names.index(wanted.removeprefix("class: ")))
+            if wanted == "suspicious labels":
+                return np.array(network.suspicious, dtype=int)
+            mistakes = network.results.mistakes()
+            if wanted == "most confident mistakes":
+                return mistakes
+            if wanted == "mistakes":
+                return np.sort(mistakes)
+            true, other = wanted.split(", taken for ")
+            confused = (labels == names.index(true)) & (network.results.predictions == names.index(other))
+            return np.flatnonzero(confused)
+
+        self.page.background.start("gallery", compute, self._show, slow=wanted not in ("all",))
+
+    def _show(self, numbers):
+        self._numbers, self._start = numbers, 0
+        self._turn(0)
+
+    def _turn(self, by):
+        if 0 <= self._start + by < max(len(self._numbers), 1):
+            self._start += by
+        part = self._numbers[self._start : self._start + A_PAGE]
+        self.grid.show(plots.rgba(self.network.run.dataset.x_test[part]), title=f"Test images: {self.page.show}")
+        self.where.object = f"{self._start + min(1, len(part))}-{self._start + len(part)} of {len(self._numbers)}"
+        self._mark()
+
+    def _mark(self):
+        place = np.flatnonzero(self._numbers[self._start : self._start + A_PAGE] == self.page.index)
+        shown = self.page.chosen and self.page.chosen.index is not None and len(place)
+        self.grid.mark(int(place[0]) if shown else None)
+
+    def _picked(self, place):
+        self._go_to(int(self._numbers[self._start + place]))
+
+    def _random(self):
+        numbers = self._numbers if len(self._numbers) else range(self.index.end + 1)
+        self._go_to(int(np.random.default_rng().choice(numbers)))
+
+    def _go_to(self, index):
+        self.page.file = ""
+        if self.page.index == index:
+            self._take_index()
+        self.page.index = index
+
+    def _take_index(self):
+        if self.network and self.network.run.dataset:
+            index = self.page.index
+            truth = self.network.names[int(self.network.run.dataset.y_test[index])]
+            self.page.chosen = Chosen(f"test image {index}, {truth}", index, options=("--index", str(index)))
+            self._mark()
+
+    def _take_file(self):
+        if self.page.file:
+            path = self.page.pictures / self.page.file
+            self._take_picture(path, self.page.file, ("--image", str(path)))
+
+    def _uploaded(self):
+        if not self.upload.value:
+            return
+        if len(self.upload.value) > MOST_BYTES:
+            self.page.complain("The file is larger than 20 MB: scale the picture down.")
+            return
+        self._take_picture(io.BytesIO(self.upload.value), self.upload.filename, ("--image", self.upload.filename))
+
+    def _take_picture(self, file, name, options):
+        try:
+            picture = image_files.open_upright(file, at_least=image_files.AT_LEAST)
+        except UserError as error:
+            self.page.complain(f"{error}.".replace(str(file), name))
+            return
+        self.page.chosen = Chosen(name, None, picture, options)
+        self._mark()
+
+    def _drawn(self, picture):
+        self.page.chosen = Chosen("your drawing", None, picture, ("--image", "DRAWING.png"))
+        self._mark()
+
+
+class DrawingPad:
+    """A field to draw a digit in, with the mouse or, from point to point, with two numbers.
+
+    on_change(picture): called after each stroke with the whole drawing, a PIL.Image.
+    """
+
+    def __init__(self, on_change):
+        self.on_change = on_change
+        self.plot = plots.plain_figure("pad", "Draw a digit", PAD, x_range=(0, PAD), y_range=(PAD, 0))
+        self.plot.frame_width = PAD
+        self.plot.axis.visible = self.plot.grid.visible = False
+        self.strokes = ColumnDataSource({"xs": [], "ys": []})
+        lines = self.plot.multi_line(
+            "xs", "ys", source=self.strokes, line_width=20, line_cap="round", line_join="round", color="black"
+        )
+        self.plot.background_fill_color = "white"
+        tool = FreehandDrawTool(renderers=[lines])
+        self.plot.add_tools(tool)
+        self.plot.toolbar.active_drag = tool
+        self.strokes.on_change("data", lambda attr, old, new: self._changed())
+        clear = pn.widgets.Button(name="Clear the drawing", width=140)
+        clear.on_click(lambda event: self.strokes.update(data={"xs": [], "ys": []}))
+        self.x, self.y = (
+            pn.widgets.IntInput(name=name, value=PAD // 2, start=0, end=PAD, step=10, width=90)
+            for name in ("Pen across", "Pen down")
+        )
+        begin, to = (pn.widgets.Button(name=name, width=100) for name in ("Begin here", "Line to here"))
+        begin.on_click(lambda event: self._pen(new=True))
+        to.on_click(lambda event: self._pen(new=False))
+        self.view = pn.Column(self.plot, clear, pn.Row(self.x, self.y), pn.Row(begin, to))
+
+    def _pen(self, *, new):
+        xs, ys = list(self.strokes.data["xs"]), list(self.strokes.data["ys"])
+        point = float(self.x.value), float(self.y.value)
+        if new or not xs:
+            xs, ys = [*xs, [point[0]]], [*ys, [point[1]]]
+        else:
+            xs, ys = [*xs[:-1], [*xs[-1], point[0]]], [*ys[:-1], [*ys[-1], point[1]]]
+        self.strokes.data = {"xs": xs, "ys": ys}
+
+    def _changed(self):
+        picture = Image.new("RGB", (PAD, PAD), "white")
+        draw = ImageDraw.Draw(picture)
+        for xs, ys in zip(self.strokes.data["xs"], self.strokes.data["ys"], strict=False):
+            points = list(zip(xs, ys, strict=False))
+            draw.line(points, fill="black", width=20, joint="curve")
+            for x, y in points:
+                draw.ellipse((x - 10, y - 10, x + 10, y + 10), fill="black")
+        self.on_change(picture)

@@ -1,0 +1,93 @@
+"""How good: the confusion matrix, the accuracy of each class, which layer confuses two classes, reliability."""
+
+import numpy as np
+import panel as pn
+
+from convnets import drawing
+from convnets.explorer import plots
+
+
+class Quality:
+    """The results of one network on its test images. side: the side.Side that they belong to."""
+
+    def __init__(self, side):
+        self.side, names = side, side.network.names
+        self.sentence = pn.pane.Str("Evaluating on the test images ...", styles={"white-space": "pre-wrap"})
+        self.matrix = plots.Grid(
+            f"confusion{side.number}", "Confusion: true classes in rows. Click a cell", on_pick=self._pick
+        )
+        self.classes = plots.Bars(f"classes{side.number}", "Accuracy of each class", names)
+        self.reliability = plots.Lines(
+            f"reliability{side.number}",
+            "Reliability",
+            "confidence (%)",
+            "accuracy (%)",
+            x_range=(0, 100),
+            y_range=(0, 100),
+        )
+        self.layers = plots.Lines(f"layers{side.number}", "", "layer", "told apart (%)", y_range=(45, 101))
+        options = {name: number for number, name in enumerate(names)}
+        self.true = pn.widgets.Select(name="True class", options=options, value=0, width=150)
+        self.other = pn.widgets.Select(name="Taken for", options=options, value=min(1, len(names) - 1), width=150)
+        see = pn.widgets.Button(name="Show these images", width=150, align="end")
+        see.on_click(lambda event: self._choose(self.true.value, self.other.value))
+        self.view = pn.Column(
+            self.sentence,
+            pn.FlexBox(self.true, self.other, see),
+            pn.FlexBox(self.matrix.plot, self.layers.plot, self.classes.plot, self.reliability.plot),
+        )
+        self._shown = False
+
+    def update(self):
+        """Evaluate the network, once; another image changes nothing."""
+        if self.side.network.run.dataset is None:
+            self.sentence.object = "No test images are known for this network."
+        elif not self._shown:
+            self.side.start("results", lambda: self.side.network.results, self._show, slow=True)
+
+    def _show(self, results):
+        self._shown, names = True, self.side.network.names
+        counts = results.confusion_matrix().to_numpy()
+        shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        coloured = plots.diverging(np.where(np.eye(len(counts)), -shares, shares * 3), 1)  # right is blue, wrong red
+        labels = [str(count) for count in counts.ravel()] if len(names) <= 12 else None
+        cells = np.repeat(np.repeat(coloured.reshape(-1, 1, 1), 8, axis=1), 8, axis=2)
+        self.matrix.show(cells, columns=len(names), labels=labels)
+        self.matrix.name_cells(names, names)
+        self.classes.show(results.accuracy_per_class.fillna(0))
+        table, error = results.reliability()
+        self.reliability.show(
+            {
+                "this network": (100 * table["confidence"], 100 * table["accuracy"], drawing.TEST, "solid"),
+                "ideal": ([0, 100], [0, 100], drawing.TRAINING, "dashed"),
+            }
+        )
+        confused = results.most_confused(1)
+        self.sentence.object = f"Test accuracy {results.accuracy:.2%} of {len(results.labels)} images. "
+        self.sentence.object += f"Expected calibration error {100 * error:.1f} points."
+        if len(confused):
+            worst = confused.iloc[0]
+            self.sentence.object += f"\nMost confused: {worst['true']}, taken for {worst['predicted']}."
+            self._choose(names.index(worst["true"]), names.index(worst["predicted"]), gallery=False)
+
+    def _pick(self, place):
+        self._choose(*divmod(place, len(self.side.network.names)))
+
+    def _choose(self, true, other, *, gallery=True):
+        names = self.side.network.names
+        self.true.value, self.other.value = true, other
+        self.matrix.mark(true * len(names) + other)
+        wanted = f"class: {names[true]}" if true == other else f"{names[true]}, taken for {names[other]}"
+        if gallery and wanted in self.side.page.param.show.objects:
+            self.side.page.show = wanted
+        if true != other:
+            self.layers.plot.title.text = plots.plain(f"Which layer tells {names[true]} from {names[other]}?")
+            network = self.side.network
+            self.side.start("separability", lambda: network.separability((true, other)), self._show_layers, slow=True)
+
+    def _show_layers(self, shares):
+        places = list(range(len(shares)))
+        self.layers.plot.xaxis.ticker = places
+        self.layers.plot.xaxis.major_label_overrides = dict(zip(map(str, places), shares, strict=True))
+        self.layers.plot.xaxis.major_label_orientation = 0.9
+        self.layers.show({"told apart": (places, [100 * share for share in shares.values()], drawing.TEST, "solid")})

@@ -1,0 +1,88 @@
+"""Serve the page to this machine's browser, and to nobody else."""
+
+import socket
+import webbrowser
+
+import panel as pn
+from bokeh.events import DocumentReady
+from tornado.routing import HostMatches, Rule, RuleRouter
+
+from convnets.errors import UserError
+from convnets.explorer.page import Page
+
+PORTS = 20  # how many are tried
+MOST_BYTES = 40 * 2**20  # of a message from the page: an upload of 20 MB as Base64, and room
+
+TEMPLATE = """
+{% extends base %}
+{% block postamble %}
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style>
+  body { font-family: system-ui, sans-serif; }
+  main { padding: 0.5rem 1rem; } h1 { font-size: 1.3rem; margin: 0.3rem 0; }
+  {% if dark %} html, body { background: #16181b; color: #e6e6e6; } {% endif %}
+</style>
+<script>
+  const address = new URL(location)
+  if (!address.searchParams.has("theme") && matchMedia("(prefers-color-scheme: dark)").matches) {
+    address.searchParams.set("theme", "dark"); location.replace(address)
+  }
+</script>
+{% endblock %}
+{% block contents %}
+<main><h1>Convnet Companion</h1>{{ embed(roots.page) }}{{ embed(roots.location) }}</main>
+{% endblock %}
+"""
+
+
+def serve(*, host, port, open_browser, **settings):
+    """Serve the page until Ctrl-C. settings: of page.Page. Raises UserError if no port is free."""
+    pn.extension(sizing_mode=None)
+    port = free_port(host, port)
+
+    def page():
+        shown = Page(**settings)
+        template = pn.Template(TEMPLATE)
+        template.location = True
+        template.add_variable("dark", pn.config.theme == "dark")
+        template.add_panel("page", shown.body)
+        pn.state.curdoc.on_event(DocumentReady, lambda event: shown.load())  # what comes earlier can get lost
+        return template
+
+    names = [host] if host not in ("127.0.0.1", "localhost") else ["127.0.0.1", "localhost"]
+    server = pn.serve(
+        page,
+        port=port,
+        address=host,
+        websocket_origin=[f"{name}:{port}" for name in names],
+        show=False,
+        start=False,
+        title="Convnet Companion",
+        verbose=False,
+        websocket_max_message_size=MOST_BYTES,
+    )
+    only_for(server, names)
+    server.start()
+    print(f"The page is at http://{host}:{port}; Ctrl-C ends it.", flush=True)
+    if open_browser:
+        webbrowser.open(f"http://{host}:{port}")
+    server.io_loop.start()
+
+
+def only_for(server, names):
+    """Refuse requests for any other host name, which a page on the web could have led here (DNS rebinding)."""
+    hosts = "|".join(name.replace(".", r"\.") for name in names)
+    server._http.request_callback = RuleRouter([Rule(HostMatches(f"^({hosts})$"), server._tornado)])
+
+
+def free_port(host, port):
+    """Return the first free port from `port` on."""
+    for tried in range(port, port + PORTS):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, tried))
+                return tried
+            except OSError as error:
+                reason = error.strerror
+    raise UserError(f"can't listen on {host}, ports {port} to {port + PORTS - 1} ({reason}): name another --port")

@@ -1,0 +1,118 @@
+"""Training: the curves of any runs, which grow while one trains; what a network was after earlier epochs."""
+
+import json
+
+import pandas as pd
+import panel as pn
+
+from convnets import paths
+from convnets.explorer import plots
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C")
+EVERY = 2000  # milliseconds between two looks at the files
+
+
+class Trainings:
+    """The trainings in models/. page: the page.Page."""
+
+    def __init__(self, page):
+        self.page = page
+        self.runs = pn.widgets.CheckBoxGroup.from_param(page.param.trainings, name="Runs")
+        self.accuracy = plots.Lines(
+            "accuracy", "Accuracy: test images, and dotted training images", "epoch", "accuracy (%)"
+        )
+        self.loss = plots.Lines("loss", "Loss: test images, and dotted training images", "epoch", "loss")
+        self.rate = plots.Lines("rate", "Learning rate", "epoch", "learning rate")
+        self.progress = pn.pane.Str("", styles={"white-space": "pre-wrap"})
+        self.epochs = pn.FlexBox()
+        page.param.watch(lambda event: self.update(), "trainings")
+        curves = pn.FlexBox(self.accuracy.plot, self.loss.plot, self.rate.plot)
+        self.view = pn.Column(
+            pn.pane.HTML("<h3>Runs, side by side</h3>"),
+            self.runs,
+            self.progress,
+            curves,
+            pn.pane.HTML("<h3>The network after earlier epochs</h3>"),
+            self.epochs,
+            visible=False,
+        )
+        pn.state.add_periodic_callback(lambda: self.view.visible and self.update(), period=EVERY)
+
+    def update(self):
+        """Read the histories again, and draw them."""
+        accuracy, loss, rate, lines = {}, {}, {}, []
+        for name, colour in zip(self.page.trainings, COLOURS, strict=False):
+            history = read_history(name)
+            if history is None:
+                continue
+            for column, style in (("val_", "solid"), ("", "dotted")):
+                shown = f"{name}, {'test' if column else 'training'} images"
+                accuracy[shown] = history["epoch"], 100 * history[f"{column}accuracy"], colour, style
+                loss[shown] = history["epoch"], history[f"{column}loss"], colour, style
+            if "learning_rate" in history:
+                rate[name] = history["epoch"], history["learning_rate"], colour, "solid"
+            lines.append(describe(name, history))
+        self.accuracy.show(accuracy)
+        self.loss.show(loss)
+        self.rate.show(rate)
+        self.rate.plot.visible = bool(rate)
+        self.progress.object = "\n".join(lines)
+
+    def show_epochs(self, side):
+        """Show what a network was after the epochs whose checkpoints are kept: first filters, and its answer."""
+        network, image = side.network, side.image
+
+        def show(epochs):
+            self.epochs.objects = [
+                part
+                for epoch, (filters, answer) in epochs.items()
+                for part in self._epoch(network, epoch, filters, answer)
+            ] or [pn.pane.Str("No checkpoints of this network are kept.")]
+
+        self.page.background.start("epochs", lambda: network.at_epochs(image), show, slow=True)
+
+    def _epoch(self, network, epoch, filters, answer):
+        bars = plots.Bars(f"answer-{epoch}", f"Its answer after epoch {epoch}", network.names)
+        bars.show(answer, right=self.page.chosen.truth(network), wrong=int(answer.argmax()))
+        grid = plots.Grid(f"filters-{epoch}")
+        if filters is not None:
+            grid.show(plots.rgba(filters), title=f"First filters after epoch {epoch}")
+        return [grid.plot, bars.plot] if filters is not None else [bars.plot]
+
+
+def folder_of(name):
+    """Return the folder of a run in models/ or models/stashed/."""
+    folder = paths.MODELS / name
+    return folder if folder.is_dir() else paths.PRETRAINED / name
+
+
+def names():
+    """Return the names of all runs with a history, the newest first, and then the pretrained ones."""
+
+    def found(folder):
+        files = sorted(folder.glob("*/history.csv"), key=lambda file: -file.stat().st_mtime)
+        return [file.parent.name for file in files if not file.parent.name.startswith(".")]
+
+    return list(dict.fromkeys([*found(paths.MODELS), *sorted(found(paths.PRETRAINED))]))
+
+
+def read_history(name):
+    """Return the history of a run, or None before its first epoch. The file is whole at every moment."""
+    try:
+        history = pd.read_csv(folder_of(name) / "history.csv")
+        return history if len(history) and {"epoch", "val_accuracy", "val_loss"} <= set(history) else None
+    except (OSError, ValueError):
+        return None
+
+
+def describe(name, history):
+    """Return a line of text: how far a run is, and how long the rest takes."""
+    last = history.iloc[-1]
+    text = f"{name}: {last['val_accuracy']:.2%} on test images after epoch {int(last['epoch'])}"
+    try:
+        run = json.loads((folder_of(name) / "run.json").read_text(encoding="utf-8"))
+        epochs = run["sessions"][-1]["epochs"]
+    except (OSError, ValueError, TypeError, LookupError):  # older runs do not say how many epochs were asked for
+        return text
+    seconds = (epochs - len(history)) * history["seconds"].tail(3).mean()
+    return f"{text} of {epochs}, about {max(1, round(seconds / 60))} min left" if seconds > 0 else f"{text}, finished"

@@ -1,0 +1,76 @@
+"""Why: hide a part of the image and watch the answer; heat maps of what it depends on, each with its test."""
+
+import numpy as np
+import panel as pn
+
+from convnets.explorer import plots
+from convnets.views import occlusion
+
+BASELINES = {"grey": 0.5, "black": 0.0, "white": 1.0, "mean colour": "mean", "blur": "blur"}
+METHODS = ("Occlusion", "Grad-CAM", "Integrated gradients")
+
+
+class Why:
+    """The explanations of one network's answer. side: the side.Side that they belong to."""
+
+    def __init__(self, side):
+        self.side, page = side, side.page
+        self.image = plots.Grid(
+            f"hidden{side.number}",
+            "Hide a part: move the mouse here",
+            on_move=lambda n, row, column: self.hide(row, column),
+            on_leave=self.unhide,
+        )
+        self.maps = {name: plots.Grid(f"{name}{side.number}", f"{name} ...") for name in METHODS}
+        height, width, _ = side.network.run.model.input_shape[1:]
+        self.row = pn.widgets.IntInput(name="Patch, row", value=0, start=0, end=height - 1, width=100)
+        self.column = pn.widgets.IntInput(name="Patch, column", value=0, start=0, end=width - 1, width=110)
+        for widget in (self.row, self.column):
+            widget.param.watch(lambda event: self.hide(self.row.value, self.column.value), "value")
+        options = {"predicted": "", **{name: name for name in side.network.names}}
+        self.target = pn.widgets.Select(name="Explain", options=options, value="", width=150)
+        self.target.param.watch(lambda event: self.update(), "value")
+        page.param.watch(lambda event: side.is_shown("Why") and self.update(), ["patch", "baseline"])
+        self.view = pn.Column(
+            pn.FlexBox(self.target, self.row, self.column),
+            pn.FlexBox(self.image.plot, *(grid.plot for grid in self.maps.values())),
+        )
+
+    def update(self):
+        """Compute the maps for another image."""
+        side, page, image = self.side, self.side.page, self.side.image
+        self.image.show(plots.rgba(image[None]))
+        names = side.network.names
+        target = names.index(self.target.value) if self.target.value else side.predicted
+        patch, baseline = min(page.patch, *image.shape[:2]), BASELINES[page.baseline]
+        for name, grid in self.maps.items():
+            grid.plot.title.text = plots.plain(f"{name} for {names[target]} ...")
+
+        def show(part):
+            name, importance, found = part
+            score = ""
+            if found:
+                score = f", {found.above_chance:+.1f} std. dev. from chance"
+            self.maps[name].show(plots.overlay(image, importance)[None], title=f"{name} for {names[target]}{score}")
+
+        side.start("why", lambda: side.network.explanations(image, target, patch, baseline), show)
+
+    def hide(self, row, column):
+        """Show the image, and the answer to it, with a patch around a pixel."""
+        side, page = self.side, self.side.page
+        height, width, _ = side.image.shape
+        patch = min(page.patch, height, width)
+        top, left = (
+            int(np.clip(row - patch // 2, 0, height - patch)),
+            int(np.clip(column - patch // 2, 0, width - patch)),
+        )
+        hidden = occlusion.background(side.image, side.network.run.colour(BASELINES[page.baseline]))
+        image = side.image.copy()
+        image[top : top + patch, left : left + patch] = hidden[top : top + patch, left : left + patch]
+        self.image.show(plots.rgba(image[None]))
+        self.image.mark(0, (top, left, patch, patch))
+        side.answer.show(image, hidden=True)
+
+    def unhide(self):
+        self.image.show(plots.rgba(self.side.image[None]))
+        self.side.answer.show(self.side.image)

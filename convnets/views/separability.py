@@ -1,0 +1,37 @@
+"""How well the layers of a network tell two classes apart."""
+
+import numpy as np
+from keras import ops
+
+from convnets.views import introspection
+
+MOST_IMAGES = 500  # of each class, of the training images and of the test images
+
+
+def by_layer(model, dataset, classes, layers):
+    """Return {layer: share of the test images of two classes that the layer's output tells apart}, in [0, 1].
+
+    An image belongs to the class whose mean output is nearer: the mean of each feature map, in standard deviations,
+    averaged over training images. 0.5 is chance. The first layer with a high share is where the classes part; if none
+    has one, the network confuses them throughout.
+    model: a keras.Model. dataset: a datasets.Dataset. classes: their two numbers. layers: names.
+    """
+    graph = introspection.graph(model)
+    outputs = {name: graph.layer_output(graph.find(name)) for name in layers}
+    means = {name: ops.mean(each, axis=(1, 2)) if len(each.shape) == 4 else each for name, each in outputs.items()}
+    of_means = graph.model(means)
+    parts = {}
+    for part, images, labels in (
+        ("train", dataset.x_train, dataset.y_train),
+        ("test", dataset.x_test, dataset.y_test),
+    ):
+        chosen = np.concatenate([np.flatnonzero(labels == number)[:MOST_IMAGES] for number in classes])
+        parts[part] = introspection.predict(of_means, images[np.sort(chosen)]), labels[np.sort(chosen)]
+    shares = {}
+    for name in layers:
+        (train, train_labels), (test, test_labels) = ((values[name], labels) for values, labels in parts.values())
+        spread = train.std(axis=0) + 1e-6
+        first, second = (train[train_labels == number].mean(axis=0) / spread for number in classes)
+        nearer_first = ((test / spread - first) ** 2).sum(axis=1) <= ((test / spread - second) ** 2).sum(axis=1)
+        shares[name] = float((nearer_first == (test_labels == classes[0])).mean())
+    return shares

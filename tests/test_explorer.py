@@ -1,0 +1,527 @@
+"""The page in a real browser, used as a person would; its values are those that the scripts compute."""
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from tornado.httpclient import HTTPRequest
+from tornado.websocket import websocket_connect
+
+from convnets import paths
+from convnets.data.datasets import scale_pixels
+from convnets.explorer import plots, server
+from convnets.training import checkpoints
+from convnets.views import evaluation, feature_maps, introspection, occlusion, runs
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="pip install -r requirements-dev.txt")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = [
+    pytest.mark.xdist_group("browser"),
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"),
+]
+
+DIGITS = "basic_model-digits"
+EVIL = "<img src=x onerror=window.harmed=1>"  # as the name of a class, a run, a file
+START = """
+import sys
+from pathlib import Path
+from convnets import paths
+paths.MODELS = Path(sys.argv[1])
+import explore
+from convnets import cli
+cli.run(lambda: explore.main(sys.argv[2:]))
+"""
+PLACE = """([name, x, y]) => {
+  const model = Bokeh.documents.map(each => each.get_model_by_name(name)).find(each => each)
+  const view = Bokeh.index.find_one_by_id(model.id)
+  const canvas = view.canvas_view.el.getBoundingClientRect()
+  return [canvas.left + view.frame.x_scale.compute(x), canvas.top + view.frame.y_scale.compute(y)]
+}"""
+DATA = """([name, renderer]) => {
+  const model = Bokeh.documents.map(each => each.get_model_by_name(name)).find(each => each)
+  const data = model.renderers[renderer].data_source.data
+  return Object.fromEntries(Object.entries(data).map(([key, values]) => [key,
+    Array.from(values).map(each => ArrayBuffer.isView(each) ? Array.from(each) : each)]))
+}"""
+TITLE = "name => Bokeh.documents.map(each => each.get_model_by_name(name)).find(each => each).title.text"
+
+
+class Tab:
+    """A tab of the browser that shows the page."""
+
+    def __init__(self, browser, address, **settings):
+        self.context = browser.new_context(**settings)
+        self.page, self.requests, self.errors = self.context.new_page(), [], []
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.goto(address)
+        self.wait_for_text("Unfamiliarity")
+
+    def wait_for_text(self, text, seconds=60):
+        self.page.get_by_text(text).first.wait_for(timeout=1000 * seconds)
+
+    def wait(self, happened, seconds=20):
+        """Wait until happened() is true, and return what it returns."""
+        end = time.monotonic() + seconds
+        while not (result := happened()):
+            assert time.monotonic() < end, "it did not happen"
+            self.page.wait_for_timeout(20)
+        return result
+
+    def data(self, plot, renderer=0):
+        return self.page.evaluate(DATA, [plot, renderer])
+
+    def title(self, plot):
+        return self.page.evaluate(TITLE, plot)
+
+    def pixels(self, plot):
+        """The image of a plot, (h, w) uint32."""
+        data = self.data(plot)
+        return np.array(data["image"][0], "uint32").reshape(int(data["h"][0]), int(data["w"][0]))
+
+    def answer(self, side=1):
+        """The bars, in percent."""
+        return self.data(f"answer{side}")["value"]
+
+    def place(self, plot, x, y):
+        self.page.locator(f'[data-plot="{plot}"]').scroll_into_view_if_needed()
+        self.page.wait_for_timeout(100)
+        return self.page.evaluate(PLACE, [plot, x, y])
+
+    def click(self, plot, x, y):
+        self.page.mouse.click(*self.place(plot, x, y))
+
+    def move_to(self, plot, x, y):
+        x, y = self.place(plot, x, y)
+        self.page.mouse.move(x - 3, y - 3)
+        self.page.mouse.move(x, y)
+
+    def open(self, section):
+        self.page.get_by_role("button", name=section, exact=True).click()
+
+    def choose(self, label, option):
+        self.page.get_by_label(label, exact=True).first.select_option(option)
+
+    def type(self, label, number):
+        field = self.page.get_by_label(label, exact=True).first
+        field.fill(str(number))
+        field.press("Enter")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder of pictures, one of them with markup in its name."""
+    folder = tmp_path_factory.mktemp("pictures")
+    digit = runs.datasets.load("digits").x_test[5][..., 0]
+    Image.fromarray(255 - digit).resize((300, 300)).save(folder / "digit.png")
+    Image.fromarray(255 - digit).save(folder / f"{EVIL.replace('/', '')}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    models = tmp_path_factory.mktemp("models")
+    run = models / f"run {EVIL}"
+    shutil.copytree(paths.PRETRAINED / DIGITS, run)
+    (run / "run.json").write_text((run / "run.json").read_text().replace('"0"', f'"{EVIL}"').replace('"1"', '"$$x$$"'))
+    return models
+
+
+@pytest.fixture(scope="module")
+def address(folder, models):
+    process = subprocess.Popen(
+        [sys.executable, "-c", START, str(models), "--no-browser", "--run", DIGITS, "--pictures", str(folder)],
+        cwd=paths.PROJECT, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": "."},
+    )  # fmt: skip
+    line = process.stdout.readline()
+    assert line.startswith("The page is at http://127.0.0.1:"), line
+    yield line.removeprefix("The page is at ").split(";")[0]
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=5) == 130
+    assert "Traceback" not in process.stdout.read()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def tab(browser, address):
+    tabs = []
+
+    def open_tab(query="", **settings):
+        tabs.append(Tab(browser, f"{address}/{query}", viewport={"width": 1440, "height": 1000}, **settings))
+        return tabs[-1]
+
+    yield open_tab
+    for each in tabs:
+        assert each.errors == []
+        assert [url for url in each.requests if not url.startswith((address, "data:", "blob:"))] == []
+        each.context.close()
+
+
+@pytest.fixture(scope="module")
+def run():
+    return runs.load(paths.PRETRAINED / DIGITS)
+
+
+def expected(run, image):
+    return 100 * run.calibrated(introspection.predict(run.model, image[None]))[0]
+
+
+# ---------------------------------------------------------------- the image and the answer
+
+
+def test_an_image_of_the_gallery_and_its_answer(tab, run):
+    page = tab()
+    for x, y in ((0, 0), (2, 1)):
+        page.click("gallery", 33 * x + 9, 33 * y + 9)
+        index = 7 * y + x if page.data("gallery")["w"][0] == 7 * 33 else 8 * y + x
+        page.wait(lambda index=index: f"index={index}&" in page.page.url)
+        image = scale_pixels(run.dataset.x_test[index])
+        page.wait(lambda image=image: np.array_equal(page.pixels("input1"), plots.rgba(image)))
+        page.wait(lambda image=image: np.allclose(page.answer(), expected(run, image), atol=0.01))
+
+
+def test_the_gallery_shows_a_class_or_the_mistakes(tab, run):
+    page, dataset = tab(), run.dataset
+    results = evaluation.Evaluation(introspection.predict(run.model, dataset.x_test), dataset.y_test, run.class_names)
+    for shown, numbers in (
+        ("class: 7", np.flatnonzero(dataset.y_test == 7)),
+        ("mistakes", np.sort(results.mistakes())),
+        ("most confident mistakes", results.mistakes()),
+    ):
+        page.choose("Show", shown)
+        page.wait(lambda shown=shown: page.title("gallery") == f"Test images: {shown}")
+        first = page.pixels("gallery")[:32, :32]
+        np.testing.assert_array_equal(first, plots.rgba(dataset.x_test[numbers[0]]))
+    page.page.get_by_role("button", name="Random image").click()
+    page.wait(lambda: any(f"index={number}&" in page.page.url for number in numbers))
+
+
+def test_an_upload_is_prepared_like_a_picture_of_the_scripts(tab, run, folder):
+    page = tab()
+    page.page.locator('input[type="file"]').set_input_files(folder / "digit.png")
+    image, _ = run.prepare(Image.open(folder / "digit.png").convert("RGB"))
+    page.wait(lambda: np.array_equal(page.pixels("input1"), plots.rgba(image)))
+    assert np.allclose(page.answer(), expected(run, image), atol=0.01)
+
+
+@pytest.mark.parametrize("content", [b"no picture", b""])
+def test_an_upload_that_is_no_picture_changes_nothing(tab, tmp_path, content):
+    page = tab()
+    (tmp_path / "broken.png").write_bytes(content or b"\x89PNG\r\n\x1a\n")
+    before = page.answer()
+    page.page.locator('input[type="file"]').set_input_files(tmp_path / "broken.png")
+    page.wait_for_text("can't read the picture broken.png: not an image")
+    assert page.answer() == before
+
+
+def test_an_upload_of_more_than_20_MB_is_refused(tab, tmp_path):
+    page = tab()
+    (tmp_path / "large.png").write_bytes(b"\0" * (20 * 2**20 + 1))
+    page.page.locator('input[type="file"]').set_input_files(tmp_path / "large.png")
+    page.wait_for_text("The file is larger than 20 MB")
+
+
+def test_a_picture_of_the_reader_s_folder(tab, run, folder):
+    page = tab()
+    page.choose("My pictures", "digit.png")
+    image, _ = run.prepare(Image.open(folder / "digit.png").convert("RGB"))
+    page.wait(lambda: np.array_equal(page.pixels("input1"), plots.rgba(image)))
+    assert "file=digit.png" in page.page.url
+    page.wait_for_text(f"--image {folder / 'digit.png'}")
+
+
+def test_a_digit_drawn_with_the_mouse_and_with_the_keyboard(tab):
+    """A vertical line is a 1; the answer comes after the stroke."""
+    page = tab()
+    (x, top), (_, bottom) = page.place("pad", 140, 40), page.place("pad", 140, 240)
+    page.page.mouse.move(x, top)
+    page.page.mouse.down()
+    for step in range(1, 11):
+        page.page.mouse.move(x, top + (bottom - top) * step / 10)
+    page.page.mouse.up()
+    page.wait(lambda: np.argmax(page.answer()) == 1)
+    drawn = page.answer()
+    page.page.get_by_role("button", name="Clear the drawing").click()
+    page.wait(lambda: page.answer() != drawn)
+    for number, button in ((40, "Begin here"), (240, "Line to here")):
+        page.type("Pen down", number)
+        page.page.get_by_role("button", name=button).press("Enter")
+    page.wait(lambda: np.argmax(page.answer()) == 1)
+
+
+# ---------------------------------------------------------------- inside
+
+
+def test_layers_channels_and_what_a_place_sees(tab, run):
+    page = tab("?index=3&section=Inside")
+    image = scale_pixels(run.dataset.x_test[3])
+    outputs = feature_maps.layer_outputs(run.model, image[None], ["conv2"])["conv2"][0]
+    layers = [option.inner_text() for option in page.page.get_by_label("Layer", exact=True).locator("option").all()]
+    row, column = divmod(layers.index("conv2"), 4)
+    page.click("strip1", 17 * column + 8, 17 * row + 8)
+    page.wait(lambda: "layer1=conv2" in page.page.url)
+    page.wait(lambda: page.title("maps1").startswith("conv2"))
+    height, width, _ = outputs.shape
+    columns = int(page.data("maps1")["w"][0]) // (width + 1)
+    row, column = divmod(5, columns)
+    page.click("maps1", (width + 1) * column + 3, (height + 1) * row + 3)
+    page.wait(lambda: page.title("map1") == "conv2, channel 5 on this image")
+    shown = plots.diverging(outputs[..., 5], np.abs(outputs[..., 5]).max())
+    np.testing.assert_array_equal(page.pixels("map1"), shown)
+    page.wait_for_text("Each place sees 5 x 5 pixels")
+    page.move_to("map1", 10.5, 7.5)
+    top, left, down, across = feature_maps.fields(run.model)["conv2"].box(7, 10)
+    frame = page.wait(lambda: page.data("input1", 1)["x"] and page.data("input1", 1))
+    assert frame == {"x": [left + across / 2], "y": [top + down / 2], "w": [across], "h": [down]}
+    kernel = run.model.get_layer("conv2").get_weights()[0][..., 5]
+    np.testing.assert_array_equal(page.pixels("filter1")[:3, :3], plots.diverging(kernel[..., 0], np.abs(kernel).max()))
+    page.wait(lambda: page.title("real1") == "Real images that activate it most: click one")
+
+
+def test_by_keyboard_alone(tab):
+    """From the top of the page to another layer, channel and section, without the mouse."""
+    page = tab()
+    keyboard = page.page.keyboard
+    for _ in range(60):
+        keyboard.press("Tab")
+        focused = page.page.evaluate(
+            "() => { let e = document.activeElement; while (e.shadowRoot?.activeElement) e = e.shadowRoot.activeElement;"
+            " return e.getRootNode().querySelector('label')?.innerText || e.innerText }"
+        )
+        if focused == "Layer":
+            break
+    assert focused == "Layer"
+    keyboard.press("ArrowDown")
+    page.wait(lambda: "layer1=conv1&" not in page.page.url)
+    keyboard.press("Tab")
+    keyboard.press("ArrowUp")
+    page.wait(lambda: "channel1=1" in page.page.url)
+
+
+def test_images_made_for_the_channels_come_as_they_get_ready(tab):
+    page = tab("?layer1=fc2")
+    if "fc2" not in page.page.url:
+        page.choose("Layer", page.page.get_by_label("Layer", exact=True).locator("option").last.inner_text())
+    page.wait(lambda: page.data("made1")["image"] and np.unique(page.pixels("made1")).size > 100)
+
+
+# ---------------------------------------------------------------- why
+
+
+def test_a_patch_under_the_mouse_changes_the_answer(tab, run):
+    page = tab("?index=3&section=Why&patch=6&baseline=black")
+    image = scale_pixels(run.dataset.x_test[3]).copy()
+    before = page.answer()
+    page.move_to("hidden1", 16.5, 12.5)
+    image[9:15, 13:19] = 0
+    page.wait(lambda: np.allclose(page.answer(), expected(run, image), atol=0.01))
+    np.testing.assert_array_equal(page.pixels("hidden1"), plots.rgba(image))
+    page.page.mouse.move(5, 5)
+    page.wait(lambda: page.answer() == before)
+    page.type("Patch, row", 12)
+    page.type("Patch, column", 16)
+    page.wait(lambda: np.allclose(page.answer(), expected(run, image), atol=0.01))
+
+
+def test_the_maps_are_those_of_the_scripts(tab, run):
+    page = tab("?index=3&section=Why&patch=4&baseline=mean+colour")
+    page.wait(lambda: "std. dev." in page.title("Integrated gradients1"), seconds=60)
+    image = scale_pixels(run.dataset.x_test[3])
+    predicted = int(np.argmax(page.answer()))
+    drop = occlusion.occlusion_map(run.model, image, predicted, baseline="mean", score="logit")
+    shown, computed = (
+        each.view("uint8").astype(int) for each in (page.pixels("Occlusion1"), plots.overlay(image, drop))
+    )
+    assert np.abs(shown - computed).max() <= 2
+    page.choose("Explain", "4")
+    page.wait(lambda: page.title("Occlusion1").startswith("Occlusion for 4,"), seconds=60)
+
+
+# ---------------------------------------------------------------- how good, training, two networks
+
+
+def test_a_cell_of_the_confusion_matrix_leads_to_its_images(tab, run):
+    page = tab("?section=How+good")
+    page.wait(lambda: page.data("confusion1")["image"])
+    results = evaluation.Evaluation(
+        introspection.predict(run.model, run.dataset.x_test), run.dataset.y_test, run.class_names
+    )
+    counts = results.confusion_matrix().to_numpy()
+    assert page.data("confusion1", 2)["text"] == [str(count) for count in counts.ravel()]
+    wrong = counts - np.diag(np.diag(counts))
+    true, other = np.unravel_index(wrong.argmax(), wrong.shape)
+    page.click("confusion1", 9 * other + 4, 9 * true + 4)
+    page.wait(lambda: page.title("gallery") == f"Test images: {true}, taken for {other}")
+    index = np.flatnonzero((run.dataset.y_test == true) & (results.predictions == other))[0]
+    page.click("gallery", 9, 9)
+    page.wait(lambda: f"index={index}&" in page.page.url)
+    page.wait_for_text(f"wrong: it is {true}")
+    page.wait(lambda: page.title("layers1") == f"Which layer tells {true} from {other}?")
+    page.wait(lambda: len(page.data("layers1")["y"]) > 5)
+    np.testing.assert_allclose(page.data("classes1")["value"], 100 * results.accuracy_per_class, atol=0.01)
+
+
+def test_curves_grow_while_a_training_goes_on(tab, models):
+    run = models / "growing"
+    shutil.copytree(paths.PRETRAINED / DIGITS, run)
+    history = pd.read_csv(run / "history.csv")
+    history[:3].to_csv(run / "history.csv", index=False)
+    try:
+        page = tab("?section=Training")
+        page.page.get_by_label("growing").check()
+        page.wait(lambda: _curve(page, "growing, test images") == pytest.approx(100 * history["val_accuracy"][:3]))
+        history[:5].to_csv(run / "history.csv", index=False)
+        page.wait(lambda: _curve(page, "growing, test images") == pytest.approx(100 * history["val_accuracy"][:5]))
+        page.wait_for_text("growing: ")
+    finally:
+        shutil.rmtree(run)
+
+
+def _curve(page, name):
+    for number in range(6):
+        try:
+            data = page.data("accuracy", number)
+        except sync_api.Error:
+            return None
+        if data["name"][:1] == [name]:
+            return data["y"]
+    return None
+
+
+def test_two_networks_on_one_image(tab, models, run):
+    page = tab(f"?index=2&run={DIGITS}")
+    page.choose("Beside it", models.joinpath(f"run {EVIL}").name)
+    page.wait(lambda: page.page.locator('[data-plot="answer2"]').count() == 1)
+    image = scale_pixels(run.dataset.x_test[2])
+    for side in (1, 2):
+        page.wait(lambda side=side: np.allclose(page.answer(side), expected(run, image), atol=0.01))
+    page.click("gallery", 9, 9)
+    image = scale_pixels(run.dataset.x_test[0])
+    for side in (1, 2):
+        page.wait(lambda side=side: np.allclose(page.answer(side), expected(run, image), atol=0.01))
+
+
+# ---------------------------------------------------------------- the address, many tabs, safety
+
+
+def test_the_address_brings_back_the_same_view(tab):
+    page = tab("?section=Why&show=class:+5&index=8&patch=6&baseline=white")
+    again = tab(page.page.url.split("/", 3)[3])
+    for each in (page, again):
+        each.wait(lambda each=each: each.title("gallery") == "Test images: class: 5")
+        assert "section=Why" in each.page.url
+        assert "baseline=white" in each.page.url
+    page.wait(lambda: page.answer() == again.answer())
+
+
+@pytest.mark.parametrize(
+    "query", ["?index=99999999", "?index=-1", "?run=../../etc", "?run=nothing", "?section=%3Cscript%3E", "?patch=abc",
+              "?file=../../../etc/passwd", "?layer1=none&channel1=777", "?trainings=[%22..%22]", "?second=%00"],
+)  # fmt: skip
+def test_a_wrong_address_shows_the_page_all_the_same(tab, query):
+    page = tab(query)
+    assert sum(page.answer()) == pytest.approx(100, abs=0.1)
+    assert page.page.get_by_text("passwd").count() == 0
+
+
+def test_ten_tabs_have_each_their_own_state(tab, run):
+    pages = [tab(f"?index={index}") for index in range(10)]
+    for index, page in enumerate(pages):
+        image = scale_pixels(run.dataset.x_test[index])
+        page.wait(lambda page=page, image=image: np.allclose(page.answer(), expected(run, image), atol=0.01))
+
+
+def test_markup_in_names_is_text(tab, models, folder):
+    page = tab(f"?run={urllib.request.quote(f'run {EVIL}')}")
+    page.choose("My pictures", f"{EVIL.replace('/', '')}.png")
+    for section in ("Why", "How good", "Training", "Inside"):
+        page.open(section)
+        page.page.wait_for_timeout(500)
+    assert page.page.evaluate("window.harmed") is None
+    assert page.page.get_by_text(f"run {EVIL}").count() >= 1
+
+
+def test_other_host_names_and_origins_are_refused(address):
+    for host, status in (("evil.example", 404), (address.removeprefix("http://"), 200)):
+        request = urllib.request.Request(address, headers={"Host": host})
+        try:
+            found = urllib.request.urlopen(request).status
+        except urllib.error.HTTPError as error:
+            found = error.code
+        assert found == status, host
+
+    async def connect():
+        url = address.replace("http", "ws") + "/ws"
+        request = HTTPRequest(url, headers={"Origin": "http://evil.example"})
+        await websocket_connect(request)
+
+    with pytest.raises(Exception, match="403"):
+        asyncio.run(connect())
+
+
+def test_a_port_in_use_is_skipped_and_only_this_machine_is_listened_to():
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen()
+        port = busy.getsockname()[1]
+        assert server.free_port("127.0.0.1", port) > port
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_part_fits_the_screen_and_an_accessibility_check(browser, address, width, scheme):
+    from axe_playwright_python.sync_playwright import Axe
+
+    page = Tab(browser, address, viewport={"width": width, "height": 900}, color_scheme=scheme)
+    for section in ("Inside", "Why", "How good", "Training"):
+        page.open(section)
+        page.page.wait_for_timeout(1000)
+        assert page.page.evaluate("document.documentElement.scrollWidth") <= width + 1, section
+        found = Axe().run(page.page).response["violations"]
+        serious = [each for each in found if each["impact"] in ("serious", "critical")]
+        assert not serious, [(each["id"], each["nodes"][0]["html"][:200]) for each in serious]
+    dark = page.page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (dark == "rgb(22, 24, 27)") == (scheme == "dark")
+    page.context.close()
+
+
+# ---------------------------------------------------------------- without a browser
+
+
+def test_colours():
+    grey = np.array([[[0.0], [1.0]]])
+    assert [hex(value) for value in plots.rgba(grey)[0]] == ["0xff000000", "0xffffffff"]
+    red = np.array([[[255, 0, 0]]], "uint8")
+    assert hex(plots.rgba(red)[0, 0]) == "0xff0000ff"  # little endian: red comes first
+    middle = plots.diverging(np.zeros((1, 1)), 1)
+    assert (middle.view("uint8")[0, :3] > 240).all()
+
+
+def test_the_network_of_a_run_is_as_it_was_after_earlier_epochs(tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(paths.PRETRAINED / DIGITS, run)
+    ((epoch, model),) = checkpoints.load_all(run)
+    whole = checkpoints.load_model(run)
+    assert epoch == 70
+    for one, other in zip(model.get_weights(), whole.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert isinstance(model, keras.Model)
