@@ -9,6 +9,7 @@ a patch over the image and watch the answer, click a layer, a channel, a cell of
 terminal trains, its curves grow. Ctrl-C ends it.
 """
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def main(argv=None):
 
     if options.host not in ("127.0.0.1", "localhost"):
         print(f"Everybody who can reach {options.host} can see this page and your pictures, and use this machine.")
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         server.serve(
             host=options.host,
             port=options.port,
@@ -46,9 +47,8 @@ def main(argv=None):
             data_dir=options.data_dir,
             default_run=options.run,
         )
-    except KeyboardInterrupt:
-        print("\nStopped.", flush=True)
-        os._exit(130)  # at once, whatever is being computed
+    print("\nStopped.", flush=True)
+    os._exit(130)  # at once, whatever is being computed
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ class Answer:
         self.side = side
         self.bars = plots.Bars(f"answer{side.number}", "What the network says", side.network.names)
         self.input = plots.Grid(f"input{side.number}", "The network's input", on_move=side.moved, on_leave=side.left)
-        self.sentence = pn.pane.Str("", styles={"white-space": "pre-wrap", "width": "330px"})
-        self.view = pn.FlexBox(self.input.plot, pn.Column(self.bars.plot, self.sentence))
+        self.sentence = plots.Text(width="330px")
+        self.view = plots.flow(self.input.plot, pn.Column(self.bars.plot, self.sentence))
 
     def show_input(self, image):
         self.input.show(plots.rgba(image[None]))
@@ -37,4 +37,4 @@ class Answer:
                 else "\nFamiliar: 5 % of the test images are less so, or more."
             )
             words += f" (Unfamiliarity {unfamiliarity:+.2f}.)"
-        self.sentence.object = words + (f"\nNote: {side.note}." if side.note else "")
+        self.sentence.say(words + (f"\nNote: {side.note}." if side.note else ""))

@@ -49,6 +49,10 @@ class Background:
 
         pool.submit(work)
 
+    def soon(self, show):
+        """Call show() as soon as possible; what it adds to the page is sent in one piece."""
+        self._in_page("soon", self._newest["soon"], lambda _: show(), None)
+
     def stop(self, kind):
         """Let a kind of work end, and show nothing more. Returns the number of the next order."""
         with self._lock:
@@ -57,11 +61,15 @@ class Background:
 
     def _in_page(self, kind, order, show, result):
         def call():
-            if self._newest[kind] == order:
-                try:
-                    show(result)
-                except Exception:
-                    traceback.print_exc()
-                    self._complain("This could not be shown; the terminal says why.")
+            if self._newest[kind] != order:
+                return
+            self._document.hold("combine")  # else Panel and Bokeh send their messages in two queues, new plots last
+            try:
+                show(result)
+            except Exception:
+                traceback.print_exc()
+                self._complain("This could not be shown; the terminal says why.")
+            finally:
+                self._document.unhold()
 
         self._document.add_next_tick_callback(call)

@@ -50,12 +50,14 @@ class ImageChooser:
         self.network = None
         self._numbers = []
         self.show = pn.widgets.Select.from_param(page.param.show, name="Show")
-        self.index = pn.widgets.IntInput.from_param(page.param.index, name="Test image", width=110)
+        self.index = pn.widgets.TextInput(name="Test image", width=110)
         self.some = pn.widgets.Button(name="Random image", width=120, align="end")
         self.before, self.after = (pn.widgets.Button(name=name, width=100) for name in ("Previous", "Next"))
-        self.where = pn.pane.Str("", styles={"min-width": "90px"}, align="center")
+        self.where = plots.Text(width="100px")
         self.file = pn.widgets.Select.from_param(page.param.file, name="My pictures", visible=len(page.files) > 1)
-        self.upload = pn.widgets.FileInput(accept="image/*", styles={"max-width": "330px"})
+        self.upload = pn.widgets.FileInput(
+            name="Your own picture (at most 20 MB; it stays on this machine)", accept="image/*", width=plots.WIDTH
+        )
         self.grid = plots.Grid("gallery", on_pick=self._picked)
         self.pad = DrawingPad(self._drawn)
         self.pad_part = pn.Column(self.pad.view, visible=False)
@@ -64,6 +66,7 @@ class ImageChooser:
         self.before.on_click(lambda event: self._turn(-A_PAGE))
         self.after.on_click(lambda event: self._turn(A_PAGE))
         self.upload.param.watch(lambda event: self._uploaded(), "value")
+        self.index.param.watch(lambda event: self._typed(event.new), "value")
         page.param.watch(lambda event: self._gallery(), "show")
         page.param.watch(lambda event: self._take_index(), "index")
         page.param.watch(lambda event: self._take_file(), "file")
@@ -74,7 +77,6 @@ class ImageChooser:
             pn.Row(self.before, self.where, self.after),
             pn.Row(self.index, self.some),
             self.file,
-            pn.pane.HTML("<label>Your own picture (at most 20 MB; it stays on this machine)</label>"),
             self.upload,
             self.pad_part,
         )
@@ -90,8 +92,7 @@ class ImageChooser:
         if self.page.show not in self.page.param.show.objects:
             self.page.show = self.page.param.show.objects[0]
         self.page.param.index.bounds = (0, len(dataset.x_test) - 1 if dataset else 0)
-        self.index.end = self.page.param.index.bounds[1]
-        self.page.index = min(self.page.index, self.index.end)
+        self.page.index = min(self.page.index, self.page.param.index.bounds[1])
         self._gallery()
         self._take_file() if self.page.file else self._take_index()
 
@@ -129,7 +130,7 @@ class ImageChooser:
             self._start += by
         part = self._numbers[self._start : self._start + A_PAGE]
         self.grid.show(plots.rgba(self.network.run.dataset.x_test[part]), title=f"Test images: {self.page.show}")
-        self.where.object = f"{self._start + min(1, len(part))}-{self._start + len(part)} of {len(self._numbers)}"
+        self.where.say(f"{self._start + min(1, len(part))}-{self._start + len(part)} of {len(self._numbers)}")
         self._mark()
 
     def _mark(self):
@@ -138,13 +139,22 @@ class ImageChooser:
         self.grid.mark(int(place[0]) if shown else None)
 
     def _picked(self, place):
-        self._go_to(int(self._numbers[self._start + place]))
+        self.go_to(int(self._numbers[self._start + place]))
 
     def _random(self):
-        numbers = self._numbers if len(self._numbers) else range(self.index.end + 1)
-        self._go_to(int(np.random.default_rng().choice(numbers)))
+        numbers = self._numbers if len(self._numbers) else range(self.page.param.index.bounds[1] + 1)
+        self.go_to(int(np.random.default_rng().choice(numbers)))
 
-    def _go_to(self, index):
+    def _typed(self, text):
+        last = self.page.param.index.bounds[1]
+        if text.isdecimal() and int(text) <= last:
+            if int(text) != self.page.index:
+                self.go_to(int(text))
+        else:
+            self.page.complain(f"There is no test image {text}: they have the numbers 0 to {last}.")
+
+    def go_to(self, index):
+        """Look at a test image."""
         self.page.file = ""
         if self.page.index == index:
             self._take_index()
@@ -153,6 +163,8 @@ class ImageChooser:
     def _take_index(self):
         if self.network and self.network.run.dataset:
             index = self.page.index
+            self.index.value = str(index)
+            self.page.complain("")
             truth = self.network.names[int(self.network.run.dataset.y_test[index])]
             self.page.chosen = Chosen(f"test image {index}, {truth}", index, options=("--index", str(index)))
             self._mark()
@@ -207,7 +219,7 @@ class DrawingPad:
         clear = pn.widgets.Button(name="Clear the drawing", width=140)
         clear.on_click(lambda event: self.strokes.update(data={"xs": [], "ys": []}))
         self.x, self.y = (
-            pn.widgets.IntInput(name=name, value=PAD // 2, start=0, end=PAD, step=10, width=90)
+            pn.widgets.Select(name=name, value=PAD // 2, options=list(range(0, PAD + 1, 10)), width=90)
             for name in ("Pen across", "Pen down")
         )
         begin, to = (pn.widgets.Button(name=name, width=100) for name in ("Begin here", "Line to here"))

@@ -16,7 +16,7 @@ class Inside:
         self.side, network = side, side.network
         self.outputs, self._first = {}, 0
         self.layer = pn.widgets.Select(name="Layer", options=network.layers, value=side.layer, width=200)
-        self.channel = pn.widgets.IntInput(name="Channel", value=side.channel, start=0, width=100)
+        self.channel = pn.widgets.Select(name="Channel", options=[side.channel], value=side.channel, width=100)
         self.strip = plots.Grid(
             f"strip{side.number}", "Layers, from the image to the answer: click one", on_pick=self._pick_layer
         )
@@ -28,14 +28,14 @@ class Inside:
             "Images made for the channels: click one",
             on_pick=lambda n: self._pick(n + self._first),
         )
-        self.real = plots.Grid(f"real{side.number}", on_pick=lambda place: side.page.chooser._go_to(self._real[place]))
-        self.about = pn.pane.Str("", styles={"white-space": "pre-wrap", "max-width": "330px"})
+        self.real = plots.Grid(f"real{side.number}", on_pick=lambda place: side.page.chooser.go_to(self._real[place]))
+        self.about = plots.Text()
         self.layer.param.watch(lambda event: self._layer_chosen(), "value")
         self.channel.param.watch(lambda event: self._channel_chosen(), "value")
         self.view = pn.Column(
             pn.Row(self.layer, self.channel),
             self.about,
-            pn.FlexBox(
+            plots.flow(
                 self.strip.plot, self.maps.plot, self.map.plot, self.made.plot, self.real.plot, self.filter.plot
             ),
         )
@@ -66,8 +66,7 @@ class Inside:
     def _show_layer(self):
         name, values = self.layer.value, self.outputs[self.layer.value]
         count = values.shape[-1]
-        self.channel.end = count - 1
-        self.channel.value = min(self.channel.value, count - 1)
+        self.channel.param.update(options=list(range(count)), value=min(self.channel.value, count - 1))
         self.strip.mark(self.side.network.layers.index(name))
         self._show_maps()
         self._show_channel()
@@ -90,7 +89,7 @@ class Inside:
         self.layer.value = self.side.network.layers[number]
 
     def _pick(self, number):
-        self.channel.value = min(number, self.channel.end)
+        self.channel.value = min(number, self.channel.options[-1])
 
     def _channel_chosen(self):
         self.side.channel = self.channel.value
@@ -115,7 +114,7 @@ class Inside:
             title = f"Its filter: {' x '.join(map(str, filters.shape[1:3]))} weights for each input channel"
             self.filter.show(plots.diverging(filters, np.abs(filters).max()), title=title)
         self.real.show(np.zeros((0, 1, 1), "uint32"), title="Real images that activate it most ...")
-        self.about.object = f"{layer}, channel {channel}: {one.max():.3g} at most on this image."
+        self.about.say(f"{layer}, channel {channel}: {one.max():.3g} at most on this image.")
         self.side.start(
             "channel", lambda: (network.strongest(layer, channel), network.dead, network.fields), self._show_found
         )
@@ -129,9 +128,9 @@ class Inside:
             self.real.show(plots.rgba(network.run.dataset.x_test[self._real]), title=title)
         if layer in fields:
             height, width = (int(side) for side in np.minimum(np.ceil(fields[layer].size), fields[layer].image))
-            self.about.object += f"\nEach place sees {height} x {width} pixels: move the mouse over its map."
+            self.about.say(self.about.text + f"\nEach place sees {height} x {width} pixels: move the mouse over it.")
         if channel in dead.get(layer, ()):
-            self.about.object += "\nDead: no test image of a sample activates it."
+            self.about.say(self.about.text + "\nDead: no test image of a sample activates it.")
 
     def _field(self, number, row, column):
         """Frame the pixels of the image that a place of the map sees."""

@@ -1,5 +1,6 @@
 """The page: what it shows, as its address holds it, and how its parts stand together."""
 
+import contextlib
 import shlex
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import param
 
 from convnets import paths
 from convnets.errors import UserError
+from convnets.explorer import plots
 from convnets.explorer.background import Background
 from convnets.explorer.trainings import Trainings
 from convnets.explorer.trainings import names as names_of_runs
@@ -45,7 +47,7 @@ class Page(param.Parameterized):
     file = param.Selector(objects=[""])
     layer1, layer2 = param.String(""), param.String("")
     channel1, channel2 = param.Integer(0, bounds=(0, None)), param.Integer(0, bounds=(0, None))
-    patch = param.Integer(4, bounds=(1, 32))
+    patch = param.Selector(default=4, objects=list(range(1, 17)))
     baseline = param.Selector(objects=["grey", "black", "white", "mean colour", "blur"])
     trainings = param.ListSelector(default=[], objects=[])
     chosen = param.Parameter()
@@ -55,14 +57,14 @@ class Page(param.Parameterized):
         self.pictures, self.data_dir, self._default = pictures, data_dir, default_run
         self.files = ["", *(sorted(_pictures_in(pictures)) if pictures else ())]
         self.param.file.objects = self.files
-        self.message = pn.pane.Str("Starting Keras ...", styles={"white-space": "pre-wrap"}, css_classes=["message"])
+        self.message = plots.Text("Starting Keras ...")
         self.body = pn.Column(self.message, sizing_mode="stretch_width")
         self.background = Background(pn.state.curdoc, self.complain)
         self.sides = []
 
     def complain(self, text):
         """Show a line that says what went wrong."""
-        self.message.object = text
+        self.message.say(text)
 
     def load(self):
         """Load the network that the address names, in the background, and build the page with it."""
@@ -70,8 +72,8 @@ class Page(param.Parameterized):
         names = names_of_runs()
         self.param.run.objects, self.param.second.objects = names, ["", *names]
         self.param.trainings.objects = names
-        name = wanted if wanted in names else self._default or default_run()
-        self.background.start("network", lambda: _load(name, self.data_dir), self._build)
+        candidates = [wanted] if wanted in names else [self._default] if self._default else default_runs()
+        self.background.start("network", lambda: _load(candidates, self.data_dir), self._build)
 
     def _build(self, network):
         from convnets.explorer.image import ImageChooser
@@ -80,28 +82,28 @@ class Page(param.Parameterized):
         self.trainings = [self.run]
         self.chooser = ImageChooser(self)
         self.trainings_part = Trainings(self)
-        self.networks = pn.FlexBox()
-        self.command = pn.pane.Str("", styles={"font-family": "monospace", "white-space": "pre-wrap"})
+        self.networks = plots.flow()
+        self.command = plots.Text(**{"font-family": "monospace"})
         sections = pn.widgets.RadioButtonGroup.from_param(self.param.section, name="Part of the page")
-        header = pn.FlexBox(
+        header = plots.flow(
             pn.widgets.Select.from_param(self.param.run, name="Network", width=230),
             pn.widgets.Select.from_param(self.param.second, name="Beside it", width=230),
             sections,
         )
-        self.settings = pn.FlexBox(
-            pn.widgets.IntInput.from_param(self.param.patch, name="Patch, pixels", width=110),
+        self.settings = plots.flow(
+            pn.widgets.Select.from_param(self.param.patch, name="Patch, pixels", width=110),
             pn.widgets.Select.from_param(self.param.baseline, name="Hidden by", width=130),
         )
         self._use([network])
-        pn.state.location.sync(self, {name: name for name in IN_ADDRESS}, on_error=lambda values: None)
+        pn.state.location.sync(self, {name: name for name in IN_ADDRESS}, on_error=self._take_each)
         self.param.watch(lambda event: self._look(), "chosen")
         self.param.watch(lambda event: self._choose_networks(), ["run", "second"])
-        self.param.watch(lambda event: self._open(), "section")
+        self.param.watch(lambda event: self.background.soon(self._open), "section")
         self.param.watch(lambda event: self._say_command(), IN_ADDRESS)
         self.body.objects = [
             header,
             self.message,
-            pn.FlexBox(
+            plots.flow(
                 self.chooser.view,
                 pn.Column(self.settings, self.networks, self.trainings_part.view, styles={"flex": "1 1 345px"}),
                 flex_wrap="wrap",
@@ -110,10 +112,16 @@ class Page(param.Parameterized):
             pn.pane.HTML("<h2>The same from the terminal</h2>"),
             self.command,
         ]
-        self.message.object = ""
+        self.message.say("")
         if self.second:
             self._choose_networks()
         self._look()
+
+    def _take_each(self, values):
+        """Take what is valid of an address."""
+        for name, value in values.items():
+            with contextlib.suppress(ValueError, TypeError):
+                self.param.update(**{name: value})
 
     def _choose_networks(self):
         names = [self.run, *([self.second] if self.second else [])]
@@ -130,14 +138,15 @@ class Page(param.Parameterized):
             self._look()
 
         self.complain("Loading ...")
-        self.background.start("network", lambda: [_load(name, self.data_dir) for name in names], show)
+        self.background.start("network", lambda: [_load([name], self.data_dir) for name in names], show)
 
     def _use(self, networks):
         from convnets.explorer.side import Side
 
         if not self.sides or self.sides[0].network is not networks[0]:
             self.chooser.use(networks[0])
-        self.sides = [Side(self, network, number) for number, network in enumerate(networks, 1)]
+        kept = {(side.number, side.network): side for side in self.sides}
+        self.sides = [kept.get(key) or Side(self, key[1], key[0]) for key in enumerate(networks, 1)]
         self.networks.objects = [side.view for side in self.sides]
 
     def _look(self):
@@ -157,45 +166,38 @@ class Page(param.Parameterized):
         self._say_command()
 
     def _say_command(self):
-        image = self.chosen.options if self.chosen else ()
-        baseline = {"mean colour": "mean", "grey": "0.5"}.get(self.baseline, self.baseline)
+        """Show the command lines of the scripts that draw the same."""
+        if not self.sides:
+            return
+        run, image = ("--run", self.run), self.chosen.options if self.chosen else ()
+        layer, patch = ("--layer", self.sides[0].layer), ("--patch", str(self.patch))
+        baseline = ("--baseline", {"mean colour": "mean", "grey": "0.5"}.get(self.baseline, self.baseline))
         commands = {
             "Inside": [
-                ("visualize_hidden_layer_output.py", *image, "--layer", self.layer1),
-                ("visualize_hidden_layer_activation.py", "--layer", self.layer1, "--units", f"{self.channel1},"),
+                ("visualize_hidden_layer_output.py", *run, *image, *layer),
+                ("visualize_hidden_layer_activation.py", *run, *layer, "--units", f"{self.channel1},"),
             ],
-            "Why": [
-                (
-                    "visualize_pixel_importance.py",
-                    *image,
-                    "--patch",
-                    str(self.patch),
-                    "--baseline",
-                    baseline,
-                    "--compare",
-                )
-            ],
-            "How good": [("visualize_results.py",)],
+            "Why": [("visualize_pixel_importance.py", *run, *image, *patch, *baseline, "--compare")],
+            "How good": [("visualize_results.py", *run)],
             "Training": [("compare_models.py", "--list")],
         }[self.section]
-        self.command.object = "\n".join(
-            f"$ python {shlex.join([script, *(['--run', self.run] if 'compare' not in script else []), *rest])}"
-            for script, *rest in commands
-        )
+        self.command.say("\n".join(f"$ python {shlex.join(command)}" for command in commands))
 
 
-def _load(name, data_dir):
+def _load(names, data_dir):
+    """Return the network.Network of the first of these runs whose test images are on this machine, or of the first."""
     from convnets import cli
 
     with cli.importing_keras():
         from convnets.explorer import network
-    return network.load(name, data_dir)
+    networks = (network.load(name, data_dir) for name in names)
+    return next((each for each in networks if each.run.dataset), None) or network.load(names[0], data_dir)
 
 
-def default_run():
-    """Return the name of the newest run, or of the improved network that comes with the project."""
+def default_runs():
+    """Return the name of the newest run; if there is none, of two networks that come with the project."""
     names = [name for name in names_of_runs() if list((paths.MODELS / name).glob("epoch-*.json"))]
-    return names[0] if names else "improved_model-cifar10"
+    return names[:1] or ["improved_model-cifar10", "basic_model-digits"]
 
 
 def _pictures_in(folder):

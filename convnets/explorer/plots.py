@@ -1,6 +1,9 @@
 """The kinds of plots on the page. Each one can be saved as a PNG with the button above it."""
 
+import html
+
 import numpy as np
+import panel as pn
 from bokeh.events import MouseLeave, MouseMove, Tap
 from bokeh.models import ColumnDataSource, HoverTool, Title
 from bokeh.plotting import figure
@@ -9,6 +12,7 @@ from matplotlib import colormaps
 from convnets import drawing
 
 WIDTH = 330  # screen pixels of a plot's area: fits a phone, and four go side by side on a desktop
+BESIDE = 60  # pixels, for the names and numbers beside a chart
 MARK = "#E69F00"
 
 
@@ -36,15 +40,33 @@ def overlay(image, importance):
 
 
 def plain(text):
-    """Return a text that Bokeh shows as it is: it would typeset what stands between two $$ as a formula."""
+    """Return a short text that Bokeh shows as it is: it would typeset what stands between two $$ as a formula."""
     return text.replace("$$", "$\u200b$")
 
 
-def plain_figure(name, title, height, **options):
+class Text(pn.pane.HTML):
+    """A text that changes. What looks like markup in it, in a name perhaps, is shown as it is."""
+
+    def __init__(self, text="", **styles):
+        super().__init__(styles={"white-space": "pre-wrap", "max-width": "100%", **styles})
+        self.say(text)
+
+    def say(self, text):
+        """Show another text."""
+        self.text = text
+        self.object = f'<div role="status">{html.escape(text)}</div>'
+
+
+def flow(*parts, **options):
+    """Return parts in a row that goes on below where the screen is narrow."""
+    return pn.FlexBox(*parts, sizing_mode="stretch_width", **options)
+
+
+def plain_figure(name, title, height, *, width=WIDTH, **options):
     """Return a Bokeh figure with the page's look, and a button that saves it. name: of this figure on the page."""
     plot = figure(
         name=name,
-        frame_width=WIDTH,
+        frame_width=width,
         frame_height=height,
         tools="save",
         toolbar_location="above",
@@ -147,21 +169,28 @@ class Bars:
     """A horizontal bar for each name, in percent; the ones that count are coloured."""
 
     def __init__(self, name, title, names):
-        self._names, self._factors = names, [f"{number}: {name}" for number, name in enumerate(names)]
+        self._places = list(range(len(names)))
         self.plot = plain_figure(
-            name, title, max(100, min(20 * len(names), 400)), x_range=(0, 100), y_range=self._factors[::-1]
+            name,
+            title,
+            max(100, min(20 * len(names), 400)),
+            width=WIDTH - BESIDE,
+            x_range=(0, 100),
+            y_range=(len(names) - 0.5, -0.5),
         )
-        self.plot.yaxis.major_label_overrides = dict(zip(self._factors, map(plain, names), strict=True))
-        self.source = ColumnDataSource({"name": [], "value": [], "colour": []})
-        self.plot.hbar(y="name", right="value", height=0.7, color="colour", source=self.source)
+        self.plot.yaxis.ticker = self._places
+        self.plot.yaxis.major_label_overrides = dict(zip(self._places, map(plain, names), strict=True))
+        self.plot.ygrid.visible = False
+        self.source = ColumnDataSource({"place": [], "value": [], "colour": []})
+        self.plot.hbar(y="place", right="value", height=0.7, color="colour", source=self.source)
         self.plot.xaxis.axis_label = "%"
         self.plot.add_tools(HoverTool(visible=False, tooltips=[("", "@value{0.0} %")]))
 
     def show(self, shares, right=None, wrong=None):
         """Show shares (n,) in [0, 1]. right, wrong: numbers of bars to colour as such; right goes first."""
-        colours = [_colour(number, right, wrong) for number in range(len(self._names))]
+        colours = [_colour(number, right, wrong) for number in self._places]
         values = [100 * float(share) for share in shares]
-        self.source.data = {"name": self._factors, "value": values, "colour": colours}
+        self.source.data = {"place": self._places, "value": values, "colour": colours}
 
 
 def _colour(number, right, wrong):
@@ -172,7 +201,8 @@ class Lines:
     """Curves: a column of numbers each, all over the same quantity."""
 
     def __init__(self, name, title, x_label, y_label, **options):
-        self.plot = plain_figure(name, title, 220, x_axis_label=x_label, y_axis_label=y_label, **options)
+        labels = {"x_axis_label": x_label, "y_axis_label": y_label}
+        self.plot = plain_figure(name, title, 220, width=WIDTH - BESIDE, **labels, **options)
         self._sources = {}
 
     def show(self, curves):

@@ -12,7 +12,7 @@ class Quality:
 
     def __init__(self, side):
         self.side, names = side, side.network.names
-        self.sentence = pn.pane.Str("Evaluating on the test images ...", styles={"white-space": "pre-wrap"})
+        self.sentence = plots.Text("Evaluating on the test images ...")
         self.matrix = plots.Grid(
             f"confusion{side.number}", "Confusion: true classes in rows. Click a cell", on_pick=self._pick
         )
@@ -33,15 +33,15 @@ class Quality:
         see.on_click(lambda event: self._choose(self.true.value, self.other.value))
         self.view = pn.Column(
             self.sentence,
-            pn.FlexBox(self.true, self.other, see),
-            pn.FlexBox(self.matrix.plot, self.layers.plot, self.classes.plot, self.reliability.plot),
+            plots.flow(self.true, self.other, see),
+            plots.flow(self.matrix.plot, self.layers.plot, self.classes.plot, self.reliability.plot),
         )
         self._shown = False
 
     def update(self):
         """Evaluate the network, once; another image changes nothing."""
         if self.side.network.run.dataset is None:
-            self.sentence.object = "No test images are known for this network."
+            self.sentence.say("No test images are known for this network.")
         elif not self._shown:
             self.side.start("results", lambda: self.side.network.results, self._show, slow=True)
 
@@ -63,11 +63,11 @@ class Quality:
             }
         )
         confused = results.most_confused(1)
-        self.sentence.object = f"Test accuracy {results.accuracy:.2%} of {len(results.labels)} images. "
-        self.sentence.object += f"Expected calibration error {100 * error:.1f} points."
+        self.sentence.say(f"Test accuracy {results.accuracy:.2%} of {len(results.labels)} images. ")
+        self.sentence.say(self.sentence.text + f"Expected calibration error {100 * error:.1f} points.")
         if len(confused):
             worst = confused.iloc[0]
-            self.sentence.object += f"\nMost confused: {worst['true']}, taken for {worst['predicted']}."
+            self.sentence.say(self.sentence.text + f"\nMost confused: {worst['true']}, taken for {worst['predicted']}.")
             self._choose(names.index(worst["true"]), names.index(worst["predicted"]), gallery=False)
 
     def _pick(self, place):

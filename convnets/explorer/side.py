@@ -2,10 +2,13 @@
 
 import panel as pn
 
+from convnets.explorer import plots
 from convnets.explorer.answer import Answer
 from convnets.explorer.inside import Inside
 from convnets.explorer.quality import Quality
 from convnets.explorer.why import Why
+
+PARTS = {"Inside": Inside, "Why": Why, "How good": Quality}
 
 
 class Side:
@@ -17,21 +20,21 @@ class Side:
     def __init__(self, page, network, number):
         self.page, self.network, self.number = page, network, number
         self.image, self.note, self.predicted = None, "", 0
-        layers = network.layers
-        self.layer = self.layer if self.layer in layers else layers[0]
         self.answer = Answer(self)
-        self.parts = {"Inside": Inside(self), "Why": Why(self), "How good": Quality(self)}
+        self._parts = {}  # made when they are first opened, since each has several plots
+        self._opened = pn.Column()
         self.view = pn.Column(
             pn.pane.HTML(f"<h2>Network {number}</h2>"),
-            pn.pane.Str(network.run.name, styles={"font-weight": "bold"}),
+            plots.Text(network.run.name, **{"font-weight": "bold"}),
             self.answer.view,
-            *(part.view for part in self.parts.values()),
+            self._opened,
             styles={"flex": "1 1 340px"},
         )
 
     @property
     def layer(self):
-        return getattr(self.page, f"layer{self.number}")
+        name = getattr(self.page, f"layer{self.number}")
+        return name if name in self.network.layers else self.network.layers[0]
 
     @layer.setter
     def layer(self, name):
@@ -56,23 +59,26 @@ class Side:
         return self.page.section == section
 
     def look(self):
-        """Show another image, in the part that is open."""
+        """Show another image, and the answer to it."""
         self.image, self.note = self.page.chosen.prepared(self.network)
         self.answer.show_input(self.image)
         self.answer.show(self.image)
-        self.open()
 
     def open(self):
-        """Open the part that the page shows."""
-        for name, part in self.parts.items():
-            part.view.visible = self.is_shown(name)
-            if self.is_shown(name) and self.image is not None:
-                part.update()
+        """Show the part that the page has open."""
+        section = self.page.section
+        if section in PARTS and section not in self._parts:
+            self._parts[section] = PARTS[section](self)
+            self._opened.append(self._parts[section].view)
+        for name, part in self._parts.items():
+            part.view.visible = name == section
+        if section in PARTS and self.image is not None:
+            self._parts[section].update()
 
     def moved(self, number, row, column):
         if self.is_shown("Why"):
-            self.parts["Why"].hide(row, column)
+            self._parts["Why"].hide(row, column)
 
     def left(self):
         if self.is_shown("Why") and self.image is not None:
-            self.parts["Why"].unhide()
+            self._parts["Why"].unhide()

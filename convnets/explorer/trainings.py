@@ -23,10 +23,10 @@ class Trainings:
         )
         self.loss = plots.Lines("loss", "Loss: test images, and dotted training images", "epoch", "loss")
         self.rate = plots.Lines("rate", "Learning rate", "epoch", "learning rate")
-        self.progress = pn.pane.Str("", styles={"white-space": "pre-wrap"})
-        self.epochs = pn.FlexBox()
+        self.progress = plots.Text()
+        self.epochs = plots.flow()
         page.param.watch(lambda event: self.update(), "trainings")
-        curves = pn.FlexBox(self.accuracy.plot, self.loss.plot, self.rate.plot)
+        curves = plots.flow(self.accuracy.plot, self.loss.plot, self.rate.plot)
         self.view = pn.Column(
             pn.pane.HTML("<h3>Runs, side by side</h3>"),
             self.runs,
@@ -56,7 +56,7 @@ class Trainings:
         self.loss.show(loss)
         self.rate.show(rate)
         self.rate.plot.visible = bool(rate)
-        self.progress.object = "\n".join(lines)
+        self.progress.say("\n".join(lines))
 
     def show_epochs(self, side):
         """Show what a network was after the epochs whose checkpoints are kept: first filters, and its answer."""
@@ -67,7 +67,7 @@ class Trainings:
                 part
                 for epoch, (filters, answer) in epochs.items()
                 for part in self._epoch(network, epoch, filters, answer)
-            ] or [pn.pane.Str("No checkpoints of this network are kept.")]
+            ] or [plots.Text("No checkpoints of this network are kept.")]
 
         self.page.background.start("epochs", lambda: network.at_epochs(image), show, slow=True)
 

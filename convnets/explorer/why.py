@@ -6,7 +6,7 @@ import panel as pn
 from convnets.explorer import plots
 from convnets.views import occlusion
 
-BASELINES = {"grey": 0.5, "black": 0.0, "white": 1.0, "mean colour": "mean", "blur": "blur"}
+BASELINES = {"grey": (0.5,) * 3, "black": (0.0,) * 3, "white": (1.0,) * 3, "mean colour": "mean", "blur": "blur"}
 METHODS = ("Occlusion", "Grad-CAM", "Integrated gradients")
 
 
@@ -23,8 +23,8 @@ class Why:
         )
         self.maps = {name: plots.Grid(f"{name}{side.number}", f"{name} ...") for name in METHODS}
         height, width, _ = side.network.run.model.input_shape[1:]
-        self.row = pn.widgets.IntInput(name="Patch, row", value=0, start=0, end=height - 1, width=100)
-        self.column = pn.widgets.IntInput(name="Patch, column", value=0, start=0, end=width - 1, width=110)
+        self.row = pn.widgets.Select(name="Patch, row", options=list(range(height)), width=100)
+        self.column = pn.widgets.Select(name="Patch, column", options=list(range(width)), width=110)
         for widget in (self.row, self.column):
             widget.param.watch(lambda event: self.hide(self.row.value, self.column.value), "value")
         options = {"predicted": "", **{name: name for name in side.network.names}}
@@ -32,8 +32,8 @@ class Why:
         self.target.param.watch(lambda event: self.update(), "value")
         page.param.watch(lambda event: side.is_shown("Why") and self.update(), ["patch", "baseline"])
         self.view = pn.Column(
-            pn.FlexBox(self.target, self.row, self.column),
-            pn.FlexBox(self.image.plot, *(grid.plot for grid in self.maps.values())),
+            plots.flow(self.target, self.row, self.column),
+            plots.flow(self.image.plot, *(grid.plot for grid in self.maps.values())),
         )
 
     def update(self):
