@@ -242,6 +242,24 @@ def test_a_run_keeps_its_precision_and_is_looked_at_in_float32(tiny_dataset, bui
         train(build_tiny_model(), tiny_dataset, tmp_path / "run", 5)
 
 
+def test_names_that_keras_numbers_make_no_other_network(tmp_path):
+    """A model that is a layer of another one: the same one again has other names, in the same process."""
+
+    def build(filters):
+        inner = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(filters, 3), keras.layers.ReLU()])
+        image = keras.Input((8, 8, 1))
+        functional = keras.Model(image, keras.layers.add([inner(image), inner(image)]))
+        layers = [keras.Input((8, 8, 1)), functional, keras.layers.Flatten(), keras.layers.Dense(2)]
+        return keras.Sequential(layers)
+
+    first, again = build(3), build(3)
+    assert first.layers[0].layers[1].name != again.layers[0].layers[1].name
+    (tmp_path / "architecture.json").write_text(json.dumps(checkpoints.architecture(first)))
+    assert checkpoints.architecture_differences(tmp_path, again) == []
+    (difference,) = checkpoints.architecture_differences(tmp_path, build(4))
+    assert difference.startswith("layer 1 (Functional): layers was")
+
+
 def test_what_a_run_leaves_behind(tiny_dataset, build_tiny_model, tmp_path):
     run = tmp_path / "run"
     history = train(build_tiny_model(), tiny_dataset, run, 5)

@@ -34,7 +34,7 @@ class Answer:
             words += (
                 "\nUnlike the images that it was trained on: this answer means little."
                 if unfamiliarity > 0
-                else "\nFamiliar: 5 % of the test images are less so, or more."
+                else "\nFamiliar: like the images that it was trained on."
             )
             words += f" (Unfamiliarity {unfamiliarity:+.2f}.)"
         self.sentence.say(words + (f"\nNote: {side.note}." if side.note else ""))

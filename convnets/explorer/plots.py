@@ -133,6 +133,7 @@ class Grid:
             axis.visible, axis.ticker = True, places
             axis.major_label_overrides = dict(zip(places, map(plain, names), strict=True))
         self.plot.xaxis.major_label_orientation = 0.9
+        self.plot.frame_width, self.plot.frame_height = WIDTH - BESIDE, WIDTH - BESIDE
 
     def mark(self, number, box=None):
         """Frame a cell, or a box (top, left, height, width) of pixels in it; nothing for None."""

@@ -49,7 +49,8 @@ class Quality:
         self._shown, names = True, self.side.network.names
         counts = results.confusion_matrix().to_numpy()
         shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-        coloured = plots.diverging(np.where(np.eye(len(counts)), -shares, shares * 3), 1)  # right is blue, wrong red
+        signed = np.where(np.eye(len(counts)), -shares / 2, 3 * shares)  # right answers are blue, mistakes red
+        coloured = plots.diverging(signed, 1)
         labels = [str(count) for count in counts.ravel()] if len(names) <= 12 else None
         cells = np.repeat(np.repeat(coloured.reshape(-1, 1, 1), 8, axis=1), 8, axis=2)
         self.matrix.show(cells, columns=len(names), labels=labels)
@@ -88,6 +89,6 @@ class Quality:
     def _show_layers(self, shares):
         places = list(range(len(shares)))
         self.layers.plot.xaxis.ticker = places
-        self.layers.plot.xaxis.major_label_overrides = dict(zip(map(str, places), shares, strict=True))
+        self.layers.plot.xaxis.major_label_overrides = dict(zip(places, shares, strict=True))
         self.layers.plot.xaxis.major_label_orientation = 0.9
         self.layers.show({"told apart": (places, [100 * share for share in shares.values()], drawing.TEST, "solid")})

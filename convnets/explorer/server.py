@@ -41,6 +41,8 @@ def serve(*, host, port, open_browser, **settings):
     port = free_port(host, port)
 
     def page():
+        if pn.config.theme == "dark":
+            pn.state.curdoc.theme = "dark_minimal"
         shown = Page(**settings)
         template = pn.Template(TEMPLATE)
         template.location = True

@@ -18,10 +18,8 @@ class Trainings:
     def __init__(self, page):
         self.page = page
         self.runs = pn.widgets.CheckBoxGroup.from_param(page.param.trainings, name="Runs")
-        self.accuracy = plots.Lines(
-            "accuracy", "Accuracy: test images, and dotted training images", "epoch", "accuracy (%)"
-        )
-        self.loss = plots.Lines("loss", "Loss: test images, and dotted training images", "epoch", "loss")
+        self.accuracy = plots.Lines("accuracy", "Accuracy (dotted: training images)", "epoch", "accuracy (%)")
+        self.loss = plots.Lines("loss", "Loss (dotted: training images)", "epoch", "loss")
         self.rate = plots.Lines("rate", "Learning rate", "epoch", "learning rate")
         self.progress = plots.Text()
         self.epochs = plots.flow()

@@ -31,7 +31,9 @@ class Why:
         self.target = pn.widgets.Select(name="Explain", options=options, value="", width=150)
         self.target.param.watch(lambda event: self.update(), "value")
         page.param.watch(lambda event: side.is_shown("Why") and self.update(), ["patch", "baseline"])
+        self.about = plots.Text(**{"max-width": "660px"})
         self.view = pn.Column(
+            self.about,
             plots.flow(self.target, self.row, self.column),
             plots.flow(self.image.plot, *(grid.plot for grid in self.maps.values())),
         )
@@ -44,15 +46,17 @@ class Why:
         target = names.index(self.target.value) if self.target.value else side.predicted
         patch, baseline = min(page.patch, *image.shape[:2]), BASELINES[page.baseline]
         for name, grid in self.maps.items():
-            grid.plot.title.text = plots.plain(f"{name} for {names[target]} ...")
+            grid.plot.title.text = plots.plain(f"{name} ...")
 
         def show(part):
             name, importance, found = part
-            score = ""
-            if found:
-                score = f", {found.above_chance:+.1f} std. dev. from chance"
-            self.maps[name].show(plots.overlay(image, importance)[None], title=f"{name} for {names[target]}{score}")
+            score = f": {found.above_chance:+.1f} std. dev. from chance" if found else ""
+            self.maps[name].show(plots.overlay(image, importance)[None], title=f"{name}{score}")
 
+        self.about.say(
+            f"What the logit of {names[target]} depends on. Red speaks for it, blue against it. The better a map beats "
+            "chance when its pixels are removed in its order, the more it can be trusted."
+        )
         side.start("why", lambda: side.network.explanations(image, target, patch, baseline), show)
 
     def hide(self, row, column):

@@ -275,12 +275,32 @@ def architecture_differences(folder, model):
     ]
     if len(saved) != len(layers):
         return [f"the network had {len(saved)} layers, now {len(layers)}"]
+    saved, layers = _without_names(saved), _without_names(layers)
     return [
         f"layer {number} ({new['class_name']}): {name} was {old.get(name)}, now {value}"
         for number, (old, new) in enumerate(zip(saved, layers, strict=True))
         for name, value in new.items()
-        if name != "name" and old.get(name) != value
+        if old.get(name) != value
     ]
+
+
+def _without_names(layers):
+    """Return the settings of layers without the layers' names, also of those in a model that is a layer.
+
+    Keras numbers the names: the same layers are conv2d, conv2d_1 or conv2d_7, by what the process made before them.
+    """
+    numbers = {}
+
+    def visit(part):
+        if isinstance(part, dict):
+            names = [inner.get("name") for inner in part.get("layers", ()) if isinstance(inner, dict)]
+            numbers.update((name, f"layer {number}") for number, name in enumerate(names))
+            return {key: visit(value) for key, value in part.items() if key != "name"}
+        if isinstance(part, list):
+            return [visit(each) for each in part]
+        return numbers.get(part, part) if isinstance(part, str) else part
+
+    return visit(layers)
 
 
 def _read(folder, epoch):

@@ -1,0 +1,79 @@
+"""Draw the pictures of docs/explorer.md: start explore.py, use it in a browser, and photograph it.
+
+python docs/draw_explorer.py       a minute; needs Chromium and CIFAR-10
+"""
+
+import io
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import sync_playwright
+
+DOCS = Path(__file__).parent
+PLACE = """([name, x, y]) => {
+  const model = Bokeh.documents.map(each => each.get_model_by_name(name)).find(each => each)
+  const view = Bokeh.index.find_one_by_id(model.id)
+  const canvas = view.canvas_view.el.getBoundingClientRect()
+  return [canvas.left + view.frame.x_scale.compute(x), canvas.top + view.frame.y_scale.compute(y)]
+}"""
+WIDTH = 1100  # pixels of the pictures
+
+
+def photograph(page, name, height):
+    """Save what the page shows, in few colours: they are enough for bars and small images."""
+    png = page.screenshot(clip={"x": 0, "y": 0, "width": 1440, "height": height})
+    picture = Image.open(io.BytesIO(png)).convert("RGB")
+    picture = picture.resize((WIDTH, round(WIDTH * picture.height / picture.width)), Image.Resampling.LANCZOS)
+    picture.quantize(200, dither=Image.Dither.NONE).save(DOCS / f"explorer-{name}.png", optimize=True)
+
+
+def animate(page):
+    """Save a patch that moves over the image while the bars follow."""
+    frames = []
+    for step in range(24):
+        page.mouse.move(*page.evaluate(PLACE, ["hidden1", 4 + step, 17]))
+        page.wait_for_timeout(150)
+        parts = [page.locator(f'[data-plot="{plot}"]').screenshot() for plot in ("hidden1", "answer1")]
+        pictures = [Image.open(io.BytesIO(part)).convert("RGB") for part in parts]
+        frame = Image.new("RGB", (sum(each.width for each in pictures), pictures[0].height), "white")
+        frame.paste(pictures[0], (0, 0))
+        frame.paste(pictures[1], (pictures[0].width, 0))
+        frames.append(frame.quantize(64, dither=Image.Dither.NONE))
+    path = DOCS / "explorer-patch.gif"
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=120, loop=0, optimize=True)
+
+
+def main():
+    command = [sys.executable, "explore.py", "--no-browser", "--run", "improved_model-cifar10", "--port", "5400"]
+    process = subprocess.Popen(command, cwd=DOCS.parent, stdout=subprocess.PIPE, text=True)
+    address = process.stdout.readline().removeprefix("The page is at ").split(";")[0]
+    with sync_playwright() as playwright:
+        import shutil
+
+        chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1440, "height": 1500})
+        for name, query, height, seconds in (
+            ("inside", "?index=16&layer1=conv4&channel1=20", 1420, 12),
+            ("why", "?index=16&section=Why", 1120, 12),
+            ("quality", "?section=How+good&show=cat,+taken+for+dog", 1130, 15),
+            ("training", "?section=Training&trainings=['improved_model-cifar10','basic_model-cifar10']", 1250, 10),
+            ("two", "?index=16&section=Why&second=fast_model-94-cifar10", 1420, 40),
+        ):
+            page.goto(f"{address}/{query}")
+            page.get_by_text("Unfamiliarity").first.wait_for(timeout=120_000)
+            page.wait_for_timeout(1000 * seconds)
+            photograph(page, name, height)
+        page.goto(f"{address}/?index=16&section=Why&patch=8")
+        page.get_by_text("Unfamiliarity").first.wait_for()
+        page.wait_for_timeout(8000)
+        animate(page)
+        browser.close()
+    process.send_signal(signal.SIGINT)
+
+
+if __name__ == "__main__":
+    main()
