@@ -338,6 +338,15 @@ def picture_speed_table(measured):
     return _table_of(measured, "what | seconds besides importing Keras", "{row.measured} | {row.seconds:.1f}")
 
 
+def explorer_speed_table(measured):
+    """How fast the page of explore.py answers, in Markdown."""
+    rows = [
+        [row.what, f"{row.median:.3g}", "" if math.isnan(row.percentile_95) else f"{row.percentile_95:.3g}"]
+        for row in measured.itertuples()
+    ]
+    return _table("what | seconds, median | 95th percentile", rows, measured)
+
+
 def trust_table(measured, question):
     """The table of one of the questions of benchmarks/trust.py, in Markdown."""
     measured = measured[measured["question"] == question]
@@ -380,6 +389,7 @@ TABLES = {
     "ablation": ablation_table,
     "transfer": transfer_table,
     "picture_speed": picture_speed_table,
+    "explorer_speed": explorer_speed_table,
 }
 TABLES_ABOUT = {
     "trust": trust_table,
