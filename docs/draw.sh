@@ -21,6 +21,8 @@ done
 
 cp "$drawn/improved_model-cifar10-labels.png" docs/labels.png
 
+python docs/draw_explorer.py
+
 if [ $# -gt 0 ]; then # a folder of pictures
     python classify_pictures.py "$1" --run fast_model-95.5-cifar10 --output-dir "$drawn"
     cp "$drawn/fast_model-95.5-cifar10-pictures.png" docs/pictures.png

@@ -55,13 +55,13 @@ def main():
 
         chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1440, "height": 1500})
+        page = browser.new_page(viewport={"width": 1440, "height": 2600})
         for name, query, height, seconds in (
-            ("inside", "?index=16&layer1=conv4&channel1=20", 1420, 12),
-            ("why", "?index=16&section=Why", 1120, 12),
-            ("quality", "?section=How+good&show=cat,+taken+for+dog", 1130, 15),
-            ("training", "?section=Training&trainings=['improved_model-cifar10','basic_model-cifar10']", 1250, 10),
-            ("two", "?index=16&section=Why&second=fast_model-94-cifar10", 1420, 40),
+            ("inside", "?index=16&layer1=conv4&channel1=20", 1500, 12),
+            ("why", "?index=16&section=Why", 1180, 12),
+            ("quality", "?section=How+good&show=cat,+taken+for+dog", 1280, 15),
+            ("training", "?section=Training&trainings=['improved_model-cifar10','basic_model-cifar10']", 1330, 10),
+            ("two", "?index=16&section=Why&second=fast_model-94-cifar10", 2250, 40),
         ):
             page.goto(f"{address}/{query}")
             page.get_by_text("Unfamiliarity").first.wait_for(timeout=120_000)
