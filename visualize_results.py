@@ -31,6 +31,7 @@ def main(argv=None):
         import numpy as np
 
         from convnets import drawing
+        from convnets.data import folders
         from convnets.views import evaluation, evaluation_figures, labels, runs
 
     # Network and data
@@ -65,11 +66,13 @@ def main(argv=None):
     suspicious = {"labels": ("test", ranked)}
     if options.check_labels:
         print(f"Predicting {len(dataset.x_train)} training images by cross-validation ...")
-        crossed = labels.cross_validated(dataset.x_train, dataset.y_train)
-        ranked = labels.rank([crossed], dataset.y_train, dataset.class_names)
-        suspicious["training-labels"] = ("training", ranked)
+        ranked, left_out = labels.rank_training_images(dataset)
+        if left_out:
+            print(f"Not checked, with one training image each: {folders.some(left_out)}.")
+        if ranked is not None:
+            suspicious["training-labels"] = ("training", ranked)
     for name, (part, table) in suspicious.items():
-        print(f"{table['issue'].sum()} labels of {len(table)} {part} images are probably wrong.")
+        print(labels.summary(table, part))
         table = labels.with_files(table, dataset, part)
         drawing.save_table(table.set_index("index"), options.output_dir / f"{run.name}-{name}.csv")
 

@@ -181,6 +181,32 @@ def test_training_labels_are_checked_by_cross_validation(tmp_path, capsys, monke
     assert "labels of 300 training images are probably wrong" in capsys.readouterr().out
 
 
+def test_a_class_with_one_training_image_does_not_keep_the_others_from_being_checked(recwarn):
+    """Of 40 dark and 40 light images, one each has the other label; a class of two is checked as well."""
+    import dataclasses
+
+    rng = np.random.default_rng(0)
+    truth = np.array([0] * 40 + [1] * 40 + [2] + [3] * 2)
+    images = rng.integers(0, 40, (83, 32, 32, 3)) + np.array([0, 60, 120, 180])[truth][:, None, None, None]
+    given = truth.copy()
+    given[[3, 50]] = 1, 0
+    dataset = datasets.Dataset("d", ("a", "b", "single", "c"), images.astype("uint8"), given, images, given, "here")
+    table, left_out = labels.rank_training_images(dataset)
+    assert left_out == ["single"]
+    assert set(table["index"]) == set(range(83)) - {80}
+    assert table.loc[table["issue"], "index"].isin([3, 50]).sum() == 2
+    assert table.set_index("index").loc[[3, 50], "suggested"].tolist() == ["a", "b"]
+    assert not recwarn.list
+    singles = dataclasses.replace(dataset, x_train=images[[0, 40, 80]], y_train=np.array([0, 1, 2]))
+    assert labels.rank_training_images(singles) == (None, ["a", "b", "single"])
+
+
+@pytest.mark.parametrize(("correct", "expected"), [(9, "are probably wrong."), (5, "Most of them are right")])
+def test_an_inaccurate_network_does_not_call_labels_wrong(correct, expected):
+    table = pd.DataFrame({"label": "a", "suggested": ["a"] * correct + ["b"] * (10 - correct), "issue": True})
+    assert expected in labels.summary(table, "test")
+
+
 def test_old_runs_are_calibrated_when_looked_at(tmp_path):
     """A run of the last version has no calibration yet."""
     import shutil

@@ -79,7 +79,7 @@ def load(folder, *, image_size=32, channels=None):
         )
     strangers = sorted(set(table["class"]) - set(class_names))
     if strangers:
-        raise UserError(f"{folder} has no training pictures of {_some(strangers)}: add some, or remove the test ones")
+        raise UserError(f"{folder} has no training pictures of {some(strangers)}: add some, or remove the test ones")
     if not (table["part"] == "test").any():
         raise UserError(f"{folder} has one picture of each class, so none is left to test with: add some")
     channels = channels or (1 if table["grey"].all() else 3)
@@ -148,9 +148,7 @@ def _list_pictures(folder):
             parts = {"train": train, "test": tests[0]} if tests else {"": train}
             unused = sorted({path.name for path in classes} - {path.name for path in parts.values()})
             if unused:
-                notes.append(
-                    f"Not used: {_some(unused)}; the parts are {' and '.join(p.name for p in parts.values())}."
-                )
+                notes.append(f"Not used: {some(unused)}; the parts are {' and '.join(p.name for p in parts.values())}.")
         listed, empty, others = [], [], []
         for part, root in parts.items():
             for path in _subfolders(root):
@@ -167,9 +165,9 @@ def _list_pictures(folder):
     if not listed:
         raise UserError(f"{folder} has no subfolders with pictures in them: make one for each class")
     if empty:
-        notes.append(f"Left out: {_some(empty)}, without pictures.")
+        notes.append(f"Left out: {some(empty)}, without pictures.")
     if others:
-        notes.append(f"Left out, neither JPEG, PNG, WebP, BMP, TIFF nor GIF: {_some(others)}.")
+        notes.append(f"Left out, neither JPEG, PNG, WebP, BMP, TIFF nor GIF: {some(others)}.")
     return sorted(listed, key=lambda entry: (Path(entry[0]).name, entry[0])), notes
 
 
@@ -264,7 +262,7 @@ def _decode(cache, folder, listed, image_size, old_pixels, old):
             progress.close()
         if len(broken) > MOST_BROKEN * len(listed):
             raise UserError(
-                f"{len(broken)} of {len(listed)} pictures in {folder} can't be read ({_some(broken)}): "
+                f"{len(broken)} of {len(listed)} pictures in {folder} can't be read ({some(broken)}): "
                 "replace or remove them"
             )
         images = _split(images)
@@ -336,7 +334,7 @@ def _cached(cache):
 
 def _broken(broken):
     if broken:
-        yield f"Left out: {_count(len(broken), 'picture')} that can't be read ({_some(broken)})."
+        yield f"Left out: {_count(len(broken), 'picture')} that can't be read ({some(broken)})."
 
 
 def _notes(table):
@@ -349,12 +347,12 @@ def _notes(table):
         )
     untested = sorted(set(table["class"]) - set(table.loc[table["part"] == "test", "class"]))
     if untested:
-        yield f"No test pictures of {_some(untested)}: the accuracy says nothing of them."
+        yield f"No test pictures of {some(untested)}: the accuracy says nothing of them."
     both = table[table["part"] == "train"].merge(table[table["part"] == "test"], on="sha256")
     if len(both):
         pairs = [f"{pair.file_x} = {pair.file_y}" for pair in both.itertuples()]
         yield (
-            f"Warning: {_count(both['file_y'].nunique(), 'test picture')} also in the training part ({_some(pairs)}): "
+            f"Warning: {_count(both['file_y'].nunique(), 'test picture')} also in the training part ({some(pairs)}): "
             "the test accuracy will be too high. Remove them from one of the parts."
         )
 
@@ -363,7 +361,7 @@ def _count(number, thing):
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
-def _some(names, most=3):
+def some(names, most=3):
     """Return the first names as text, and how many more there are."""
     names = [str(name) for name in names]
     more = f" and {len(names) - most} more" if len(names) > most else ""
