@@ -106,3 +106,9 @@ def test_a_run_is_a_name_or_a_path(tmp_path):
 def test_some_folders_can_not_hold_a_run(name):
     with pytest.raises(argparse.ArgumentTypeError):
         cli.run_folder(name)
+
+
+@pytest.mark.parametrize("name", ["", "nowhere", "x" * 300])
+def test_what_is_no_dataset(name):
+    with pytest.raises(argparse.ArgumentTypeError, match="is neither"):
+        cli.dataset_name(name)

@@ -210,6 +210,12 @@ def test_no_such_source():
         transfer_model.main(["--dataset", "digits", "--from", "nowhere"])
 
 
+@pytest.mark.parametrize("name", ["stashed", "..", "", "x" * 300])
+def test_a_name_that_can_be_no_source(name):
+    with pytest.raises(UserError, match="--from: "):
+        transfer.load_source(name)
+
+
 def test_a_folder_has_to_be_named(capsys):
     with pytest.raises(SystemExit) as ended:
         transfer_model.main([])
@@ -219,4 +225,3 @@ def test_a_folder_has_to_be_named(capsys):
 
 def test_the_pretrained_source_is_there():
     assert (paths.PRETRAINED / transfer_model.SOURCE).is_dir()
-    assert "digits" in datasets.SOURCES

@@ -12,6 +12,7 @@ Each name in `convnets.data.DATASETS` is a module of this package that defines
 
 import dataclasses
 import importlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -88,7 +89,7 @@ def load(name, data_dir=None, *, image_size=None, channels=None):
 
 
 def _load_folder(folder, image_size, channels):
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise Unknown(f"there is no dataset {str(folder)!r}: choose one of {', '.join(DATASETS)}, or name a folder")
     folder = folder.resolve()
     found = folders.load(folder, image_size=image_size, channels=channels)

@@ -4,7 +4,10 @@ Yosinski et al., "How transferable are features in deep neural networks?", 2014:
 last ones the classes that they were trained on.
 """
 
+import argparse
 import functools
+import os
+import warnings
 
 import keras
 import numpy as np
@@ -32,8 +35,11 @@ def load_source(name):
     """
     if name in APPLICATIONS:
         return name, 3, f"{name} (ImageNet)"
-    path = cli.trained_run(name)
-    if not path.exists():
+    try:
+        path = cli.trained_run(name)
+    except argparse.ArgumentTypeError as error:
+        raise UserError(f"--from: {error}") from error
+    if not os.path.exists(path):
         raise UserError(
             f"there is no network {name}: name a run of models/ with --from, or one of {', '.join(APPLICATIONS)}"
         )
@@ -104,7 +110,8 @@ def _application(name, input_shape, with_weights):
         raise UserError(f"{name} takes images from {least} pixels on: give --image-size {least} or more")
     build = functools.partial(getattr(keras.applications, constructor), include_top=False, input_shape=input_shape)
     try:
-        network = build(weights="imagenet" if with_weights else None)
+        with warnings.catch_warnings(action="ignore"):  # of another size than in training, which is intended
+            network = build(weights="imagenet" if with_weights else None)
     except Exception as error:  # Keras raises a bare Exception if a download fails
         raise UserError(
             f"the weights of {name} could not be downloaded ({one_line(error)}): go online, or leave out --from"
