@@ -38,7 +38,7 @@ def main(argv=None):
     for line in classification.lines(answers):
         print(line)
     if options.csv:
-        drawing.save_table(answers.set_index("file"), options.csv)
+        drawing.save_table(answers.set_index("file"), options.csv, remedy="name another file with --csv")
     page = classification_figures.answers_figure(pictures, answers)
     drawing.save(page, options.output_dir / f"{run.name}-pictures.png", show=options.show)
 

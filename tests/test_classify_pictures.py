@@ -1,5 +1,7 @@
 """What is in a picture? And digits as people write them."""
 
+import os
+
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -10,7 +12,7 @@ from sklearn.datasets import load_digits
 
 import classify_pictures
 from convnets import paths
-from convnets.data import handwriting
+from convnets.data import handwriting, image_files
 from convnets.errors import UserError
 from convnets.training import checkpoints
 
@@ -156,7 +158,7 @@ def test_probabilities_as_they_are(pictures, tmp_path, capsys):
     [
         (lambda path: None, "no such file"),
         (lambda path: path.write_bytes(b"x"), "not an image"),
-        (lambda path: path.mkdir(), "no picture could be read of the 0"),
+        (lambda path: path.mkdir(), "there are no pictures in"),
     ],
 )
 def test_nothing_to_classify(make, message, tmp_path):
@@ -164,6 +166,25 @@ def test_nothing_to_classify(make, message, tmp_path):
     make(path)
     with pytest.raises(UserError, match=message):
         classify_pictures.main([str(path), "--run", "basic_model-digits", "--output-dir", str(tmp_path)])
+
+
+def test_a_picture_in_a_folder_that_can_not_be_read(tmp_path, monkeypatch):
+    def refuse(*args, **options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "stat", refuse)
+    with pytest.raises(UserError, match=r"x.jpg: Permission denied"):
+        image_files.read_all([tmp_path / "secret" / "x.jpg"], None)
+
+
+def test_a_file_name_that_is_not_utf_8_and_a_table_that_can_not_be_written(tmp_path):
+    path = tmp_path / os.fsdecode(b"caf\xe9.png")
+    Image.new("RGB", (64, 64), (80, 120, 200)).save(path)
+    options = [str(path), "--run", "basic_model-digits", "--output-dir", str(tmp_path)]
+    classify_pictures.main([*options, "--csv", str(tmp_path / "a.csv")])
+    assert b"caf\xe9.png" in (tmp_path / "a.csv").read_bytes()
+    with pytest.raises(UserError, match="name another file with --csv"):
+        classify_pictures.main([*options, "--csv", str(tmp_path)])
 
 
 def test_a_view_says_it_too(tmp_path, capsys):

@@ -28,13 +28,9 @@ def answers_figure(pictures, answers):
     for place, (picture, answer) in enumerate(zip(pictures[:shown], answers.to_dict("records"), strict=False)):
         left, top = 0.12 + CELL[0] * (place % COLUMNS), 0.95 + CELL[1] * (place // COLUMNS)
         drawing.draw_image(axes, picture.image, extent=(left, left + SIDE, top + SIDE, top))
-        axes.text(left, top - 0.05, _short(Path(answer["file"]).name, 20), fontsize=8)
-        guesses = "\n".join(_short(guess, 22) for guess in classification.guesses(answer))
+        axes.text(left, top - 0.05, drawing.short(Path(answer["file"]).name, 20), fontsize=8)
+        guesses = "\n".join(drawing.short(guess, 22) for guess in classification.guesses(answer))
         colour = drawing.WRONG if answer["unfamiliarity"] > 0 else "black"
         axes.text(left, top + SIDE + 0.05, guesses, va="top", fontsize=8, color=colour)
     axes.set(xlim=(0, 10), ylim=(height, 0))
     return figure
-
-
-def _short(text, most):
-    return text if len(text) <= most else f"{text[: most - 3]}..."
