@@ -66,6 +66,7 @@ def test_dark_digits_are_inverted_for_a_network_that_knows_light_ones(tmp_path):
     assert kept[0, 0, 0] > 0.9
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")  # as image_files does
 def test_what_is_no_picture(tmp_path, monkeypatch):
     (tmp_path / "text.jpg").write_text("not a picture")
     noise = np.random.default_rng(0).integers(0, 256, (50, 50, 3), dtype="uint8")

@@ -101,10 +101,9 @@ def labels_figure(images, table, part):
         drawing.draw_image(axes, images[row["index"]])
         axes.set_title(f"{part} image {row['index']}", fontsize=8, loc="left", color=drawing.NOTE)
         caption = {"transform": axes.transAxes, "va": "top", "fontsize": 9}
-        axes.text(0, -0.03, f"label: {drawing.short(row['label'], 16)}", **caption)
-        axes.text(
-            0, -0.14, f"seen: {drawing.short(row['suggested'], 16)}", color=drawing.WRONG, weight="bold", **caption
-        )
+        label, seen = drawing.short(row["label"], 16), drawing.short(row["suggested"], 16)
+        axes.text(0, -0.03, f"label: {label}", **caption)
+        axes.text(0, -0.14, f"seen: {seen}", color=drawing.WRONG, weight="bold", **caption)
     for axes in grid[len(table) :]:
         axes.set_axis_off()
     return figure
