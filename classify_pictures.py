@@ -28,7 +28,7 @@ def main(argv=None):
 
     # Network and pictures
     run = runs.load(**cli.run_settings(options), data_needed=False, images=False)
-    run.describe()
+    print(f"Network: {run.path}")
     pictures, broken = image_files.read_all(options.pictures, run.prepare)
     for path, reason in broken.items():
         print(f"Left out: {path} ({reason})")

@@ -168,6 +168,21 @@ def test_nothing_to_classify(make, message, tmp_path):
         classify_pictures.main([str(path), "--run", "basic_model-digits", "--output-dir", str(tmp_path)])
 
 
+def test_the_dataset_says_names_and_preparation_and_has_to_fit(tmp_path):
+    from convnets.views import runs
+
+    checkpoints.load_model(paths.PRETRAINED / "basic_model-mnist").save(tmp_path / "mn.keras")
+    checkpoints.load_model(paths.PRETRAINED / "basic_model-cifar10").save(tmp_path / "c10.keras")
+    settings = {"data_needed": False, "images": False}
+    run = runs.load(tmp_path / "c10.keras", "cifar10", **settings)
+    assert run.class_names[:2] == ("airplane", "automobile")
+    assert run.dataset is None
+    note = runs.load(tmp_path / "mn.keras", "mnist", **settings).prepare(on_paper(digit("42", side=240)))[1]
+    assert note == "2 digits in it: expected one"
+    with pytest.raises(UserError, match="takes images of 32 x 32 x 3 in 10 classes, but mnist has 28 x 28 x 1"):
+        runs.load(paths.PRETRAINED / "basic_model-cifar10", "mnist", **settings)
+
+
 def test_a_picture_in_a_folder_that_can_not_be_read(tmp_path, monkeypatch):
     def refuse(*args, **options):
         raise PermissionError(13, "Permission denied")

@@ -16,6 +16,7 @@ from convnets import cli, files, paths
 from convnets.data import datasets, folders
 from convnets.errors import UserError
 from convnets.training import training
+from convnets.views import runs
 
 
 def write(path, colour=None, size=(40, 30), seed=None, **options):
@@ -348,13 +349,20 @@ def test_another_image_size_is_refused(pictures):
 def test_pictures_that_are_gone(pictures, capsys):
     basic_model.main(["--dataset", str(pictures), "--epochs", "1"])
     pictures.rename(pictures.with_name("gone"))
-    with pytest.raises(UserError, match="there is no dataset"):
-        visualize_results.main(["--run", "basic_model-pets"])
+    with pytest.raises(UserError, match=r"pictures of .*basic_model-pets are no longer in .*pets: say where they are"):
+        visualize_results.main([])
+    run = runs.load(dataset_name=str(pictures.with_name("gone")))  # the same ones in another place
+    assert run.name == "basic_model-pets"
+    assert run.dataset_is_its_own
+    (pictures.with_name("gone") / "cats" / "1.png").unlink()
+    with pytest.raises(UserError, match="no network was trained on"):
+        runs.load(dataset_name=str(pictures.with_name("gone")))
 
 
 def test_no_network_for_a_folder_yet(pictures):
-    with pytest.raises(UserError, match=r"no network was trained on .*: python basic_model.py --dataset"):
-        visualize_results.main(["--dataset", str(pictures)])
+    for images in (True, False):
+        with pytest.raises(UserError, match=r"no network was trained on .*: python basic_model.py --dataset"):
+            runs.load(dataset_name=str(pictures), images=images)
 
 
 def test_compare_models_on_a_folder(pictures, tmp_path, capsys):

@@ -110,10 +110,10 @@ def key_of(name):
     return name if name is None or name in SOURCES else str(Path(name).resolve())
 
 
-def without_images(name, *, image_size=None):
+def without_images(name, *, image_size=None, channels=None):
     """Return a Dataset that says all but the images, at once. name: one of DATASETS; a folder is loaded."""
     if name not in SOURCES:
-        return load(name, image_size=image_size)
+        return load(name, image_size=image_size, channels=channels)
     source = SOURCES[name]
     images, labels = np.empty((0, *source.INPUT_SHAPE), "uint8"), np.empty(0, "int64")
     return Dataset(name, source.CLASS_NAMES, images, labels, images, labels, "nowhere", source.FLIPPABLE)

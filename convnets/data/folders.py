@@ -117,12 +117,18 @@ def trained_on(run_dir, table):
         return ""
     now = set(table.loc[table["part"] == "test", "sha256"])
     trained = len(now & set(before.loc[before["part"] == "train", "sha256"]))
-    if not trained or fingerprint(before) == fingerprint(table):
+    if not trained or unchanged(run_dir, table):
         return ""
     return (
         f"Warning: the folder has changed since the training ({changes(before, table)}). The network was trained on "
         f"{trained} of the {len(now)} pictures that are now for testing, so its test accuracy will be too high."
     )
+
+
+def unchanged(run_dir, table):
+    """Return whether a run was trained and tested on just these pictures. table: Folder.table."""
+    before = recorded(run_dir)
+    return before is not None and fingerprint(before) == fingerprint(table)
 
 
 def fingerprint(table):

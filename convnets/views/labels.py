@@ -108,9 +108,9 @@ def rank_training_images(dataset):
 def cross_validated(images, labels):
     """Predict each image by a classifier that was trained on other images.
 
-    Features of a pretrained network, which never saw the images, and logistic regression on four fifths of them at a
-    time. images: (n, h, w, 1 or 3) uint8, at least two of each class. labels: (n,) int, from 0 to the number of
-    classes. Returns probabilities (n, classes).
+    Features of a pretrained network, which must not have been trained on the images, and logistic regression on four
+    fifths of them at a time. images: (n, h, w, 1 or 3) uint8, at least two of each class. labels: (n,) int, below the
+    number of classes. Returns probabilities (n, classes).
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import cross_val_predict
