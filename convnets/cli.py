@@ -27,11 +27,14 @@ def new_parser(script, description):
     )
 
 
-def training_options(script, *, description, epochs, batch_size, precision="float32", run="{script}-DATASET"):
+def training_options(
+    script, *, description, epochs, batch_size, precision="float32", run="{script}-DATASET", weights=True
+):
     """Make the parser of a script that trains one network.
 
     script: its name without .py. description: its docstring. epochs, batch_size, precision: its defaults, or None if
     they depend on other options or on the machine. run: how the help names the default run.
+    weights: whether the script can start from the weights in a file.
     """
     parser = new_parser(script, description)
     dataset_options(parser, default="auto", help="(default: cifar10 if available, else digits)")
@@ -62,9 +65,9 @@ def training_options(script, *, description, epochs, batch_size, precision="floa
         metavar="N",
         help="of all random numbers (default: %(default)s)",
     )
-    parser.add_argument(
-        "--weights", type=Path, metavar="FILE", help="start from these weights: Keras 3's .weights.h5, or Keras 2's .h5"
-    )
+    if weights:
+        help = "start from these weights: Keras 3's .weights.h5, or Keras 2's .h5"
+        parser.add_argument("--weights", type=Path, metavar="FILE", help=help)
     parser.add_argument(
         "--precision",
         choices=["float32", "bfloat16"],

@@ -14,12 +14,12 @@ from convnets.errors import UserError
 
 COMMON = ["--dataset", "--data-dir", "--help"]
 TRAINING = [*COMMON, "--epochs", "--fresh", "--tensorboard"]
-ONE_NETWORK = [*TRAINING, "--run", "--seed", "--batch-size", "--weights", "--precision"]
+ONE_NETWORK = [*TRAINING, "--run", "--seed", "--batch-size", "--precision"]
 VIEW = [*COMMON, "--run", "--seed", "--output-dir", "--show"]
 OPTIONS = {
-    "basic_model": ONE_NETWORK,
-    "improved_model": ONE_NETWORK,
-    "fast_model": [*ONE_NETWORK, "--target", "--threads"],
+    "basic_model": [*ONE_NETWORK, "--weights"],
+    "improved_model": [*ONE_NETWORK, "--weights"],
+    "fast_model": [*ONE_NETWORK, "--weights", "--target", "--threads"],
     "compare_models": [*TRAINING, "--list", "--article", "--all", "--optimizer", "--seeds", "--output-dir", "--show"],
     "transfer_model": [*ONE_NETWORK, "--from", "--layer", "--compare", "--image-size", "--class-weights"],
     "classify_pictures": [*VIEW, "--csv", "--no-calibration"],

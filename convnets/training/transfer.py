@@ -16,6 +16,7 @@ from keras import layers
 from convnets import cli
 from convnets.errors import UserError, one_line
 from convnets.training import checkpoints
+from convnets.training.callbacks import count
 
 # Networks of keras.applications: their class, the scale and offset of pixels from [0, 1] that they take, the least size
 APPLICATIONS = {
@@ -49,6 +50,19 @@ def load_source(name):
     checkpoint, _ = checkpoints.newest(path) if path.is_dir() else (None, [])
     sha256 = f" ({checkpoint.weights_sha256[:16]})" if checkpoint else ""
     return model, model.input_shape[-1], f"{path.name}{sha256}"
+
+
+def refuse_other_epochs(checkpoint, epochs):
+    """Raise UserError if a run to resume was planned for another number of epochs: its learning rate depends on it.
+
+    checkpoint: a checkpoints.Checkpoint, or None if there is none yet.
+    """
+    planned = checkpoint.run["sessions"][0]["epochs"] if checkpoint and checkpoint.run["sessions"] else epochs
+    if planned != epochs:
+        raise UserError(
+            f"the learning rate of {checkpoint.folder} was planned for {count(planned, 'epoch')}, not {epochs}: "
+            f"--epochs {planned} resumes it, --fresh starts anew, --run names another run"
+        )
 
 
 def first_layers(source, input_shape, *, layer=None, leave_out=2, with_weights=True):
