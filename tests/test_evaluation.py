@@ -98,3 +98,9 @@ def test_names_of_equal_beginnings_are_apart():
     shares = pd.Series([0.2, 0.8], index=["a" * 50 + "1", "a" * 50 + "2"])
     figure = evaluation_figures.accuracy_per_class_figure(shares, 0.5)
     assert sorted(bar.get_y() for bar in figure.axes[0].patches) == [-0.4, 0.6]
+
+
+def test_as_many_classes_as_images_are_no_reason_to_warn(recwarn):
+    results = Evaluation(np.eye(100), np.arange(100), tuple(map(str, range(100))))
+    np.testing.assert_array_equal(results.confusion_matrix(), np.eye(100))
+    assert not recwarn.list
