@@ -6,7 +6,7 @@
     python classify_pictures.py holidays/ --csv answers.csv         also a table
 
 Prints the three best guesses for each picture, and says when it is unlike anything that the network was trained on: a
-network for cats and dogs calls a flower a cat or a dog. Draws all of them in figures/RUN-pictures.png.
+network for cats and dogs calls a flower a cat or a dog. Draws the first 60 of them in figures/RUN-pictures.png.
 A hundred pictures take two seconds, besides starting Keras.
 """
 

@@ -143,6 +143,17 @@ def test_several_digits_in_a_picture_are_said(tmp_path, capsys):
     assert "2 digits in it: expected one" in capsys.readouterr().out
 
 
+def test_a_note_is_drawn():
+    from pathlib import Path
+
+    from convnets.views import classification_figures
+
+    answer = {"file": "a", "predicted": "4", "probability": 0.5, "unfamiliarity": 0.0, "note": "2 x: y"}
+    picture = image_files.Picture(Path("a"), np.zeros((28, 28, 1), "float32"))
+    figure = classification_figures.answers_figure([picture], pd.DataFrame([answer]))
+    assert "4 50.0 %\n2 x" in [text.get_text() for text in figure.axes[0].texts]
+
+
 def test_probabilities_as_they_are(pictures, tmp_path, capsys):
     options = ["--run", "fast_model-94-cifar10", "--output-dir", str(tmp_path)]
     classify_pictures.main([str(pictures / "sky.jpg"), *options])

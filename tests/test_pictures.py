@@ -92,7 +92,7 @@ def test_sixteen_bits_of_grey(tmp_path):
 @pytest.mark.parametrize(("dtype", "value"), [("float32", 0.7), ("int32", 2**30)])
 def test_thirty_two_bits_are_refused_rather_than_shown_black_or_white(dtype, value, tmp_path):
     Image.fromarray(np.full((40, 40), value, dtype)).save(tmp_path / "deep.tiff")
-    with pytest.raises(UserError, match=r"deep.tiff: its pixels have 32 bits"):
+    with pytest.raises(UserError, match=r"deep.tiff: it has 32 bits a channel"):
         image_files.open_upright(tmp_path / "deep.tiff")
 
 

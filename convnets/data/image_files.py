@@ -70,7 +70,7 @@ def open_upright(path, at_least=None):
             picture.draft("RGB", (at_least, at_least))
         picture = ImageOps.exif_transpose(picture)
         if picture.mode == "F" or (picture.mode == "I" and np.asarray(picture).max() > 0xFFFF):
-            raise Unreadable(path, "its pixels have 32 bits, whose range is unknown; save it with 8 or 16")
+            raise Unreadable(path, "it has 32 bits a channel, whose range is unknown; save it with 8 or 16")
         if picture.mode.startswith("I"):  # 16-bit greyscale, which Pillow's own conversion clips at 255
             picture = Image.fromarray((np.asarray(picture) / 257).clip(0, 255).astype("uint8"))
         if not picture.has_transparency_data:

@@ -95,7 +95,7 @@ def labels_figure(images, table, part):
     rows = -(-len(table) // columns)
     figure = Figure(figsize=(10, 2.05 * rows + 0.8), layout="constrained")
     note = "label, and in orange what the networks see; the most suspicious first"
-    drawing.heading(figure, f"Labels that look wrong, of the {part} images\n{note}")
+    drawing.heading(figure, f"{part.capitalize()} images whose labels look wrong\n{note}")
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, row in zip(grid, table.to_dict("records"), strict=False):
         drawing.draw_image(axes, images[row["index"]])
