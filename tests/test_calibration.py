@@ -203,7 +203,9 @@ def test_a_class_with_one_training_image_does_not_keep_the_others_from_being_che
     assert labels.rank_training_images(singles) == (None, ["a", "b", "single"])
 
 
-@pytest.mark.parametrize(("correct", "expected"), [(9, "are probably wrong."), (5, "Most of them are right")])
+@pytest.mark.parametrize(
+    ("correct", "expected"), [(9, "are probably wrong."), (5, "mostly by mistake: they can't tell.")]
+)
 def test_an_inaccurate_network_does_not_call_labels_wrong(correct, expected):
     table = pd.DataFrame({"label": "a", "suggested": ["a"] * correct + ["b"] * (10 - correct), "issue": True})
     assert expected in labels.summary(table, "test")
