@@ -77,7 +77,7 @@ def confusion_matrix_figure(breakdown):
                 weight="bold" if row == column else "normal",
             )  # fmt: skip
         places = range(len(counts)) if len(counts) <= MOST_CLASSES else []
-        labels = [drawing.short(breakdown.index[place]) for place in places]
+        labels = [drawing.short(breakdown.index[place], 14) for place in places]
         axes.set_xticks(places, labels, rotation=45, ha="right")
         axes.set_yticks(places, labels if values is counts else [""] * len(places))
         axes.set(xlabel="predicted class", ylabel="true class" if values is counts else None, title=title)

@@ -81,8 +81,8 @@ def summary(table, part):
     issues, errors = int(table["issue"].sum()), (table["label"] != table["suggested"]).mean()
     if errors > RELIABLE:
         return (
-            f"{issues} labels of {len(table)} {part} images look wrong, but the predictions differ from {errors:.0%} of "
-            "all labels, mostly by mistake: they can't tell."
+            f"{issues} labels of {len(table)} {part} images look wrong, but the predictions differ from {errors:.0%} "
+            "of all labels, mostly by mistake: they can't tell."
         )
     return f"{issues} labels of {len(table)} {part} images are probably wrong."
 
