@@ -6,7 +6,7 @@
     python classify_pictures.py holidays/ --csv answers.csv         also a table
 
 Prints the three best guesses for each picture, and says when it is unlike anything that the network was trained on: a
-network for cats and dogs calls a flower a cat or a dog. Draws all of them in figures/RUN-pictures.png.
+network for cats and dogs calls a flower a cat or a dog. Draws the first 60 of them in figures/RUN-pictures.png.
 A hundred pictures take two seconds, besides starting Keras.
 """
 
@@ -28,7 +28,7 @@ def main(argv=None):
 
     # Network and pictures
     run = runs.load(**cli.run_settings(options), data_needed=False, images=False)
-    run.describe()
+    print(f"Network: {run.path}")
     pictures, broken = image_files.read_all(options.pictures, run.prepare)
     for path, reason in broken.items():
         print(f"Left out: {path} ({reason})")
@@ -38,7 +38,7 @@ def main(argv=None):
     for line in classification.lines(answers):
         print(line)
     if options.csv:
-        drawing.save_table(answers.set_index("file"), options.csv)
+        drawing.save_table(answers.set_index("file"), options.csv, remedy="name another file with --csv")
     page = classification_figures.answers_figure(pictures, answers)
     drawing.save(page, options.output_dir / f"{run.name}-pictures.png", show=options.show)
 

@@ -6,13 +6,15 @@
     python transfer_model.py --dataset my_pictures --from mobilenet_v2    trained on ImageNet; a download
 
 With 20 pictures of each of ten kinds of fruit and flowers it takes about three minutes on two CPU cores.
-docs/own-pictures.md has the accuracies. Stop and resume it like basic_model.py.
+docs/own-pictures.md has the accuracies. Stop and resume it like basic_model.py. A finished run can't be continued with
+more --epochs, since its learning rate was planned to end with them: --fresh starts anew.
 
 The first layers of a network find edges, colours and textures, which are the same in all photographs. Its last layers
 tell the classes apart that it was trained on. So keep the first ones, and replace the last ones.
 """
 
 import math
+import warnings
 
 from convnets import cli
 from convnets.training import autotune
@@ -60,7 +62,8 @@ def train_last_layer(model, images, labels):
 
     features = introspection.predict(keras.Model(model.inputs[0], model.get_layer("features").output), images)
     scaler = StandardScaler().fit(features)
-    regression = LogisticRegression(C=10 / features.shape[1], max_iter=1000).fit(scaler.transform(features), labels)
+    with warnings.catch_warnings(action="ignore"):  # of many classes with few images
+        regression = LogisticRegression(C=10 / features.shape[1], max_iter=1000).fit(scaler.transform(features), labels)
     model.get_layer("new").set_weights(transfer.dense_weights(regression, scaler))
 
 
@@ -80,7 +83,7 @@ def compile_model(model, steps):
 
 def main(argv=None):
     parser = cli.training_options(
-        "transfer_model", description=__doc__, epochs=EPOCHS, batch_size=BATCH_SIZE, precision=None
+        "transfer_model", description=__doc__, epochs=EPOCHS, batch_size=BATCH_SIZE, precision=None, weights=False
     )
     source = f"a run, or a network of keras.applications: mobilenet_v2, resnet50_v2 ... (default: {SOURCE})"
     parser.add_argument("--from", dest="source", default=SOURCE, metavar="NETWORK", help=source)
@@ -119,9 +122,11 @@ def main(argv=None):
         # Model
         keras.utils.set_random_seed(options.seed)
         folder = run if knows else run.with_name(f"{run.name}-scratch")
+        resumed = None if options.fresh else checkpoints.newest(folder)[0]
+        transfer.refuse_other_epochs(resumed, options.epochs)
         kept = {"layer": options.layer, "with_weights": knows}
         model = build_model(source, dataset.input_shape, dataset.num_classes, **kept)
-        if knows and (options.fresh or not checkpoints.newest(folder)[0]):
+        if knows and not resumed:
             train_last_layer(model, dataset.x_train, dataset.y_train)
         compile_model(model, steps=options.epochs * passes * steps_per_pass)
 

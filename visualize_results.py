@@ -11,6 +11,7 @@ RUN-labels.csv. Takes some seconds, and longer for the largest network of fast_m
 """
 
 from convnets import cli
+from convnets.errors import UserError
 
 TRAINING_SAMPLE = 1000  # training images to evaluate, unless --all-training-images
 MOST_CLASSES = 20  # whose confusion matrix is printed; the table file has it for any number
@@ -31,12 +32,15 @@ def main(argv=None):
         import numpy as np
 
         from convnets import drawing
+        from convnets.data import folders
         from convnets.views import evaluation, evaluation_figures, labels, runs
 
     # Network and data
     run = runs.load(**cli.run_settings(options))
     run.describe()
     dataset = run.dataset
+    if options.check_labels and dataset.key == "cifar10":
+        raise UserError("--check-labels can't judge CIFAR-10's training images: its features were learned from them")
     seed = cli.chosen_seed(options.seed)
 
     # Results
@@ -50,26 +54,30 @@ def main(argv=None):
     reliability, calibration_error = results.reliability(bins=15)
     print(f"\nTest accuracy: {results.accuracy:.2%} of {len(results.labels)} images")
     print(f"Training accuracy: {training_results.accuracy:.2%} of {len(training_results.labels)} images")
-    fitted = run.calibration
-    scaled = f"; {100 * fitted.error_before:.2f} without temperature {fitted.temperature:.2f}" if fitted else ""
-    error = fitted.error_after if fitted else calibration_error
-    print(f"Expected calibration error: {100 * error:.2f} percentage points{scaled}")
+    fitted = run.calibration if run.dataset_is_its_own else None  # which was measured on images it was not fitted on
+    error = 100 * (fitted.error_after if fitted else calibration_error)
+    scaled = fitted and fitted.temperature != 1
+    before = f"; {100 * fitted.error_before:.2f} without temperature {fitted.temperature:.2f}" if scaled else ""
+    print(f"Expected calibration error: {error:.2f} percentage points{before}")
     confusion = results.confusion_matrix()
     if len(confusion) <= MOST_CLASSES:
         print(f"\nMistakes: rows are the true classes, columns the predicted ones\n{confusion.to_string()}")
-    print(f"\nMost confused\n{results.most_confused().to_string(index=False, formatters={'share': '{:.1%}'.format})}\n")
+    confused = results.most_confused().to_string(index=False, formatters={"share": "{:.1%}".format})
+    print(f"\nMost confused\n{'none' if results.is_correct.all() else confused}\n")
 
     # Labels that are probably wrong
-    opinions = {run.path: probabilities, **labels.of_pretrained_networks(dataset)}
+    opinions = {run.path.resolve(): probabilities, **labels.of_pretrained_networks(dataset)}
     ranked = labels.rank(list(opinions.values()), dataset.y_test, dataset.class_names)
     suspicious = {"labels": ("test", ranked)}
     if options.check_labels:
         print(f"Predicting {len(dataset.x_train)} training images by cross-validation ...")
-        crossed = labels.cross_validated(dataset.x_train, dataset.y_train)
-        ranked = labels.rank([crossed], dataset.y_train, dataset.class_names)
-        suspicious["training-labels"] = ("training", ranked)
+        ranked, left_out = labels.rank_training_images(dataset)
+        if left_out:
+            print(f"Not checked, with one training image each: {folders.some(left_out)}.")
+        if ranked is not None:
+            suspicious["training-labels"] = ("training", ranked)
     for name, (part, table) in suspicious.items():
-        print(f"{table['issue'].sum()} labels of {len(table)} {part} images are probably wrong.")
+        print(labels.summary(table, part))
         table = labels.with_files(table, dataset, part)
         drawing.save_table(table.set_index("index"), options.output_dir / f"{run.name}-{name}.csv")
 
@@ -88,7 +96,11 @@ def main(argv=None):
     }
     for name, (part, table) in suspicious.items():
         images = dataset.x_test if part == "test" else dataset.x_train
-        pages[name] = evaluation_figures.labels_figure(images, table[:24], part)
+        doubted = table[table["label"] != table["suggested"]]
+        if len(doubted):
+            pages[name] = evaluation_figures.labels_figure(images, doubted[:24], part)
+        else:
+            print(f"No picture of labels: the prediction is the label for all {part} images.")
     for name, page in pages.items():
         drawing.save(page, options.output_dir / f"{run.name}-{name}.png", show=options.show)
     drawing.save_table(confusion, options.output_dir / f"{run.name}-breakdown.csv")

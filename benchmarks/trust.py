@@ -42,12 +42,13 @@ def main(argv=None):
     }  # fmt: skip
     rows = []
     for name in NETWORKS:
-        fitted = calibration.load(paths.PRETRAINED / name)
+        model = checkpoints.load_model(paths.PRETRAINED / name)
+        fitted = calibration.load(paths.PRETRAINED / name, model)
         rows += [
             {"question": "calibration", "network": name, "case": case, "measure": "calibration error", "value": value}
             for case, value in (("as it is", fitted.error_before), ("with a temperature", fitted.error_after))
         ]
-        outputs = introspection.logits_and_features(checkpoints.load_model(paths.PRETRAINED / name))
+        outputs = introspection.logits_and_features(model)
         scores = {
             "energy": lambda logits, features: calibration.energy(logits),
             "distance of features": lambda logits, features, fitted=fitted: calibration.distance(

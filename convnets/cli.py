@@ -14,6 +14,8 @@ from convnets import paths
 from convnets.data import DATASETS
 from convnets.errors import Stopped, UserError
 
+LONGEST_NAME = 200  # bytes of a run's name; systems allow 255, of which the files beside a run need some
+
 
 def new_parser(script, description):
     """Make the parser of a script. script: its name without .py. description: its docstring."""
@@ -25,11 +27,14 @@ def new_parser(script, description):
     )
 
 
-def training_options(script, *, description, epochs, batch_size, precision="float32", run="{script}-DATASET"):
+def training_options(
+    script, *, description, epochs, batch_size, precision="float32", run="{script}-DATASET", weights=True
+):
     """Make the parser of a script that trains one network.
 
     script: its name without .py. description: its docstring. epochs, batch_size, precision: its defaults, or None if
     they depend on other options or on the machine. run: how the help names the default run.
+    weights: whether the script can start from the weights in a file.
     """
     parser = new_parser(script, description)
     dataset_options(parser, default="auto", help="(default: cifar10 if available, else digits)")
@@ -60,9 +65,9 @@ def training_options(script, *, description, epochs, batch_size, precision="floa
         metavar="N",
         help="of all random numbers (default: %(default)s)",
     )
-    parser.add_argument(
-        "--weights", type=Path, metavar="FILE", help="start from these weights: Keras 3's .weights.h5, or Keras 2's .h5"
-    )
+    if weights:
+        help = "start from these weights: Keras 3's .weights.h5, or Keras 2's .h5"
+        parser.add_argument("--weights", type=Path, metavar="FILE", help=help)
     parser.add_argument(
         "--precision",
         choices=["float32", "bfloat16"],
@@ -184,7 +189,7 @@ def dataset_name(text):
     """Parse the name of a dataset, or a folder of pictures, whose full path is returned."""
     if text in ("auto", *DATASETS):
         return text
-    if not Path(text).is_dir():
+    if not text or not os.path.isdir(text):  # Path("") would be the current folder
         raise argparse.ArgumentTypeError(f"{text!r} is neither {', '.join(DATASETS)} nor a folder")
     return str(Path(text).resolve())
 
@@ -192,7 +197,7 @@ def dataset_name(text):
 def names(text):
     """Parse names, separated by commas or from a text file with one a line, into a tuple."""
     try:
-        text = Path(text).read_text(encoding="utf-8").strip().replace("\n", ",") if Path(text).is_file() else text
+        text = Path(text).read_text(encoding="utf-8").strip().replace("\n", ",") if os.path.isfile(text) else text
     except (OSError, ValueError) as error:
         raise argparse.ArgumentTypeError(f"can't read the names in {text} ({error})") from None
     parts = tuple(part.strip() for part in text.split(","))
@@ -206,6 +211,8 @@ def run_folder(name):
     path = Path(name)
     if path.name in ("", "..", "stashed"):
         raise argparse.ArgumentTypeError(f"{name!r} can't be the folder of a run")
+    if len(os.fsencode(path.name)) > LONGEST_NAME:
+        raise argparse.ArgumentTypeError(f"{name[:20]}... is too long for the name of a folder")
     return paths.MODELS / path if path.name == name else path
 
 
@@ -220,10 +227,10 @@ def pair(text):
 def trained_run(name):
     """A bare name is a folder in models/ or models/stashed/; a file or a path with a slash is taken as it is."""
     path = Path(name)
-    if path.is_file() or path.suffix in (".keras", ".h5", ".hdf5"):
+    if os.path.isfile(path) or path.suffix in (".keras", ".h5", ".hdf5"):
         return path
     folder, pretrained = run_folder(name), paths.PRETRAINED / name
-    return pretrained if pretrained.is_dir() and not folder.is_dir() else folder
+    return pretrained if os.path.isdir(pretrained) and not os.path.isdir(folder) else folder
 
 
 def some_of(layers, most):

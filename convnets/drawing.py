@@ -1,7 +1,9 @@
 """Figures as PNG files, drawn without a display, and what all figures share."""
 
 import contextlib
+import functools
 import tempfile
+import warnings
 from pathlib import Path
 
 import matplotlib
@@ -40,20 +42,22 @@ def heading(figure, title):
 
 
 @contextlib.contextmanager
-def writing(path):
+def writing(path, remedy="name another folder with --output-dir"):
     """Make the folder of a file that the block writes, and turn a refusal of the system into a UserError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield
     except OSError as error:
-        raise UserError(f"can't write {path} ({error.strerror}): name another folder with --output-dir") from error
+        raise UserError(f"can't write {path} ({error.strerror}): {remedy}") from error
 
 
 def save(figure, path, *, show=False):
     """Save a figure as PNG, print its path, and open it in a window if asked to."""
-    with writing(path), styled():
+    with writing(path), styled(), warnings.catch_warnings(record=True) as caught:
         figure.savefig(path, dpi=100, pil_kwargs={"compress_level": 1})  # half the time for a seventh more bytes
     print(f"Picture: {path}")
+    if any("missing from font" in str(warning.message) for warning in caught):
+        _say_that_signs_are_missing()
     if show:
         import matplotlib.pyplot as plt
 
@@ -65,17 +69,28 @@ def save(figure, path, *, show=False):
         plt.show()
 
 
+@functools.cache  # once is enough
+def _say_that_signs_are_missing():
+    print("Some characters of the names are not in the font of the pictures; boxes stand for them.")
+
+
 def make_folder(path):
     """Make a folder for pictures. Raise UserError if it can't be written to, before hours of work rather than after."""
     with writing(path / "picture"):
         tempfile.TemporaryFile(dir=path).close()
 
 
-def save_table(table, path):
+def save_table(table, path, **remedy):
     """Save a pandas table as CSV, and print its path."""
-    with writing(path):
-        table.to_csv(path)
+    with writing(path, **remedy):
+        table.to_csv(path, errors="surrogateescape")  # a file's name need not be UTF-8
     print(f"Table: {path}")
+
+
+def short(name, most=20):
+    """Return a name of a class or file for a figure: cut to so many characters, and without bytes that are no text."""
+    name = str(name).encode(errors="replace").decode()
+    return name if len(name) <= most else f"{name[: most - 3]}..."
 
 
 def without_single_channel(image):

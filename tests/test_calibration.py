@@ -8,6 +8,7 @@ from scipy.special import softmax
 import visualize_results
 from convnets import paths
 from convnets.data import datasets
+from convnets.errors import UserError
 from convnets.training import checkpoints
 from convnets.views import calibration, labels, runs
 
@@ -82,28 +83,29 @@ def test_far_features_make_an_image_unfamiliar(logits_and_labels):
 def test_it_is_kept_and_belongs_to_its_weights(tmp_path, tiny_dataset, build_tiny_model, monkeypatch):
     model = build_tiny_model()
     fitted = calibration.keep(model, tiny_dataset, tmp_path)
-    assert calibration.load(tmp_path) == fitted
+    assert calibration.load(tmp_path, model) == fitted
 
     with monkeypatch.context() as patch:
         patch.setattr(calibration, "fit", None)  # it is not fitted again
         assert calibration.keep(model, tiny_dataset, tmp_path) == fitted
     model.set_weights([weight + 0.1 for weight in model.get_weights()])
+    assert calibration.load(tmp_path, model) is None
     assert calibration.keep(model, tiny_dataset, tmp_path).weights != fitted.weights
     kept = (tmp_path / calibration.FILE).read_text()
     (tmp_path / calibration.FILE).write_text("{}")
-    assert calibration.load(tmp_path) is None
+    assert calibration.load(tmp_path, model) is None
     (tmp_path / calibration.FILE).write_text(kept)
-    assert calibration.load(tmp_path) is not None
+    assert calibration.load(tmp_path, model) is not None
     content = (tmp_path / calibration.CENTRES_FILE).read_bytes()
     (tmp_path / calibration.CENTRES_FILE).write_bytes(content[:-10])
-    assert calibration.load(tmp_path) is None
+    assert calibration.load(tmp_path, model) is None
     (tmp_path / calibration.CENTRES_FILE).unlink()
-    assert calibration.load(tmp_path) is None
+    assert calibration.load(tmp_path, model) is None
 
 
 @pytest.mark.parametrize("folder", sorted(path.name for path in paths.PRETRAINED.iterdir()))
 def test_the_pretrained_networks_are_calibrated(folder):
-    kept = calibration.load(paths.PRETRAINED / folder)
+    kept = calibration.load(paths.PRETRAINED / folder, checkpoints.load_model(paths.PRETRAINED / folder))
     assert kept.error_after < 0.03
     assert kept.error_after <= kept.error_before + 0.003
 
@@ -181,6 +183,34 @@ def test_training_labels_are_checked_by_cross_validation(tmp_path, capsys, monke
     assert "labels of 300 training images are probably wrong" in capsys.readouterr().out
 
 
+def test_a_class_with_one_training_image_does_not_keep_the_others_from_being_checked(recwarn):
+    """Of 40 dark and 40 light images, one each has the other label; a class of two is checked as well."""
+    import dataclasses
+
+    rng = np.random.default_rng(0)
+    truth = np.array([0] * 40 + [1] * 40 + [2] + [3] * 2)
+    images = rng.integers(0, 40, (83, 32, 32, 3)) + np.array([0, 60, 120, 180])[truth][:, None, None, None]
+    given = truth.copy()
+    given[[3, 50]] = 1, 0
+    dataset = datasets.Dataset("d", ("a", "b", "single", "c"), images.astype("uint8"), given, images, given, "here")
+    table, left_out = labels.rank_training_images(dataset)
+    assert left_out == ["single"]
+    assert set(table["index"]) == set(range(83)) - {80}
+    assert table.loc[table["issue"], "index"].isin([3, 50]).sum() == 2
+    assert table.set_index("index").loc[[3, 50], "suggested"].tolist() == ["a", "b"]
+    assert not recwarn.list
+    singles = dataclasses.replace(dataset, x_train=images[[0, 40, 80]], y_train=np.array([0, 1, 2]))
+    assert labels.rank_training_images(singles) == (None, ["a", "b", "single"])
+
+
+@pytest.mark.parametrize(
+    ("correct", "expected"), [(9, "are probably wrong."), (5, "mostly by mistake: they can't tell.")]
+)
+def test_an_inaccurate_network_does_not_call_labels_wrong(correct, expected):
+    table = pd.DataFrame({"label": "a", "suggested": ["a"] * correct + ["b"] * (10 - correct), "issue": True})
+    assert expected in labels.summary(table, "test")
+
+
 def test_old_runs_are_calibrated_when_looked_at(tmp_path):
     """A run of the last version has no calibration yet."""
     import shutil
@@ -188,8 +218,70 @@ def test_old_runs_are_calibrated_when_looked_at(tmp_path):
     old = paths.MODELS / "old"
     shutil.copytree(paths.PRETRAINED / "basic_model-digits", old)
     (old / calibration.FILE).unlink()
-    assert runs.load(old).calibration.temperature == pytest.approx(
-        calibration.load(paths.PRETRAINED / "basic_model-digits").temperature, rel=0.01
-    )
+    expected = runs.load(paths.PRETRAINED / "basic_model-digits").calibration.temperature
+    assert runs.load(old).calibration.temperature == pytest.approx(expected, rel=0.01)
     assert (old / calibration.FILE).is_file()
     assert checkpoints.newest(old)[0].epoch == 70
+
+
+def test_a_calibration_of_other_weights_is_fitted_again(tmp_path):
+    """Also where no images are asked for, as long as they are at hand."""
+    import json
+    import shutil
+
+    old = paths.MODELS / "old"
+    shutil.copytree(paths.PRETRAINED / "basic_model-digits", old)
+    numbers = json.loads((old / calibration.FILE).read_text())
+    (old / calibration.FILE).write_text(json.dumps({**numbers, "weights": "of another epoch", "temperature": 9.0}))
+    assert runs.load(old, data_needed=False, images=False).calibration.temperature == pytest.approx(
+        numbers["temperature"], rel=0.01
+    )
+
+
+def test_the_calibration_error_is_that_of_the_images_evaluated(tmp_path, capsys, monkeypatch):
+    """On another dataset than its own it is measured; the stored one is of the network's own test images."""
+    import dataclasses
+
+    digits = datasets.load("digits")
+    other = dataclasses.replace(digits, name="other", x_test=digits.x_test[:50, ::-1], y_test=digits.y_test[:50])
+    stored = f"{100 * runs.load(paths.PRETRAINED / 'basic_model-digits').calibration.error_after:.2f} percentage"
+    look = ["--run", "basic_model-digits", "--output-dir", str(tmp_path)]
+    visualize_results.main(look)
+    assert f"error: {stored} points; " in capsys.readouterr().out
+    monkeypatch.setattr(datasets, "load", lambda *args, **options: other)
+    visualize_results.main(look)
+    printed = capsys.readouterr().out
+    assert "percentage points\n" in printed
+    assert stored not in printed
+
+
+def test_a_network_has_one_vote_however_its_path_is_written(tmp_path, monkeypatch):
+    dataset = datasets.load("digits")
+    same = {paths.PRETRAINED / "basic_model-digits": np.full((len(dataset.x_test), 10), 0.1)}
+    monkeypatch.setattr(labels, "of_pretrained_networks", lambda dataset: same)
+    voters, real = [], labels.rank
+    monkeypatch.setattr(labels, "rank", lambda opinions, *rest: voters.append(len(opinions)) or real(opinions, *rest))
+    monkeypatch.chdir(paths.PROJECT)
+    visualize_results.main(["--run", "models/stashed/basic_model-digits", "--output-dir", str(tmp_path)])
+    assert voters == [1]
+
+
+def test_the_training_labels_of_cifar10_are_not_checked(real_dataset):
+    real_dataset("cifar10")
+    with pytest.raises(UserError, match="can't judge CIFAR-10's training images"):
+        visualize_results.main(["--run", "basic_model-cifar10", "--check-labels"])
+
+
+def test_labels_that_are_predicted_are_not_drawn(tmp_path, capsys, monkeypatch):
+    import dataclasses
+
+    digits = datasets.load("digits")
+    run = runs.load(paths.PRETRAINED / "basic_model-digits")
+    right = run.predictions(digits.x_test).argmax(axis=1) == digits.y_test
+    easy = dataclasses.replace(digits, x_test=digits.x_test[right], y_test=digits.y_test[right])
+    monkeypatch.setattr(datasets, "load", lambda *args, **options: easy)
+    visualize_results.main(["--run", "basic_model-digits", "--output-dir", str(tmp_path)])
+    printed = capsys.readouterr().out
+    assert "No picture of labels" in printed
+    assert "Most confused\nnone\n" in printed
+    assert not (tmp_path / "basic_model-digits-labels.png").exists()

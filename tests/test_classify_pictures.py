@@ -1,5 +1,7 @@
 """What is in a picture? And digits as people write them."""
 
+import os
+
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -10,7 +12,7 @@ from sklearn.datasets import load_digits
 
 import classify_pictures
 from convnets import paths
-from convnets.data import handwriting
+from convnets.data import handwriting, image_files
 from convnets.errors import UserError
 from convnets.training import checkpoints
 
@@ -141,6 +143,17 @@ def test_several_digits_in_a_picture_are_said(tmp_path, capsys):
     assert "2 digits in it: expected one" in capsys.readouterr().out
 
 
+def test_a_note_is_drawn():
+    from pathlib import Path
+
+    from convnets.views import classification_figures
+
+    answer = {"file": "a", "predicted": "4", "probability": 0.5, "unfamiliarity": 0.0, "note": "2 x: y"}
+    picture = image_files.Picture(Path("a"), np.zeros((28, 28, 1), "float32"))
+    figure = classification_figures.answers_figure([picture], pd.DataFrame([answer]))
+    assert "4 50.0 %\n2 x" in [text.get_text() for text in figure.axes[0].texts]
+
+
 def test_probabilities_as_they_are(pictures, tmp_path, capsys):
     options = ["--run", "fast_model-94-cifar10", "--output-dir", str(tmp_path)]
     classify_pictures.main([str(pictures / "sky.jpg"), *options])
@@ -148,7 +161,7 @@ def test_probabilities_as_they_are(pictures, tmp_path, capsys):
     classify_pictures.main([str(pictures / "sky.jpg"), *options, "--no-calibration"])
     printed = capsys.readouterr().out
     assert printed != calibrated
-    assert sum(float(part.split()[-2]) for part in printed.splitlines()[2].split(",")) <= 100.1
+    assert sum(float(part.split()[-2]) for part in printed.splitlines()[1].split(",")) <= 100.1
 
 
 @pytest.mark.parametrize(
@@ -156,7 +169,7 @@ def test_probabilities_as_they_are(pictures, tmp_path, capsys):
     [
         (lambda path: None, "no such file"),
         (lambda path: path.write_bytes(b"x"), "not an image"),
-        (lambda path: path.mkdir(), "no picture could be read of the 0"),
+        (lambda path: path.mkdir(), "there are no pictures in"),
     ],
 )
 def test_nothing_to_classify(make, message, tmp_path):
@@ -164,6 +177,40 @@ def test_nothing_to_classify(make, message, tmp_path):
     make(path)
     with pytest.raises(UserError, match=message):
         classify_pictures.main([str(path), "--run", "basic_model-digits", "--output-dir", str(tmp_path)])
+
+
+def test_the_dataset_says_names_and_preparation_and_has_to_fit(tmp_path):
+    from convnets.views import runs
+
+    checkpoints.load_model(paths.PRETRAINED / "basic_model-mnist").save(tmp_path / "mn.keras")
+    checkpoints.load_model(paths.PRETRAINED / "basic_model-cifar10").save(tmp_path / "c10.keras")
+    settings = {"data_needed": False, "images": False}
+    run = runs.load(tmp_path / "c10.keras", "cifar10", **settings)
+    assert run.class_names[:2] == ("airplane", "automobile")
+    assert run.dataset is None
+    note = runs.load(tmp_path / "mn.keras", "mnist", **settings).prepare(on_paper(digit("42", side=240)))[1]
+    assert note == "2 digits in it: expected one"
+    with pytest.raises(UserError, match="takes images of 32 x 32 x 3 in 10 classes, but mnist has 28 x 28 x 1"):
+        runs.load(paths.PRETRAINED / "basic_model-cifar10", "mnist", **settings)
+
+
+def test_a_picture_in_a_folder_that_can_not_be_read(tmp_path, monkeypatch):
+    def refuse(*args, **options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "stat", refuse)
+    with pytest.raises(UserError, match=r"x.jpg: Permission denied"):
+        image_files.read_all([tmp_path / "secret" / "x.jpg"], None)
+
+
+def test_a_file_name_that_is_not_utf_8_and_a_table_that_can_not_be_written(tmp_path):
+    path = tmp_path / os.fsdecode(b"caf\xe9.png")
+    Image.new("RGB", (64, 64), (80, 120, 200)).save(path)
+    options = [str(path), "--run", "basic_model-digits", "--output-dir", str(tmp_path)]
+    classify_pictures.main([*options, "--csv", str(tmp_path / "a.csv")])
+    assert b"caf\xe9.png" in (tmp_path / "a.csv").read_bytes()
+    with pytest.raises(UserError, match="name another file with --csv"):
+        classify_pictures.main([*options, "--csv", str(tmp_path)])
 
 
 def test_a_view_says_it_too(tmp_path, capsys):

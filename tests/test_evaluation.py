@@ -2,6 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from convnets import drawing
+from convnets.views import evaluation_figures
 from convnets.views.evaluation import Evaluation
 
 NAMES = ("cat", "dog", "frog")
@@ -68,3 +70,37 @@ def test_a_perfectly_calibrated_network():
     labels = np.array([0] * 7 + [1] * 3)
     _, error = Evaluation(np.array([[0.7, 0.3]] * 10), labels, ("a", "b")).reliability()
     assert error == pytest.approx(0, abs=1e-12)
+
+
+def test_any_names_can_be_drawn(tmp_path, capsys, recwarn):
+    """Long ones are cut, and what the font lacks, or is no text at all, ends neither the script nor fills stderr."""
+    names = ("a" * 200, "猫", "caf\udce9")
+    images = np.zeros((6, 32, 32, 3), "uint8")
+    results = Evaluation(np.eye(3)[[0, 1, 2, 0, 1, 2]], np.array([0, 1, 2, 1, 2, 0]), names)
+    suspicious = pd.DataFrame({"index": [0, 1], "label": names[:2], "suggested": names[1:]})
+    for number, figure in enumerate(
+        [
+            evaluation_figures.predictions_figure(images, results, range(6), "title"),
+            evaluation_figures.confusion_matrix_figure(results.confusion_matrix()),
+            evaluation_figures.labels_figure(images, suspicious, "test"),
+            evaluation_figures.accuracy_per_class_figure(results.accuracy_per_class, results.accuracy),
+        ]
+    ):
+        texts = [text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text"))]
+        assert max(len(text) for text in texts if "aaa" in text) <= 40
+        drawing.save(figure, tmp_path / f"{number}.png")
+    assert not recwarn.list
+    assert capsys.readouterr().out.count("boxes stand for them") <= 1  # other tests may have said it already
+
+
+def test_names_of_equal_beginnings_are_apart():
+    """Their bars are not drawn over one another."""
+    shares = pd.Series([0.2, 0.8], index=["a" * 50 + "1", "a" * 50 + "2"])
+    figure = evaluation_figures.accuracy_per_class_figure(shares, 0.5)
+    assert sorted(bar.get_y() for bar in figure.axes[0].patches) == [-0.4, 0.6]
+
+
+def test_as_many_classes_as_images_are_no_reason_to_warn(recwarn):
+    results = Evaluation(np.eye(100), np.arange(100), tuple(map(str, range(100))))
+    np.testing.assert_array_equal(results.confusion_matrix(), np.eye(100))
+    assert not recwarn.list

@@ -3,6 +3,7 @@
 import io
 import os
 import shutil
+import zlib
 
 import numpy as np
 import pytest
@@ -11,18 +12,18 @@ from PIL import Image
 import basic_model
 import compare_models
 import visualize_results
-from convnets import cli, paths
+from convnets import cli, files, paths
 from convnets.data import datasets, folders
 from convnets.errors import UserError
 from convnets.training import training
+from convnets.views import runs
 
 
 def write(path, colour=None, size=(40, 30), seed=None, **options):
     """Write a picture: of one colour, or of random pixels."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(seed if seed is not None else abs(hash(str(path)))).integers(
-        0, 256, (*size[::-1], 3)
-    )
+    seed = zlib.crc32(os.fsencode("/".join(path.parts[-3:]))) if seed is None else seed
+    pixels = np.random.default_rng(seed).integers(0, 256, (*size[::-1], 3))
     picture = Image.new("RGB", size, colour) if colour else Image.fromarray(pixels.astype("uint8"))
     picture.save(path, **options)
     return path
@@ -60,9 +61,10 @@ def test_the_pixels_are_those_of_the_files(pictures):
     np.testing.assert_array_equal(images[row], np.asarray(picture))
 
 
-@pytest.mark.parametrize("name", ["test", "val", "valid", "Validation"])
-def test_a_test_part(name, tmp_path):
-    for part, count in (("train", 3), (name, 2)):
+@pytest.mark.parametrize("train", ["train", "Training", "training_set"])
+@pytest.mark.parametrize("name", ["test", "testing", "test_set", "val", "valid", "Validation", "eval"])
+def test_a_test_part(train, name, tmp_path):
+    for part, count in ((train, 3), (name, 2)):
         for number in range(count):
             write(tmp_path / part / "a" / f"{part}{number}.png")
             write(tmp_path / part / "b" / f"{part}{number}.png")
@@ -111,6 +113,31 @@ def test_what_folders_contain(tmp_path):
     assert any("empty" in note for note in dataset.notes)
 
 
+@pytest.mark.parametrize("parts", [[""], ["train", "test"]])
+def test_a_link_to_the_whole_folder_is_not_followed(parts, tmp_path):
+    for part in parts:
+        for name in "ab":
+            for number in range(3):
+                write(tmp_path / part / name / f"{number}.png")
+    os.symlink(tmp_path, tmp_path / parts[0] / "a" / "all")
+    os.symlink(tmp_path / parts[0], tmp_path / parts[0] / "a" / "part")
+    table = datasets.load(tmp_path).pictures
+    assert (table["class"] == table["file"].str.extract(r"([ab])/\d.png$")[0]).all()
+    assert len(table) == 6 * len(parts)
+
+
+def test_names_that_are_not_utf_8(pictures):
+    name = os.fsdecode(b"caf\xe9")
+    write(pictures / name / f"{name}.png")
+    write(pictures / name / "2.png")
+    dataset = datasets.load(pictures)
+    assert dataset.num_classes == 3
+    run = paths.MODELS / "run"
+    files.make_folder(run)
+    files.write(run / folders.RECORD, dataset.pictures.to_csv(index=False))
+    assert folders.fingerprint(folders.recorded(run)) == folders.fingerprint(dataset.pictures)
+
+
 def test_sixteen_bits_and_grey(tmp_path):
     for name, value in (("dark", 0x2000), ("light", 0xE000)):
         for number in range(2):
@@ -143,7 +170,7 @@ def test_a_broken_file_is_named_and_left_out(pictures):
     (pictures / "cats" / "5.png").write_bytes(b"\x89PNG broken")
     dataset = datasets.load(pictures)
     assert len(dataset.pictures) == 39
-    assert "Left out: 1 picture that can't be read (cats/5.png)." in dataset.notes
+    assert dataset.notes[-1].startswith("Left out: 1 picture that can't be read: cats/5.png (not an image")
     for number in range(6):
         (pictures / "dogs" / f"{number}.png").write_bytes(b"broken")
     with pytest.raises(UserError, match=r"7 of 40 pictures in .* can't be read"):
@@ -154,7 +181,7 @@ def test_a_broken_file_is_named_and_left_out(pictures):
     ("classes", "message"),
     [
         ({}, "no subfolders with pictures"),
-        ({"cats": 3}, "has 1 classes"),
+        ({"cats": 3}, "has fewer than two classes"),
         ({"cats": 1, "dogs": 1}, "one picture of each class"),
     ],
 )
@@ -200,20 +227,20 @@ def test_copies_are_kept_together_when_a_fifth_is_held_out(pictures):
     assert (table.groupby("sha256")["part"].nunique() == 1).all()
 
 
-def test_uneven_classes_are_said_and_can_be_weighted(tmp_path, capsys):
+def test_imbalanced_classes_are_said_and_can_be_weighted(tmp_path, capsys):
     for number in range(30):
         write(tmp_path / "p" / "many" / f"{number}.png", seed=number)
     for number in range(3):
         write(tmp_path / "p" / "few" / f"{number}.png", seed=100 + number)
     dataset = datasets.load(tmp_path / "p")
-    assert dataset.notes[0].startswith("Uneven classes: 24 training pictures of many, 2 of few. --class-weights")
+    assert dataset.notes[0].startswith("Imbalanced classes: 24 training pictures of many, 2 of few. --class-weights")
     weights = training._class_weights(training.Recipe(1, class_weights="balanced"), dataset.y_train, 2)
     assert weights == {0: 26 / 4, 1: 26 / 48}
-    run = paths.MODELS / "uneven"
+    run = paths.MODELS / "imbalanced"
     basic_model.main(
         ["--dataset", str(tmp_path / "p"), "--epochs", "1", "--run", str(run), "--class-weights", "balanced"]
     )
-    assert "Uneven classes" in capsys.readouterr().out
+    assert "Imbalanced classes" in capsys.readouterr().out
     with pytest.raises(UserError, match="class weights was balanced, now None"):
         basic_model.main(["--dataset", str(tmp_path / "p"), "--epochs", "2", "--run", str(run)])
 
@@ -279,6 +306,16 @@ def test_train_resume_and_look(pictures, tmp_path, capsys):
     assert (tmp_path / "figures" / "basic_model-pets-labels.csv").read_text().startswith("index,label,suggested")
 
 
+def test_the_record_of_classes_with_numbers_as_names_is_read_as_text(tmp_path):
+    for name in ("01", "02"):
+        for number in range(3):
+            write(tmp_path / "p" / name / f"{number}.png")
+    table = datasets.load(tmp_path / "p").pictures
+    table.to_csv(tmp_path / folders.RECORD, index=False)
+    assert folders.changes(folders.recorded(tmp_path), table) == "the same files"
+    assert folders.trained_on(tmp_path, table) == ""
+
+
 def test_a_changed_folder_is_refused_with_the_difference(pictures):
     basic_model.main(["--dataset", str(pictures), "--epochs", "1"])
     for number in range(3):
@@ -312,22 +349,30 @@ def test_another_image_size_is_refused(pictures):
 def test_pictures_that_are_gone(pictures, capsys):
     basic_model.main(["--dataset", str(pictures), "--epochs", "1"])
     pictures.rename(pictures.with_name("gone"))
-    with pytest.raises(UserError, match="there is no dataset"):
-        visualize_results.main(["--run", "basic_model-pets"])
+    with pytest.raises(UserError, match=r"pictures of .*basic_model-pets are no longer in .*pets: say where they are"):
+        visualize_results.main([])
+    run = runs.load(dataset_name=str(pictures.with_name("gone")))  # the same ones in another place
+    assert run.name == "basic_model-pets"
+    assert run.dataset_is_its_own
+    (pictures.with_name("gone") / "cats" / "1.png").unlink()
+    with pytest.raises(UserError, match="no network was trained on"):
+        runs.load(dataset_name=str(pictures.with_name("gone")))
 
 
 def test_no_network_for_a_folder_yet(pictures):
-    with pytest.raises(UserError, match=r"no network was trained on .*: python basic_model.py --dataset"):
-        visualize_results.main(["--dataset", str(pictures)])
+    for images in (True, False):
+        with pytest.raises(UserError, match=r"no network was trained on .*: python basic_model.py --dataset"):
+            runs.load(dataset_name=str(pictures), images=images)
 
 
 def test_compare_models_on_a_folder(pictures, tmp_path, capsys):
     options = ["bernet-best", "--dataset", str(pictures), "--epochs", "1", "--output-dir", str(tmp_path)]
     compare_models.main(options)
+    (record,) = paths.MODELS.glob("*pets*/epoch-0001.json")
+    trained = record.stat().st_mtime_ns
+    assert "pets" in capsys.readouterr().out
     compare_models.main(options)  # finished: the table alone
-    printed = capsys.readouterr().out
-    assert printed.count("Epoch 1/1") + printed.count("Test accuracy") >= 1
-    assert "pets" in printed
+    assert record.stat().st_mtime_ns == trained
     assert (tmp_path / "comparison.csv").is_file()
 
 
@@ -384,6 +429,15 @@ def test_a_large_photograph_is_decoded_at_a_reduced_scale(tmp_path):
 def test_a_full_disk_is_one_line(pictures, monkeypatch):
     monkeypatch.setattr(folders.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(100, 100, 0))
     with pytest.raises(UserError, match=r"No space left on device.*: free some space"):
+        datasets.load(pictures)
+
+
+def test_a_cache_that_can_not_be_written_is_one_line(pictures, monkeypatch):
+    def refuse(*args, **options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(folders.FileLock, "acquire", refuse)
+    with pytest.raises(UserError, match=r"can't write .*\.pictures.*\(Permission denied\): free some space, or see to"):
         datasets.load(pictures)
 
 

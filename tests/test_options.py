@@ -14,12 +14,12 @@ from convnets.errors import UserError
 
 COMMON = ["--dataset", "--data-dir", "--help"]
 TRAINING = [*COMMON, "--epochs", "--fresh", "--tensorboard"]
-ONE_NETWORK = [*TRAINING, "--run", "--seed", "--batch-size", "--weights", "--precision"]
+ONE_NETWORK = [*TRAINING, "--run", "--seed", "--batch-size", "--precision"]
 VIEW = [*COMMON, "--run", "--seed", "--output-dir", "--show"]
 OPTIONS = {
-    "basic_model": ONE_NETWORK,
-    "improved_model": ONE_NETWORK,
-    "fast_model": [*ONE_NETWORK, "--target", "--threads"],
+    "basic_model": [*ONE_NETWORK, "--weights"],
+    "improved_model": [*ONE_NETWORK, "--weights"],
+    "fast_model": [*ONE_NETWORK, "--weights", "--target", "--threads"],
     "compare_models": [*TRAINING, "--list", "--article", "--all", "--optimizer", "--seeds", "--output-dir", "--show"],
     "transfer_model": [*ONE_NETWORK, "--from", "--layer", "--compare", "--image-size", "--class-weights"],
     "classify_pictures": [*VIEW, "--csv", "--no-calibration"],
@@ -106,3 +106,9 @@ def test_a_run_is_a_name_or_a_path(tmp_path):
 def test_some_folders_can_not_hold_a_run(name):
     with pytest.raises(argparse.ArgumentTypeError):
         cli.run_folder(name)
+
+
+@pytest.mark.parametrize("name", ["", "nowhere", "x" * 300])
+def test_what_is_no_dataset(name):
+    with pytest.raises(argparse.ArgumentTypeError, match="is neither"):
+        cli.dataset_name(name)

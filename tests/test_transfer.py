@@ -118,15 +118,20 @@ def test_a_network_of_keras_applications():
         transfer.first_layers("inception_v3", (32, 32, 3))
 
 
-def test_weights_that_can_not_be_downloaded(monkeypatch, tmp_path):
+def test_weights_that_can_not_be_downloaded(monkeypatch, recwarn):
+    """That is said in one line, and Keras's warnings are not."""
+    import warnings
+
     import keras
 
     def fail(*args, **options):
+        warnings.warn("`input_shape` is undefined or non-square", stacklevel=1)
         raise Exception("URL fetch failure on https://example.com")
 
     monkeypatch.setattr(keras.applications, "MobileNetV2", fail)
     with pytest.raises(UserError, match=r"weights of mobilenet_v2 could not be downloaded \(URL fetch failure"):
         transfer.first_layers("mobilenet_v2", (96, 96, 3))
+    assert not recwarn.list
 
 
 def test_the_script_trains_compares_and_resumes(few_digits, tmp_path, monkeypatch, capsys):
@@ -143,6 +148,8 @@ def test_the_script_trains_compares_and_resumes(few_digits, tmp_path, monkeypatc
     assert (tmp_path / "transfer_model-digits-accuracy.png").is_file()
     transfer_model.main(options)
     assert "Resuming after epoch 1" in capsys.readouterr().out
+    with pytest.raises(UserError, match="was planned for 1 epoch, not 2: --epochs 1 resumes it, --fresh starts anew"):
+        transfer_model.main([*options, "--epochs", "2"])
     with pytest.raises(UserError, match="starts from was basic_model-digits"):
         transfer_model.main([*options[:2], "--from", "basic_model-mnist", *options[4:]])
 
@@ -210,6 +217,18 @@ def test_no_such_source():
         transfer_model.main(["--dataset", "digits", "--from", "nowhere"])
 
 
+def test_weights_of_a_file_are_not_taken(capsys):
+    with pytest.raises(SystemExit):
+        transfer_model.main(["--dataset", "digits", "--weights", "some.weights.h5"])
+    assert "unrecognized arguments: --weights" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["stashed", "..", "", "x" * 300])
+def test_a_name_that_can_be_no_source(name):
+    with pytest.raises(UserError, match="--from: "):
+        transfer.load_source(name)
+
+
 def test_a_folder_has_to_be_named(capsys):
     with pytest.raises(SystemExit) as ended:
         transfer_model.main([])
@@ -219,4 +238,3 @@ def test_a_folder_has_to_be_named(capsys):
 
 def test_the_pretrained_source_is_there():
     assert (paths.PRETRAINED / transfer_model.SOURCE).is_dir()
-    assert "digits" in datasets.SOURCES

@@ -12,6 +12,7 @@ Each name in `convnets.data.DATASETS` is a module of this package that defines
 
 import dataclasses
 import importlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -88,7 +89,7 @@ def load(name, data_dir=None, *, image_size=None, channels=None):
 
 
 def _load_folder(folder, image_size, channels):
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise Unknown(f"there is no dataset {str(folder)!r}: choose one of {', '.join(DATASETS)}, or name a folder")
     folder = folder.resolve()
     found = folders.load(folder, image_size=image_size, channels=channels)
@@ -109,10 +110,10 @@ def key_of(name):
     return name if name is None or name in SOURCES else str(Path(name).resolve())
 
 
-def without_images(name, *, image_size=None):
+def without_images(name, *, image_size=None, channels=None):
     """Return a Dataset that says all but the images, at once. name: one of DATASETS; a folder is loaded."""
     if name not in SOURCES:
-        return load(name, image_size=image_size)
+        return load(name, image_size=image_size, channels=channels)
     source = SOURCES[name]
     images, labels = np.empty((0, *source.INPUT_SHAPE), "uint8"), np.empty(0, "int64")
     return Dataset(name, source.CLASS_NAMES, images, labels, images, labels, "nowhere", source.FLIPPABLE)

@@ -1,9 +1,10 @@
 """A folder of the reader's own pictures as a dataset.
 
     FOLDER/cats/*.jpg  FOLDER/dogs/*.jpg             a fifth of each class is held out as the test set
-    FOLDER/train/cats/*.jpg  FOLDER/test/cats/*.jpg  the folder's own split; val, valid or validation will do as well
+    FOLDER/train/cats/*.jpg  FOLDER/test/cats/*.jpg  the folder's own split
 
-The classes have the names of their folders. Pictures are decoded once, and kept in models/.pictures. Later starts
+Other usual names of the parts will do as well: see TRAINING_PARTS and TEST_PARTS. The classes have the names of their
+folders. Pictures are decoded once, and kept in models/.pictures. Later starts
 compare the names, sizes and times of the files, and decode only what has changed.
 """
 
@@ -30,11 +31,11 @@ from convnets.data import image_files
 from convnets.errors import UserError
 
 RECORD = "pictures.csv"  # in a run's folder: the pictures that the run was trained and tested on
-TEST_PARTS = ("test", "val", "valid", "validation")
+TRAINING_PARTS = ("train", "training", "training_set")
+TEST_PARTS = ("test", "testing", "test_set", "val", "valid", "validation", "eval")
 TEST_SHARE = 0.2  # held out where the folder has no test part
 MOST_BROKEN = 0.1  # share of the pictures; beyond it, something is wrong with the folder as a whole
-UNEVEN = 5  # times as many pictures in the largest class as in the smallest
-IGNORED = {"thumbs.db", "desktop.ini"}  # what systems leave in folders; hidden files are ignored, too
+IMBALANCED = 5  # times as many pictures in the largest class as in the smallest
 
 
 @dataclass(frozen=True)
@@ -74,12 +75,12 @@ def load(folder, *, image_size=32, channels=None):
     class_names = tuple(sorted(table.loc[table["part"] == "train", "class"].unique()))
     if len(class_names) < 2:
         raise UserError(
-            f"{folder} has {len(class_names)} classes with pictures in them: make a subfolder for each class, at least "
-            "two, and put its pictures there"
+            f"{folder} has fewer than two classes with pictures in them: make a subfolder for each class, and put its "
+            "pictures there"
         )
     strangers = sorted(set(table["class"]) - set(class_names))
     if strangers:
-        raise UserError(f"{folder} has no training pictures of {_some(strangers)}: add some, or remove the test ones")
+        raise UserError(f"{folder} has no training pictures of {some(strangers)}: add some, or remove the test ones")
     if not (table["part"] == "test").any():
         raise UserError(f"{folder} has one picture of each class, so none is left to test with: add some")
     channels = channels or (1 if table["grey"].all() else 3)
@@ -103,7 +104,7 @@ def changes(before, now):
 def recorded(run_dir):
     """Return Folder.table as it was when a run was trained, or None if there is no sound record."""
     try:
-        table = pd.read_csv(run_dir / RECORD, keep_default_na=False)
+        table = pd.read_csv(run_dir / RECORD, dtype=str, keep_default_na=False, encoding_errors="surrogateescape")
         return table if {"file", "part", "class", "sha256"} <= set(table) else None
     except (OSError, ValueError):
         return None
@@ -116,7 +117,7 @@ def trained_on(run_dir, table):
         return ""
     now = set(table.loc[table["part"] == "test", "sha256"])
     trained = len(now & set(before.loc[before["part"] == "train", "sha256"]))
-    if not trained or fingerprint(before) == fingerprint(table):
+    if not trained or unchanged(run_dir, table):
         return ""
     return (
         f"Warning: the folder has changed since the training ({changes(before, table)}). The network was trained on "
@@ -124,9 +125,15 @@ def trained_on(run_dir, table):
     )
 
 
+def unchanged(run_dir, table):
+    """Return whether a run was trained and tested on just these pictures. table: Folder.table."""
+    before = recorded(run_dir)
+    return before is not None and fingerprint(before) == fingerprint(table)
+
+
 def fingerprint(table):
     """Return the SHA-256 of all that training depends on: names, parts, classes and pixels. table: Folder.table."""
-    return hashlib.sha256(table.to_csv(index=False).encode()).hexdigest()
+    return hashlib.sha256(table.to_csv(index=False).encode(errors="surrogateescape")).hexdigest()
 
 
 # ---------------------------------------------------------------- what is in the folder
@@ -141,22 +148,21 @@ def _list_pictures(folder):
     try:
         classes = _subfolders(folder)
         parts, notes = {"": folder}, []
-        train = next((path for path in classes if path.name.lower() == "train"), None)
+        train = next((path for name in TRAINING_PARTS for path in classes if path.name.lower() == name), None)
         if train and any(_pictures(path) for path in _subfolders(train)):
             tests = [path for name in TEST_PARTS for path in classes if path.name.lower() == name]
             tests = [path for path in tests if any(_pictures(each) for each in _subfolders(path))]
             parts = {"train": train, "test": tests[0]} if tests else {"": train}
             unused = sorted({path.name for path in classes} - {path.name for path in parts.values()})
             if unused:
-                notes.append(
-                    f"Not used: {_some(unused)}; the parts are {' and '.join(p.name for p in parts.values())}."
-                )
+                notes.append(f"Not used: {some(unused)}; the parts are {' and '.join(p.name for p in parts.values())}.")
         listed, empty, others = [], [], []
         for part, root in parts.items():
+            above = os.path.realpath(folder), os.path.realpath(root)  # a link to them would lead to the other classes
             for path in _subfolders(root):
-                found = _files(path)
-                pictures = [file for file in found if _is_picture(file)]
-                others += [file.relative_to(folder).as_posix() for file in found if not _is_picture(file)]
+                found = image_files.files_below(path, above)
+                pictures = [file for file in found if image_files.is_picture(file)]
+                others += [file.relative_to(folder).as_posix() for file in found if not image_files.is_picture(file)]
                 for file in pictures:
                     size, time = _size_and_time(file)
                     listed.append((file.relative_to(folder).as_posix(), part, path.name, size, time))
@@ -167,9 +173,9 @@ def _list_pictures(folder):
     if not listed:
         raise UserError(f"{folder} has no subfolders with pictures in them: make one for each class")
     if empty:
-        notes.append(f"Left out: {_some(empty)}, without pictures.")
+        notes.append(f"Left out: {some(empty)}, without pictures.")
     if others:
-        notes.append(f"Left out, neither JPEG, PNG, WebP, BMP, TIFF nor GIF: {_some(others)}.")
+        notes.append(f"Left out, neither JPEG, PNG, WebP, BMP, TIFF nor GIF: {some(others)}.")
     return sorted(listed, key=lambda entry: (Path(entry[0]).name, entry[0])), notes
 
 
@@ -177,23 +183,8 @@ def _subfolders(folder):
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
-def _files(folder, above=()):
-    """Return all files below a folder, hidden ones excepted. Links are followed, but not in a circle."""
-    found, here = [], os.path.realpath(folder)
-    if here in above:
-        return []
-    for path in sorted(folder.iterdir()):
-        if not path.name.startswith(".") and path.name.lower() not in IGNORED:
-            found += _files(path, (*above, here)) if path.is_dir() else [path]
-    return found
-
-
-def _is_picture(path):
-    return path.suffix.lower() in image_files.ENDINGS
-
-
 def _pictures(folder):
-    return [path for path in _files(folder) if _is_picture(path)]
+    return filter(image_files.is_picture, image_files.files_below(folder))
 
 
 def _size_and_time(path):
@@ -213,17 +204,22 @@ def _decoded(folder, listed, image_size):
     index: "images", a list of [file, part, class, sha256, grey] in the order of the pixels; "broken", {file: reason};
     "listed", what `_list_pictures` returned; "pixels", the SHA-256 of the file of pixels, which is also its name.
     """
-    cache = paths.MODELS / ".pictures" / hashlib.sha256(f"{folder} {image_size}".encode()).hexdigest()[:16]
+    cache = paths.MODELS / ".pictures" / hashlib.sha256(os.fsencode(f"{folder} {image_size}")).hexdigest()[:16]
     listed = [list(entry) for entry in listed]
     old_pixels, old = _cached(cache)
     if old and old["listed"] == listed:
         return old_pixels, old
-    files.make_folder(cache)
-    with FileLock(cache / ".lock"):  # another process may be decoding the same folder
-        old_pixels, old = _cached(cache)
-        if old and old["listed"] == listed:
-            return old_pixels, old
-        return _decode(cache, folder, listed, image_size, old_pixels, old)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with FileLock(cache / ".lock"):  # another process may be decoding the same folder
+            old_pixels, old = _cached(cache)
+            if old and old["listed"] == listed:
+                return old_pixels, old
+            return _decode(cache, folder, listed, image_size, old_pixels, old)
+    except OSError as error:
+        raise UserError(
+            f"can't write {cache} ({error.strerror}): free some space, or see to the permissions"
+        ) from error
 
 
 def _decode(cache, folder, listed, image_size, old_pixels, old):
@@ -240,8 +236,8 @@ def _decode(cache, folder, listed, image_size, old_pixels, old):
         try:
             picture = image_files.open_upright(folder / entry[0], at_least=4 * image_size)
             return np.asarray(image_files.middle_square(picture, image_size, image_size))
-        except UserError as error:
-            return str(error)
+        except image_files.Unreadable as error:
+            return error.reason
 
     images, broken = [], {}
     partial = cache / f".partial-{os.getpid()}.npy"
@@ -264,17 +260,13 @@ def _decode(cache, folder, listed, image_size, old_pixels, old):
             progress.close()
         if len(broken) > MOST_BROKEN * len(listed):
             raise UserError(
-                f"{len(broken)} of {len(listed)} pictures in {folder} can't be read ({_some(broken)}): "
-                "replace or remove them"
+                f"{len(broken)} of {len(listed)} pictures in {folder} can't be read: {_reasons(broken)}. "
+                "Replace or remove them"
             )
         images = _split(images)
         order = sorted(range(len(images)), key=lambda row: images[row][1] == "test")  # training first; else as it was
         index = {"listed": listed, "images": [images[row] for row in order], "broken": broken}
         return _keep(cache, unsorted, order, index)
-    except OSError as error:
-        raise UserError(
-            f"can't write {cache} ({error.strerror}): free some space, or see to the permissions"
-        ) from error
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
@@ -336,25 +328,29 @@ def _cached(cache):
 
 def _broken(broken):
     if broken:
-        yield f"Left out: {_count(len(broken), 'picture')} that can't be read ({_some(broken)})."
+        yield f"Left out: {_count(len(broken), 'picture')} that can't be read: {_reasons(broken)}."
+
+
+def _reasons(broken):
+    return some((f"{file} ({reason})" for file, reason in broken.items()), 1)
 
 
 def _notes(table):
-    """Yield what the reader should know: uneven classes, and pictures that are in both parts."""
+    """Yield what the reader should know: imbalanced classes, and pictures that are in both parts."""
     counts = table.loc[table["part"] == "train", "class"].value_counts()
-    if counts.iloc[0] >= UNEVEN * counts.iloc[-1]:
+    if counts.iloc[0] >= IMBALANCED * counts.iloc[-1]:
         yield (
-            f"Uneven classes: {counts.iloc[0]} training pictures of {counts.index[0]}, {counts.iloc[-1]} of "
+            f"Imbalanced classes: {counts.iloc[0]} training pictures of {counts.index[0]}, {counts.iloc[-1]} of "
             f"{counts.index[-1]}. --class-weights balanced gives all classes the same weight."
         )
     untested = sorted(set(table["class"]) - set(table.loc[table["part"] == "test", "class"]))
     if untested:
-        yield f"No test pictures of {_some(untested)}: the accuracy says nothing of them."
+        yield f"No test pictures of {some(untested)}: the accuracy says nothing of them."
     both = table[table["part"] == "train"].merge(table[table["part"] == "test"], on="sha256")
     if len(both):
         pairs = [f"{pair.file_x} = {pair.file_y}" for pair in both.itertuples()]
         yield (
-            f"Warning: {_count(both['file_y'].nunique(), 'test picture')} also in the training part ({_some(pairs)}): "
+            f"Warning: {_count(both['file_y'].nunique(), 'test picture')} also in the training part ({some(pairs)}): "
             "the test accuracy will be too high. Remove them from one of the parts."
         )
 
@@ -363,7 +359,7 @@ def _count(number, thing):
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
-def _some(names, most=3):
+def some(names, most=3):
     """Return the first names as text, and how many more there are."""
     names = [str(name) for name in names]
     more = f" and {len(names) - most} more" if len(names) > most else ""

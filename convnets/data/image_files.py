@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import dataclasses
+import os
 import warnings
 from pathlib import Path
 
@@ -15,6 +16,40 @@ from convnets.errors import UserError
 ENDINGS = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 
 AT_LEAST = 512  # pixels, a side from which on a photograph is decoded at a reduced scale
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # `open_upright` refuses such pictures
+IGNORED = {"thumbs.db", "desktop.ini"}  # what systems leave in folders; hidden files are ignored, too
+
+
+class Unreadable(UserError):
+    """A file can't be read as a picture. reason: why, without the file's name."""
+
+    def __init__(self, path, reason):
+        super().__init__(f"can't read the picture {path}: {reason}")
+        self.reason = reason
+
+
+def files_below(folder, above=()):
+    """Return all files in a folder and its subfolders, as a list of Path, in the order of their names.
+
+    Hidden files, and what is no file, are left out. Links to folders are followed, but not in a circle. above: the real
+    paths of folders that are not entered, either. Raises OSError if a folder can't be read.
+    """
+    found, here = [], os.path.realpath(folder)
+    if here in above:
+        return []
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or path.name.lower() in IGNORED:
+            continue
+        if path.is_dir():
+            found += files_below(path, (*above, here))
+        elif path.is_file() or not path.exists():  # a link to nowhere is named later, when it can't be read
+            found.append(path)
+    return found
+
+
+def is_picture(path):
+    """Return whether a file's name ends like that of a picture."""
+    return path.suffix.lower() in ENDINGS
 
 
 def open_upright(path, at_least=None):
@@ -23,43 +58,40 @@ def open_upright(path, at_least=None):
     Of an animation or a document of several pages, it is the first picture.
     at_least: a side in pixels. A larger JPEG file may be decoded at a reduced scale, which is several times as fast,
     but no smaller than this.
-    Raises UserError if the file is not an image, damaged, or too large.
+    Raises Unreadable if the file is not an image, damaged, or too large.
     """
     try:
-        with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning):
-            picture = Image.open(path)
-            if at_least:
-                picture.draft("RGB", (at_least, at_least))
-            picture = ImageOps.exif_transpose(picture)
-            if picture.mode.startswith("I"):  # 16-bit greyscale, which Pillow's own conversion clips at 255
-                picture = Image.fromarray((np.asarray(picture) / 257).clip(0, 255).astype("uint8"))
-            if not picture.has_transparency_data:
-                return picture.convert("RGB")
-            picture = picture.convert("RGBA")
-            return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+        if isinstance(path, os.PathLike) and path.exists() and not path.is_file():  # to open a pipe would wait forever
+            raise Unreadable(path, "not a file")
+        picture = Image.open(path)
+        if picture.width * picture.height > Image.MAX_IMAGE_PIXELS:
+            raise Image.DecompressionBombError
+        if at_least:
+            picture.draft("RGB", (at_least, at_least))
+        picture = ImageOps.exif_transpose(picture)
+        if picture.mode == "F" or (picture.mode == "I" and np.asarray(picture).max() > 0xFFFF):
+            raise Unreadable(path, "it has 32 bits a channel, whose range is unknown; save it with 8 or 16")
+        if picture.mode.startswith("I"):  # 16-bit greyscale, which Pillow's own conversion clips at 255
+            picture = Image.fromarray((np.asarray(picture) / 257).clip(0, 255).astype("uint8"))
+        if not picture.has_transparency_data:
+            return picture.convert("RGB")
+        picture = picture.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+    except Unreadable:
+        raise
     except FileNotFoundError as error:
-        raise UserError(f"can't read the picture {path}: no such file") from error
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise UserError(
-            f"the picture {path} is too large: scale it down to less than {Image.MAX_IMAGE_PIXELS:,} pixels"
-        ) from error
+        raise Unreadable(path, "no such file") from error
+    except Image.DecompressionBombError as error:
+        raise Unreadable(path, f"too large; scale it down to less than {Image.MAX_IMAGE_PIXELS:,} pixels") from error
     except Exception as error:  # a damaged file can make Pillow fail in any way
-        raise UserError(f"can't read the picture {path}: not an image (JPEG, PNG, WebP ...), or damaged") from error
+        by_the_system = isinstance(error, OSError) and error.errno and error.strerror
+        raise Unreadable(path, by_the_system or "not an image (JPEG, PNG, WebP ...), or damaged") from error
 
 
 def middle_square(picture, height, width):
     """Crop a PIL.Image to its central square and resize it, antialiased. Returns a PIL.Image."""
     side = min(picture.size)
     return ImageOps.fit(picture, (side, side)).resize((width, height), Image.Resampling.LANCZOS)
-
-
-def read(path, input_shape, *, light_on_dark=False):
-    """Read a picture and fit it to a network's input. Options as for `fit`, errors as of `open_upright`.
-
-    Returns (the whole upright picture, (h, w, 3) uint8; the network's input, `input_shape` float32 in [0, 1]).
-    """
-    picture = open_upright(path)
-    return np.asarray(picture), fit(picture, input_shape, light_on_dark=light_on_dark)
 
 
 def fit(picture, input_shape, *, light_on_dark=False):
@@ -98,27 +130,28 @@ def read_all(paths, prepare):
     """
     found = []
     for path in paths:
-        if path.is_dir():
-            inside = (each for each in path.rglob("*") if each.suffix.lower() in ENDINGS and each.name[0] != ".")
-            found += sorted(inside)
-        else:
-            found.append(path)
+        try:
+            found += filter(is_picture, files_below(path)) if os.path.isdir(path) else [path]
+        except OSError as error:
+            raise UserError(f"can't read {error.filename} ({error.strerror}): check its permissions") from error
 
     def read_one(path):
         try:
             return Picture(path, *prepare(open_upright(path, at_least=AT_LEAST)))
-        except UserError as error:
+        except Unreadable as error:
             return error
 
     with concurrent.futures.ThreadPoolExecutor(joblib.cpu_count()) as pool:  # Pillow decodes without Python's lock
         results = dict(zip(found, pool.map(read_one, found), strict=True))
     pictures = [result for result in results.values() if isinstance(result, Picture)]
-    broken = {path: str(result) for path, result in results.items() if isinstance(result, UserError)}
-    if len(broken) == 1 and not pictures:
-        raise UserError(next(iter(broken.values())))
+    broken = {path: result for path, result in results.items() if isinstance(result, Unreadable)}
+    named = ", ".join(map(str, paths))
+    if not found:
+        raise UserError(f"there are no pictures in {named}")
     if not pictures:
-        raise UserError(f"no picture could be read of the {len(found)} in {', '.join(map(str, paths))}")
-    return pictures, broken
+        first = next(iter(broken.values()))
+        raise first if len(broken) == 1 else UserError(f"none of {len(found)} pictures in {named} can be read: {first}")
+    return pictures, {path: error.reason for path, error in broken.items()}
 
 
 def border_pixels(images):

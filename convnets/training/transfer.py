@@ -4,7 +4,10 @@ Yosinski et al., "How transferable are features in deep neural networks?", 2014:
 last ones the classes that they were trained on.
 """
 
+import argparse
 import functools
+import os
+import warnings
 
 import keras
 import numpy as np
@@ -13,6 +16,7 @@ from keras import layers
 from convnets import cli
 from convnets.errors import UserError, one_line
 from convnets.training import checkpoints
+from convnets.training.callbacks import count
 
 # Networks of keras.applications: their class, the scale and offset of pixels from [0, 1] that they take, the least size
 APPLICATIONS = {
@@ -32,8 +36,11 @@ def load_source(name):
     """
     if name in APPLICATIONS:
         return name, 3, f"{name} (ImageNet)"
-    path = cli.trained_run(name)
-    if not path.exists():
+    try:
+        path = cli.trained_run(name)
+    except argparse.ArgumentTypeError as error:
+        raise UserError(f"--from: {error}") from error
+    if not os.path.exists(path):
         raise UserError(
             f"there is no network {name}: name a run of models/ with --from, or one of {', '.join(APPLICATIONS)}"
         )
@@ -43,6 +50,19 @@ def load_source(name):
     checkpoint, _ = checkpoints.newest(path) if path.is_dir() else (None, [])
     sha256 = f" ({checkpoint.weights_sha256[:16]})" if checkpoint else ""
     return model, model.input_shape[-1], f"{path.name}{sha256}"
+
+
+def refuse_other_epochs(checkpoint, epochs):
+    """Raise UserError if a run to resume was planned for another number of epochs: its learning rate depends on it.
+
+    checkpoint: a checkpoints.Checkpoint, or None if there is none yet.
+    """
+    planned = checkpoint.run["sessions"][0]["epochs"] if checkpoint and checkpoint.run["sessions"] else epochs
+    if planned != epochs:
+        raise UserError(
+            f"the learning rate of {checkpoint.folder} was planned for {count(planned, 'epoch')}, not {epochs}: "
+            f"--epochs {planned} resumes it, --fresh starts anew, --run names another run"
+        )
 
 
 def first_layers(source, input_shape, *, layer=None, leave_out=2, with_weights=True):
@@ -104,7 +124,8 @@ def _application(name, input_shape, with_weights):
         raise UserError(f"{name} takes images from {least} pixels on: give --image-size {least} or more")
     build = functools.partial(getattr(keras.applications, constructor), include_top=False, input_shape=input_shape)
     try:
-        network = build(weights="imagenet" if with_weights else None)
+        with warnings.catch_warnings(action="ignore"):  # of another size than in training, which is intended
+            network = build(weights="imagenet" if with_weights else None)
     except Exception as error:  # Keras raises a bare Exception if a download fails
         raise UserError(
             f"the weights of {name} could not be downloaded ({one_line(error)}): go online, or leave out --from"

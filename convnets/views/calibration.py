@@ -136,15 +136,14 @@ def _error(logits, labels):
 
 def keep(model, dataset, folder):
     """Return a network's Calibration: the one in the run's folder, or else fit it on the test images and keep it."""
-    weights = hashlib.sha256(b"".join(np.ascontiguousarray(each) for each in model.get_weights())).hexdigest()
-    kept = load(folder)
-    if kept and kept.weights == weights:
+    kept = load(folder, model)
+    if kept:
         return kept
     outputs = introspection.logits_and_features(model)
     chosen = np.random.default_rng(0).permutation(len(dataset.x_train))[:TRAINING_IMAGES]
     centres = fit_centres(introspection.predict(outputs, dataset.x_train[np.sort(chosen)])["features"])
     tested = introspection.predict(outputs, dataset.x_test)
-    fitted = fit(tested["logits"], tested["features"], dataset.y_test, centres, weights)
+    fitted = fit(tested["logits"], tested["features"], dataset.y_test, centres, _weights(model))
     numbers = {name: value for name, value in vars(fitted).items() if name != "centres"}
     array = io.BytesIO()
     np.save(array, centres)
@@ -156,11 +155,16 @@ def keep(model, dataset, folder):
     return fitted
 
 
-def load(folder):
-    """Return the Calibration that is kept in a run's folder, or None."""
+def load(folder, model):
+    """Return the Calibration that is kept in a run's folder, or None if there is none of the model's weights."""
     try:
         numbers = json.loads((folder / FILE).read_text(encoding="utf-8"))
         centres = np.load(folder / CENTRES_FILE, mmap_mode="r")  # refuses a file that is smaller than it says
-        return Calibration(**numbers, centres=np.array(centres))
+        kept = Calibration(**numbers, centres=np.array(centres))
     except (OSError, ValueError, TypeError, EOFError):
         return None
+    return kept if kept.weights == _weights(model) else None
+
+
+def _weights(model):
+    return hashlib.sha256(b"".join(np.ascontiguousarray(each) for each in model.get_weights())).hexdigest()

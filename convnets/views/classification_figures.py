@@ -13,7 +13,7 @@ CELL, SIDE = (1.63, 2.35), 1.5  # inches: width and height of a picture with its
 
 @drawing.styled()
 def answers_figure(pictures, answers):
-    """Draw pictures as the network sees them, each with its guesses.
+    """Draw pictures as the network sees them, each with its guesses, and its note if there is one.
 
     pictures: list of image_files.Picture. answers: what classification.classify returns; at most 60 are drawn.
     """
@@ -28,13 +28,10 @@ def answers_figure(pictures, answers):
     for place, (picture, answer) in enumerate(zip(pictures[:shown], answers.to_dict("records"), strict=False)):
         left, top = 0.12 + CELL[0] * (place % COLUMNS), 0.95 + CELL[1] * (place // COLUMNS)
         drawing.draw_image(axes, picture.image, extent=(left, left + SIDE, top + SIDE, top))
-        axes.text(left, top - 0.05, _short(Path(answer["file"]).name, 20), fontsize=8)
-        guesses = "\n".join(_short(guess, 22) for guess in classification.guesses(answer))
+        axes.text(left, top - 0.05, drawing.short(Path(answer["file"]).name, 20), fontsize=8)
+        notes = [answer["note"].split(":")[0]] if answer["note"] else []  # "2 digits in it: expected one"
+        guesses = "\n".join(drawing.short(line, 22) for line in [*classification.guesses(answer), *notes])
         colour = drawing.WRONG if answer["unfamiliarity"] > 0 else "black"
         axes.text(left, top + SIDE + 0.05, guesses, va="top", fontsize=8, color=colour)
     axes.set(xlim=(0, 10), ylim=(height, 0))
     return figure
-
-
-def _short(text, most):
-    return text if len(text) <= most else f"{text[: most - 3]}..."

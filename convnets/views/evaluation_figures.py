@@ -27,6 +27,7 @@ def predictions_figure(images, results, chosen, title):
     cells = np.pad(images[chosen], [(0, 0), (0, gap), (0, beside), (0, 0)], constant_values=255)
     mosaic = drawing.mosaic(cells, columns, empty=255)
     figure, axes = drawing.mosaic_figure(mosaic, title, inches=9.76 / (3 * cells.shape[2]))
+    names = [drawing.short(name, 16) for name in results.class_names]
     for number, index in enumerate(chosen):
         row, column = divmod(number, columns)
         top = row * cells.shape[1] - 0.5
@@ -35,8 +36,8 @@ def predictions_figure(images, results, chosen, title):
         colour = drawing.RIGHT if truth == predicted else drawing.WRONG
         for place, text, options in (
             (0.08, f"test image {index}", {"color": drawing.NOTE, "fontsize": 9}),
-            (0.24, f"true: {results.class_names[truth]}", {"fontsize": 10}),
-            (0.41, f"predicted: {results.class_names[predicted]}", {"fontsize": 10, "color": colour, "weight": "bold"}),
+            (0.24, f"true: {names[truth]}", {"fontsize": 10}),
+            (0.41, f"predicted: {names[predicted]}", {"fontsize": 10, "color": colour, "weight": "bold"}),
         ):
             axes.text(left, top + place * height, text, va="center", **options)
         best = np.argsort(results.probabilities[index])[:-4:-1]
@@ -46,7 +47,7 @@ def predictions_figure(images, results, chosen, title):
         axes.barh(middle, 1.35 * width, 0.14 * height, left, color="#f2f2f2")
         axes.barh(middle, 1.35 * width * share, 0.14 * height, left, color=colours, alpha=0.45)
         for place, guess, part in zip(middle, best, share, strict=True):
-            caption = f"{results.class_names[guess]} {100 * part:.1f} %"
+            caption = f"{names[guess]} {100 * part:.1f} %"
             axes.text(left + 0.04 * width, place, caption, va="center_baseline", fontsize=9)
     axes.set(xlim=(-0.5, mosaic.shape[1] - 0.5), ylim=(mosaic.shape[0] - 0.5, -0.5))
     return figure
@@ -75,9 +76,10 @@ def confusion_matrix_figure(breakdown):
                 column, row, f"{value:.0f}", ha="center", va="center", fontsize=8, color="white" if dark else "black",
                 weight="bold" if row == column else "normal",
             )  # fmt: skip
-        names = range(len(counts)) if len(counts) <= MOST_CLASSES else []
-        axes.set_xticks(names, breakdown.columns[names], rotation=45, ha="right")
-        axes.set_yticks(names, breakdown.index[names] if values is counts else [""] * len(names))
+        places = range(len(counts)) if len(counts) <= MOST_CLASSES else []
+        labels = [drawing.short(breakdown.index[place], 14) for place in places]
+        axes.set_xticks(places, labels, rotation=45, ha="right")
+        axes.set_yticks(places, labels if values is counts else [""] * len(places))
         axes.set(xlabel="predicted class", ylabel="true class" if values is counts else None, title=title)
         figure.colorbar(picture, ax=axes, shrink=0.7)
     return figure
@@ -93,14 +95,15 @@ def labels_figure(images, table, part):
     rows = -(-len(table) // columns)
     figure = Figure(figsize=(10, 2.05 * rows + 0.8), layout="constrained")
     note = "label, and in orange what the networks see; the most suspicious first"
-    drawing.heading(figure, f"Labels that look wrong, of the {part} images\n{note}")
+    drawing.heading(figure, f"{part.capitalize()} images whose labels look wrong\n{note}")
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, row in zip(grid, table.to_dict("records"), strict=False):
         drawing.draw_image(axes, images[row["index"]])
         axes.set_title(f"{part} image {row['index']}", fontsize=8, loc="left", color=drawing.NOTE)
         caption = {"transform": axes.transAxes, "va": "top", "fontsize": 9}
-        axes.text(0, -0.03, f"label: {row['label']}", **caption)
-        axes.text(0, -0.14, f"seen: {row['suggested']}", color=drawing.WRONG, weight="bold", **caption)
+        label, seen = drawing.short(row["label"], 16), drawing.short(row["suggested"], 16)
+        axes.text(0, -0.03, f"label: {label}", **caption)
+        axes.text(0, -0.14, f"seen: {seen}", color=drawing.WRONG, weight="bold", **caption)
     for axes in grid[len(table) :]:
         axes.set_axis_off()
     return figure
@@ -118,7 +121,8 @@ def accuracy_per_class_figure(accuracy_per_class, accuracy):
         shares = pd.concat([shares[:MOST_CLASSES], shares[-MOST_CLASSES:]])
     figure = Figure(figsize=(7, 0.35 * len(shares) + 1.4), layout="constrained")
     axes = figure.subplots()
-    axes.barh(shares.index, shares, color=drawing.MEASURED)
+    axes.barh(range(len(shares)), shares, color=drawing.MEASURED)
+    axes.set_yticks(range(len(shares)), [drawing.short(name) for name in shares.index])
     for place, share in enumerate(shares):
         axes.text(share - 1, place, f"{share:.1f}", ha="right", va="center", color="white", fontsize=9)
     axes.axvline(100 * accuracy, color="black", linestyle="--", linewidth=1)

@@ -5,6 +5,8 @@ if networks that were not trained on it are confident that it shows another clas
 confident they are of that class on average. The library cleanlab does it.
 """
 
+import warnings
+
 import numpy as np
 import pandas as pd
 from scipy.special import softmax
@@ -17,6 +19,7 @@ PREDICTIONS = "test_probabilities.npy"  # of a pretrained network, with test-tim
 FEATURES_FROM = "fast_model-95.5-cifar10"
 FOLDS = 5
 MOST_ERRORS = 1.5  # times as many as the best network makes; a network with more doesn't vote
+RELIABLE = 0.2  # share of errors; of a network with more, most disagreements are its own mistakes
 
 
 def rank(probabilities, labels, class_names, *, most_errors=MOST_ERRORS):
@@ -36,7 +39,8 @@ def rank(probabilities, labels, class_names, *, most_errors=MOST_ERRORS):
     logs = [np.log(np.maximum(each, 1e-7)) for each in voters]
     combined = softmax(np.mean(logs, axis=0), axis=1)
     present = np.unique(labels)  # cleanlab needs an image of each class
-    issues = find_label_issues(np.searchsorted(present, labels), _normalized(combined[:, present]), n_jobs=1)
+    with warnings.catch_warnings(action="ignore"):  # it warns of each class with few images
+        issues = find_label_issues(np.searchsorted(present, labels), _normalized(combined[:, present]), n_jobs=1)
     images = np.arange(len(labels))
     given = combined[images, labels]
     suggested = combined.argmax(axis=1)
@@ -72,11 +76,41 @@ def of_pretrained_networks(dataset):
     return found
 
 
+def summary(table, part):
+    """Return a line on how many labels are probably wrong. table: as of `rank`. part: "test" or "training"."""
+    issues, errors = int(table["issue"].sum()), (table["label"] != table["suggested"]).mean()
+    if errors > RELIABLE:
+        return (
+            f"{issues} labels of {len(table)} {part} images look wrong, but the predictions differ from {errors:.0%} "
+            "of all labels, mostly by mistake: they can't tell."
+        )
+    return f"{issues} labels of {len(table)} {part} images are probably wrong."
+
+
+def rank_training_images(dataset):
+    """Rank a dataset's training images by how suspicious their labels are, by cross-validation.
+
+    A class with a single training image can't be checked, since no classifier can be trained without that image.
+    Returns (table as of `rank`, or None if fewer than two classes can be checked; the names of the others).
+    """
+    counts = np.bincount(dataset.y_train, minlength=dataset.num_classes)
+    classes = np.flatnonzero(counts > 1)
+    left_out = [dataset.class_names[number] for number in np.flatnonzero(counts == 1)]
+    if len(classes) < 2:
+        return None, left_out
+    checked = np.flatnonzero(counts[dataset.y_train] > 1)
+    labels = np.searchsorted(classes, dataset.y_train[checked])
+    probabilities = cross_validated(dataset.x_train[checked], labels)
+    table = rank([probabilities], labels, [dataset.class_names[number] for number in classes])
+    return table.assign(index=checked[table["index"]]), left_out
+
+
 def cross_validated(images, labels):
     """Predict each image by a classifier that was trained on other images.
 
-    Features of a pretrained network, which never saw the images, and logistic regression on four fifths of them at a
-    time. images: (n, h, w, 1 or 3) uint8. labels: (n,) int. Returns probabilities (n, classes).
+    Features of a pretrained network, which must not have been trained on the images, and logistic regression on four
+    fifths of them at a time. images: (n, h, w, 1 or 3) uint8, at least two of each class. labels: (n,) int, below the
+    number of classes. Returns probabilities (n, classes).
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import cross_val_predict
@@ -85,10 +119,9 @@ def cross_validated(images, labels):
 
     features = _features(images)
     classifier = make_pipeline(StandardScaler(), LogisticRegression(C=10 / features.shape[1], max_iter=200))
-    folds = min(FOLDS, np.bincount(labels)[np.unique(labels)].min())
-    if folds < 2:
-        return np.full((len(labels), labels.max() + 1), 1 / (labels.max() + 1))
-    return cross_val_predict(classifier, features, labels, cv=folds, method="predict_proba")
+    folds = min(FOLDS, np.bincount(labels).max())
+    with warnings.catch_warnings(action="ignore"):  # of classes with fewer images than folds, and of many classes
+        return cross_val_predict(classifier, features, labels, cv=folds, method="predict_proba")
 
 
 def _features(images):

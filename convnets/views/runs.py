@@ -55,6 +55,13 @@ class Run:
         return image_files.fit(picture, self.model.input_shape[1:], light_on_dark=self.trained_on == "digits"), ""
 
     @property
+    def dataset_is_its_own(self):
+        """Whether the dataset is the one that the network was trained on, with the same pictures."""
+        if self.dataset.pictures is None:
+            return self.dataset.key == self.trained_on
+        return folders.unchanged(self.path, self.dataset.pictures)
+
+    @property
     def name(self):
         return self.path.stem if self.path.is_file() else self.path.name
 
@@ -104,22 +111,24 @@ def load(
     data_needed: if False, a run whose images are unknown or unavailable comes without a dataset.
     class_names: names of the classes, instead of the dataset's or the recorded ones.
     pixels, image_size: see classifiers.as_classifier.
-    images: whether to load the dataset at all, which takes a second. False needs a network that says its classes.
+    images: whether to load the dataset's images, which takes a second. Without them, the run comes without a dataset.
     calibrate: whether to load the network's calibration, or to fit it if a run has none yet and its images are there.
     Raises UserError if there is no such network, or network and dataset do not fit each other.
     """
-    path = path or newest_run(paths.MODELS, datasets.key_of(dataset_name))
+    folder = None if dataset_name in (None, "auto", *datasets.SOURCES) else datasets.key_of(dataset_name)
+    path = path or newest_run(paths.MODELS, folder or dataset_name)
+    if path is None and folder:
+        path = _newest_run_on_the_pictures(paths.MODELS, folder)
+        if path is None:
+            raise UserError(f"no network was trained on {folder} yet: python basic_model.py --dataset {folder}")
     if path is None and not images:
         path = paths.PRETRAINED / PRETRAINED_RUNS.get(dataset_name, PRETRAINED_RUNS["cifar10"])
     if path is None:
         dataset = datasets.load(dataset_name or "auto", data_dir)
-        if dataset.folder:
-            raise UserError(
-                f"no network was trained on {dataset.folder} yet: python basic_model.py --dataset {dataset.folder}"
-            )
         path = paths.PRETRAINED / PRETRAINED_RUNS[dataset.name]
-        kept = calibration.load(path) if calibrate else None
-        return Run(path, checkpoints.load_model(path), class_names or dataset.class_names, dataset, dataset.key, kept)
+        model = checkpoints.load_model(path)
+        kept = calibration.load(path, model) if calibrate else None
+        return Run(path, model, class_names or dataset.class_names, dataset, dataset.key, kept)
     model = checkpoints.load_model(path)
     recorded = _recorded(path, "dataset")
     if recorded:
@@ -127,11 +136,13 @@ def load(
     if classifiers.takes_any_size(model):
         image_size = image_size or datasets.INPUT_SHAPES.get(dataset_name, [None])[0]
     model = classifiers.as_classifier(model, path, pixels=pixels, image_size=image_size)
+    fitted = calibration.load(path, model) if calibrate and recorded else None
+    images = images or bool(calibrate and recorded and not fitted)  # to fit the calibration
     dataset = None
-    images = images or bool(calibrate and recorded and not calibration.load(path))  # to fit the calibration
     try:
-        if images:
-            dataset = _dataset_for(model, path, dataset_name or recorded, data_dir, guess=class_names is None)
+        if images or dataset_name:
+            name, guess = dataset_name or recorded, class_names is None
+            dataset = _dataset_for(model, path, name, data_dir, guess=guess, images=images)
     except (_Unknown, datasets.Unknown, downloads.Unavailable):
         if data_needed or dataset_name:
             raise
@@ -139,19 +150,22 @@ def load(
     names = class_names or (dataset and dataset.class_names) or _recorded(path, "class_names") or range(classes)
     if len(names) != classes:
         raise UserError(f"the network in {path} has {classes} classes, but --class-names has {len(names)} names")
-    fitted = None
-    if calibrate and recorded:
-        known = dataset is not None and dataset.key == recorded
-        fitted = calibration.keep(model, dataset, path) if known else calibration.load(path)
-    return Run(path, model, tuple(map(str, names)), dataset, recorded or (dataset and dataset.key), fitted)
+    trained_on = recorded or (dataset and dataset.key)
+    dataset = dataset if images else None
+    if calibrate and recorded and not fitted and dataset and dataset.key == recorded:
+        fitted = calibration.keep(model, dataset, path)
+    return Run(path, model, tuple(map(str, names)), dataset, trained_on, fitted)
 
 
 class _Unknown(UserError):
     """No dataset is known that fits a network."""
 
 
-def _dataset_for(model, path, name, data_dir, *, guess):
-    """Load a network's dataset. guess: whether a dataset whose images have the right shape may be taken."""
+def _dataset_for(model, path, name, data_dir, *, guess, images):
+    """Load a network's dataset.
+
+    guess: whether a dataset whose images have the right shape may be taken. images: if False, without its images.
+    """
     shape, classes = model.input_shape[1:], model.output_shape[-1]
     name = name or (USUAL_DATASET.get(shape) if guess else None)
     if name is None:
@@ -160,7 +174,12 @@ def _dataset_for(model, path, name, data_dir, *, guess):
             "or your own picture with --image, for the views of one image"
         )
     size = {} if name in datasets.SOURCES else {"image_size": shape[0], "channels": shape[-1]}
-    dataset = datasets.load(name, data_dir, **size)
+    try:
+        dataset = datasets.load(name, data_dir, **size) if images else datasets.without_images(name, **size)
+    except datasets.Unknown as error:
+        if name != _recorded(path, "dataset"):
+            raise
+        raise _Unknown(f"the pictures of {path} are no longer in {name}: say where they are with --dataset") from error
     recorded = _recorded(path, "class_names")
     if dataset.folder and recorded and tuple(recorded) != dataset.class_names:
         raise _Unknown(
@@ -252,12 +271,24 @@ def _random_correct_one(run, seed):
 
 def newest_run(models, dataset_name=None):
     """Return the run in the folder `models` that was trained last (on this dataset), or None."""
-    records = [
-        path
-        for path in models.glob("*/epoch-*.json")
-        if dataset_name in (None, _recorded(path.parent, "dataset")) and path.parent.name != "stashed"
-    ]
-    return max(records, key=lambda path: path.stat().st_mtime).parent if records else None
+    return next((run for run in _runs(models) if dataset_name in (None, _recorded(run, "dataset"))), None)
+
+
+def _newest_run_on_the_pictures(models, folder):
+    """Return the run that was trained last on the pictures of a folder, wherever they were then, or None."""
+    for run in _runs(models):
+        if (run / folders.RECORD).is_file():
+            size = (_recorded(run, "options") or {}).get("image_size", datasets.IMAGE_SIZE)
+            if folders.unchanged(run, folders.load(folder, image_size=size).table):
+                return run
+    return None
+
+
+def _runs(models):
+    """Return the runs in the folder `models`, the one that was trained last first."""
+    records = [path for path in models.glob("*/epoch-*.json") if path.parent.name != "stashed"]
+    records.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+    return list(dict.fromkeys(path.parent for path in records))
 
 
 def _recorded(path, what):
