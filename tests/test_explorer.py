@@ -492,6 +492,31 @@ def test_other_host_names_and_origins_are_refused(address):
         connection.close()
 
 
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--run", "nothing"], "error: there is no trained run nothing: name one of "),
+        (["--run", "../models"], "error: there is no trained run ../models: name one of "),
+        (["--pictures", "nowhere"], "error: can't read nowhere (No such file or directory)"),
+        (["--pictures", "tests"], "error: there are no pictures in tests"),
+        (["--port", "80"], "'80' is not a whole number from 1024"),
+        (["--host", "999.1.1.1"], "error: can't listen on 999.1.1.1"),
+    ],
+)
+def test_bad_options_end_with_one_line_and_exit_code_2(options, complaint):
+    command = [sys.executable, "explore.py", "--no-browser", *options]
+    result = subprocess.run(command, cwd=paths.PROJECT, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 2
+    assert complaint in result.stderr.splitlines()[-1]
+    assert "Traceback" not in result.stderr
+
+
+def test_the_names_of_the_page():
+    assert server.names_of("127.0.0.1") == server.names_of("localhost") == ["127.0.0.1", "localhost"]
+    assert server.names_of("192.168.7.7") == ["192.168.7.7"]
+    assert {"127.0.0.1", "localhost", socket.gethostname()} <= set(server.names_of("0.0.0.0"))
+
+
 def test_a_port_in_use_is_skipped_and_only_this_machine_is_listened_to():
     with socket.socket() as busy:
         busy.bind(("127.0.0.1", 0))

@@ -28,6 +28,7 @@ OPTIONS = {
     "visualize_hidden_layer_activation": VIEW,
     "visualize_hidden_layer_output": VIEW,
     "visualize_building_blocks": VIEW,
+    "explore": ["--help", "--run", "--pictures", "--data-dir", "--port", "--host", "--no-browser"],
 }
 
 

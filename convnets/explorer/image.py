@@ -54,7 +54,7 @@ class ImageChooser:
         self.some = pn.widgets.Button(name="Random image", width=120, align="end")
         self.before, self.after = (pn.widgets.Button(name=name, width=100) for name in ("Previous", "Next"))
         self.where = plots.Text(width="100px")
-        self.file = pn.widgets.Select.from_param(page.param.file, name="My pictures", visible=len(page.files) > 1)
+        self.file = pn.widgets.Select.from_param(page.param.file, name="My pictures", visible=page.pictures is not None)
         self.upload = pn.widgets.FileInput(
             name="Your own picture (at most 20 MB; it stays on this machine)", accept="image/*", width=plots.WIDTH
         )

@@ -180,7 +180,10 @@ class Network:
     @functools.cached_property
     def suspicious(self):
         """The test images whose labels are probably wrong, most suspicious first, as numbers; see labels.rank."""
-        opinions = {self.run.path: self.results.probabilities, **labels.of_pretrained_networks(self.run.dataset)}
+        opinions = {
+            self.run.path.resolve(): self.results.probabilities,
+            **labels.of_pretrained_networks(self.run.dataset),
+        }
         table = labels.rank(list(opinions.values()), self.run.dataset.y_test, self.names)
         return table.loc[table["issue"], "index"].tolist()
 

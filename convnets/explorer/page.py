@@ -55,8 +55,7 @@ class Page(param.Parameterized):
     def __init__(self, *, pictures=None, data_dir=None, default_run=None):
         super().__init__()
         self.pictures, self.data_dir, self._default = pictures, data_dir, default_run
-        self.files = ["", *(sorted(_pictures_in(pictures)) if pictures else ())]
-        self.param.file.objects = self.files
+        self.param.file.objects = ["", *(pictures_in(pictures) if pictures else ())]
         self.message = plots.Text("Starting Keras ...")
         self.body = pn.Column(self.message, sizing_mode="stretch_width")
         self.background = Background(pn.state.curdoc, self.complain)
@@ -68,6 +67,8 @@ class Page(param.Parameterized):
 
     def load(self):
         """Load the network that the address names, in the background, and build the page with it."""
+        if self.sides:  # a browser that connects again
+            return
         wanted = pn.state.location.query_params.get("run")
         names = names_of_runs()
         self.param.run.objects, self.param.second.objects = names, ["", *names]
@@ -200,10 +201,14 @@ def default_runs():
     return names[:1] or ["improved_model-cifar10", "basic_model-digits"]
 
 
-def _pictures_in(folder):
-    from convnets.data.image_files import ENDINGS
+def pictures_in(folder):
+    """Return the names of the pictures in a folder and its subfolders. Raises UserError if there is none."""
+    from convnets.data import image_files
 
     try:
-        return [path.name for path in Path(folder).iterdir() if path.suffix.lower() in ENDINGS and path.is_file()]
+        files = [path for path in image_files.files_below(Path(folder)) if image_files.is_picture(path)]
     except OSError as error:
         raise UserError(f"can't read {folder} ({error.strerror}): name a folder of pictures") from error
+    if not files:
+        raise UserError(f"there are no pictures in {folder}: name another folder with --pictures")
+    return [path.relative_to(folder).as_posix() for path in files]

@@ -99,9 +99,10 @@ class Grid:
         if on_pick:
             self.plot.on_event(Tap, lambda event: self._at(event, lambda number, *_: on_pick(number)))
         if on_move:
-            self.plot.on_event(MouseMove, lambda event: self._at(event, on_move))
+            self.plot.on_event(MouseMove, lambda event: self._at(event, self._moved))
         if on_leave:
-            self.plot.on_event(MouseLeave, lambda event: on_leave())
+            self.plot.on_event(MouseLeave, lambda event: self._left())
+        self._on_move, self._on_leave, self._below = on_move, on_leave, None
 
     def show(self, cells, *, title=None, labels=None, columns=None):
         """Show cells (n, h, w) uint32, see `rgba`. labels: n short texts, drawn into the cells."""
@@ -148,6 +149,15 @@ class Grid:
             "w": [width],
             "h": [height],
         }
+
+    def _moved(self, *place):
+        if place != self._below:  # a mouse that moves within a pixel asks for nothing new
+            self._below = place
+            self._on_move(*place)
+
+    def _left(self):
+        self._below = None
+        self._on_leave()
 
     def _at(self, event, call):
         if event.x is None or event.y is None or event.x < 0 or event.y < 0:

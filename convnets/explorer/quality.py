@@ -13,9 +13,7 @@ class Quality:
     def __init__(self, side):
         self.side, names = side, side.network.names
         self.sentence = plots.Text("Evaluating on the test images ...")
-        self.matrix = plots.Grid(
-            f"confusion{side.number}", "Confusion, a row for each true class", on_pick=self._pick
-        )
+        self.matrix = plots.Grid(f"confusion{side.number}", "Confusion, a row for each true class", on_pick=self._pick)
         self.classes = plots.Bars(f"classes{side.number}", "Accuracy of each class", names)
         self.reliability = plots.Lines(
             f"reliability{side.number}",

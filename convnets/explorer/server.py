@@ -1,5 +1,6 @@
 """Serve the page to this machine's browser, and to nobody else."""
 
+import logging
 import socket
 import webbrowser
 
@@ -8,7 +9,8 @@ from bokeh.events import DocumentReady
 from tornado.routing import HostMatches, Rule, RuleRouter
 
 from convnets.errors import UserError
-from convnets.explorer.page import Page
+from convnets.explorer import trainings
+from convnets.explorer.page import Page, pictures_in
 
 PORTS = 20  # how many are tried
 MOST_BYTES = 40 * 2**20  # of a message from the page: an upload of 20 MB as Base64, and room
@@ -36,8 +38,18 @@ TEMPLATE = """
 
 
 def serve(*, host, port, open_browser, **settings):
-    """Serve the page until Ctrl-C. settings: of page.Page. Raises UserError if no port is free."""
-    pn.extension(sizing_mode=None)
+    """Serve the page until Ctrl-C. settings: of page.Page.
+
+    Raises UserError if no port is free, or there is no such run or folder of pictures.
+    """
+    run, pictures, names = settings["default_run"], settings["pictures"], trainings.names()
+    if run and run not in names:
+        raise UserError(f"there is no trained run {run}: name one of {', '.join(names)} with --run")
+    if pictures:
+        pictures_in(pictures)
+    pn.extension()
+    for name in ("bokeh", "tornado", "asyncio"):  # they report each tab that is closed in the middle of a message
+        logging.getLogger(name).setLevel("CRITICAL")
     port = free_port(host, port)
 
     def page():
@@ -51,7 +63,7 @@ def serve(*, host, port, open_browser, **settings):
         pn.state.curdoc.on_event(DocumentReady, lambda event: shown.load())  # what comes earlier can get lost
         return template
 
-    names = [host] if host not in ("127.0.0.1", "localhost") else ["127.0.0.1", "localhost"]
+    names = names_of(host)
     server = pn.serve(
         page,
         port=port,
@@ -69,6 +81,16 @@ def serve(*, host, port, open_browser, **settings):
     if open_browser:
         webbrowser.open(f"http://{host}:{port}")
     server.io_loop.start()
+
+
+def names_of(host):
+    """Return under which names a browser may ask for the page."""
+    if host in ("127.0.0.1", "localhost"):
+        return ["127.0.0.1", "localhost"]
+    if host != "0.0.0.0":  # all addresses of this machine
+        return [host]
+    name = socket.gethostname()
+    return ["127.0.0.1", "localhost", name, *socket.gethostbyname_ex(name)[2]]
 
 
 def only_for(server, names):
