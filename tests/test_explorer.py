@@ -316,6 +316,43 @@ def test_by_keyboard_alone(tab):
     page.wait(lambda: "channel1=1" in page.page.url)
 
 
+def test_each_part_from_the_keyboard(tab, run):
+    """Each control is reached by its name, as a screen reader would, and moved by keys only."""
+    page = tab("?index=3")
+    keyboard = page.page.keyboard
+
+    def press(field, *keys):
+        field.focus()
+        for key in keys:
+            keyboard.press(key)
+
+    def named(label):
+        return page.page.get_by_label(label, exact=True).first
+
+    press(named("Test image"), "Control+a", "1", "2", "Enter")
+    page.wait(lambda: np.allclose(page.answer(), expected(run, scale_pixels(run.dataset.x_test[12])), atol=0.01))
+    press(named("Show"), "ArrowDown")
+    page.wait(lambda: page.title("gallery") == "Test images: mistakes")
+    press(page.page.get_by_role("button", name="Why", exact=True), "Enter")
+    page.wait(lambda: page.page.locator('[data-plot="hidden1"]').count() == 1)
+    page.wait(lambda: "std. dev." in page.title("Integrated gradients1"), seconds=60)
+    press(named("Patch, row"), "ArrowDown", "ArrowDown")
+    page.wait(lambda: page.data("hidden1", 1)["h"] == [4])
+    press(named("Hidden by"), "ArrowDown")
+    page.wait(lambda: "baseline=black" in page.page.url)
+    press(page.page.get_by_role("button", name="How good", exact=True), "Enter")
+    page.wait(lambda: page.page.locator('[data-plot="confusion1"]').count() == 1)
+    press(named("True class"), "9")
+    press(named("Taken for"), "4")
+    press(page.page.get_by_role("button", name="Show these images"), "Enter")
+    page.wait(lambda: page.title("gallery") == "Test images: 9, taken for 4")
+    press(page.page.get_by_role("button", name="Training", exact=True), "Enter")
+    press(page.page.get_by_label("basic_model-mnist"), "Space")
+    page.wait(lambda: _curve(page, "basic_model-mnist, test images"))
+    press(named("Beside it"), "ArrowDown")
+    page.wait(lambda: "second=run" in page.page.url)
+
+
 def test_images_made_for_the_channels_come_as_they_get_ready(tab):
     page = tab("?layer1=fc2")
     if "fc2" not in page.page.url:

@@ -109,4 +109,6 @@ def free_port(host, port):
                 return tried
             except OSError as error:
                 reason = error.strerror
-    raise UserError(f"can't listen on {host}, ports {port} to {port + PORTS - 1} ({reason}): name another --port")
+    raise UserError(
+        f"can't listen on {host}, ports {port} to {port + PORTS - 1} ({reason}): name another --port or --host"
+    )
