@@ -327,7 +327,7 @@ def transfer_table(runs):
         accuracy, augmented = 100 * group["test_accuracy"], 100 * group["with_tta"].dropna()
         rows.append([
             pictures, network, f"{len(group)}", _mean_and_range(accuracy, " %", 1),
-            _mean_and_range(augmented, " %", 1) if len(augmented) else "", f"{group['seconds'].mean():.0f}",
+            _mean_and_range(augmented, " %", 1) if len(augmented) else "", _mean_and_range(group["seconds"], "", 0),
         ])  # fmt: skip
     header = "pictures | network | seeds | test accuracy | with test-time augmentation | seconds in all"
     return _table(header, rows, runs)

@@ -14,7 +14,7 @@ from convnets.explorer import plots
 
 MOST_BYTES = 20 * 2**20  # of an upload
 A_PAGE = 40  # images of the gallery
-FIRST_CHOICES = ("all", "mistakes", "most confident mistakes", "suspicious labels")
+MOST_PAIRED = 12  # classes, of which all pairs can be chosen from the list; more only in the confusion matrix
 PAD = 280  # pixels, the side of the field to draw in
 
 
@@ -47,7 +47,7 @@ class ImageChooser:
 
     def __init__(self, page):
         self.page = page
-        self.network = None
+        self.network, self._choices = None, {}
         self._numbers = []
         self.show = pn.widgets.Select.from_param(page.param.show, name="Show")
         self.index = pn.widgets.TextInput(name="Test image", width=110)
@@ -85,41 +85,25 @@ class ImageChooser:
         """Take the images of another network."""
         self.network, dataset = network, network.run.dataset
         self.pad_part.visible = network.is_digits
-        classes = [f"class: {name}" for name in network.names] if dataset else []
-        pairs = [f"{true}, taken for {other}" for true in network.names for other in network.names if true != other]
-        many = len(network.names) > 30
-        self.page.param.show.objects = [*FIRST_CHOICES, *classes, *([] if many else pairs)] if dataset else ["none"]
-        if self.page.show not in self.page.param.show.objects:
-            self.page.show = self.page.param.show.objects[0]
+        self._choices = choices(network) if dataset else {"none": None}
+        self.page.param.show.objects = list(self._choices)
+        if self.page.show not in self._choices:
+            self.page.show = next(iter(self._choices))
         self.page.param.index.bounds = (0, len(dataset.x_test) - 1 if dataset else 0)
         self.page.index = min(self.page.index, self.page.param.index.bounds[1])
         self._gallery()
         self._take_file() if self.page.file else self._take_index()
 
+    def show_confused(self, true, other):
+        """Show the images of one class that are taken for another one, or, of the same class, all of it."""
+        label, find = confused(self.network, true, other)
+        self._choices[label] = find
+        self.page.param.show.objects = list(self._choices)
+        self.page.show = label
+
     def _gallery(self):
-        network, wanted = self.network, self.page.show
-        if network is None or network.run.dataset is None:
-            return
-        names = network.names
-
-        def compute():
-            labels = network.run.dataset.y_test
-            if wanted == "all":
-                return np.arange(len(labels))
-            if wanted.startswith("class: "):
-                return np.flatnonzero(labels == names.index(wanted.removeprefix("class: ")))
-            if wanted == "suspicious labels":
-                return np.array(network.suspicious, dtype=int)
-            mistakes = network.results.mistakes()
-            if wanted == "most confident mistakes":
-                return mistakes
-            if wanted == "mistakes":
-                return np.sort(mistakes)
-            true, other = wanted.split(", taken for ")
-            confused = (labels == names.index(true)) & (network.results.predictions == names.index(other))
-            return np.flatnonzero(confused)
-
-        self.page.background.start("gallery", compute, self._show, slow=wanted not in ("all",))
+        if find := self.network and self._choices[self.page.show]:
+            self.page.background.start("gallery", find, self._show, slow=self.page.show != "all")
 
     def _show(self, numbers):
         self._numbers, self._start = numbers, 0
@@ -194,6 +178,28 @@ class ImageChooser:
     def _drawn(self, picture):
         self.page.chosen = Chosen("your drawing", None, picture, ("--image", "DRAWING.png"))
         self._mark()
+
+
+def choices(network):
+    """Return {what the gallery can show: a function that returns the numbers of these test images}."""
+    classes = range(len(network.names))
+    pairs = [(true, other) for true in classes for other in classes if true == other or len(classes) <= MOST_PAIRED]
+    return {
+        "all": lambda: np.arange(len(network.run.dataset.y_test)),
+        "mistakes": lambda: np.sort(network.results.mistakes()),
+        "most confident mistakes": lambda: network.results.mistakes(),
+        "suspicious labels": lambda: np.array(network.suspicious, dtype=int),
+        **dict(confused(network, *pair) for pair in sorted(pairs, key=lambda pair: pair[0] != pair[1])),
+    }
+
+
+def confused(network, true, other):
+    """Return a choice of `choices` and its function: the images of a class that are taken for another one."""
+    labels = network.run.dataset.y_test
+    if true == other:
+        return f"class: {network.names[true]}", lambda: np.flatnonzero(labels == true)
+    label = f"{network.names[true]}, taken for {network.names[other]}"
+    return label, lambda: np.flatnonzero((labels == true) & (network.results.predictions == other))
 
 
 class DrawingPad:

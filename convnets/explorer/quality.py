@@ -76,9 +76,8 @@ class Quality:
         names = self.side.network.names
         self.true.value, self.other.value = true, other
         self.matrix.mark(true * len(names) + other)
-        wanted = f"class: {names[true]}" if true == other else f"{names[true]}, taken for {names[other]}"
-        if gallery and wanted in self.side.page.param.show.objects:
-            self.side.page.show = wanted
+        if gallery:
+            self.side.page.chooser.show_confused(true, other)
         if true != other:
             self.layers.plot.title.text = plots.plain(f"Which layer tells {names[true]} from {names[other]}?")
             network = self.side.network
