@@ -11,6 +11,7 @@ terminal trains, its curves grow. Ctrl-C ends it.
 
 import contextlib
 import os
+import threading
 from pathlib import Path
 
 from convnets import cli
@@ -34,19 +35,25 @@ def main(argv=None):
     parser.add_argument("--no-browser", action="store_true", help="only serve the page, do not open it")
     options = parser.parse_args(argv)
 
-    from convnets.explorer import server
+    from convnets.explorer import addresses, at_hand
 
+    runs = at_hand.candidates(options.run)
+    if options.pictures:
+        at_hand.pictures_in(options.pictures)  # is there any?
+    port = addresses.free_port(options.host, options.port)
     if options.host not in ("127.0.0.1", "localhost"):
         print(f"Everybody who can reach {options.host} can see this page and your pictures, and use this machine.")
+
+    # Keras and the network are loaded while the page starts, and the browser.
+    threading.Thread(target=at_hand.load, args=(runs, options.data_dir), daemon=True).start()
+
+    from convnets.explorer import server
+
     with contextlib.suppress(KeyboardInterrupt):
         server.serve(
-            host=options.host,
-            port=options.port,
-            open_browser=not options.no_browser,
-            pictures=options.pictures,
-            data_dir=options.data_dir,
-            default_run=options.run,
-        )
+            host=options.host, port=port, open_browser=not options.no_browser,
+            pictures=options.pictures, data_dir=options.data_dir, default_run=options.run,
+        )  # fmt: skip
     print("\nStopped.", flush=True)
     os._exit(130)  # at once, whatever is being computed
 

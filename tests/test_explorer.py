@@ -19,7 +19,7 @@ from PIL import Image
 
 from convnets import paths
 from convnets.data.datasets import scale_pixels
-from convnets.explorer import plots, server
+from convnets.explorer import addresses, plots
 from convnets.training import checkpoints
 from convnets.views import evaluation, feature_maps, introspection, occlusion, runs
 
@@ -549,9 +549,9 @@ def test_bad_options_end_with_one_line_and_exit_code_2(options, complaint):
 
 
 def test_the_names_of_the_page():
-    assert server.names_of("127.0.0.1") == server.names_of("localhost") == ["127.0.0.1", "localhost"]
-    assert server.names_of("192.168.7.7") == ["192.168.7.7"]
-    assert {"127.0.0.1", "localhost", socket.gethostname()} <= set(server.names_of("0.0.0.0"))
+    assert addresses.names_of("127.0.0.1") == addresses.names_of("localhost") == ["127.0.0.1", "localhost"]
+    assert addresses.names_of("192.168.7.7") == ["192.168.7.7"]
+    assert {"127.0.0.1", "localhost", socket.gethostname()} <= set(addresses.names_of("0.0.0.0"))
 
 
 def test_a_port_in_use_is_skipped_and_only_this_machine_is_listened_to():
@@ -559,7 +559,7 @@ def test_a_port_in_use_is_skipped_and_only_this_machine_is_listened_to():
         busy.bind(("127.0.0.1", 0))
         busy.listen()
         port = busy.getsockname()[1]
-        assert server.free_port("127.0.0.1", port) > port
+        assert addresses.free_port("127.0.0.1", port) > port
 
 
 @pytest.mark.parametrize("width", [390, 1440])

@@ -2,17 +2,13 @@
 
 import contextlib
 import shlex
-from pathlib import Path
 
 import panel as pn
 import param
 
-from convnets import paths
-from convnets.errors import UserError
-from convnets.explorer import plots
+from convnets.explorer import at_hand, plots
 from convnets.explorer.background import Background
 from convnets.explorer.trainings import Trainings
-from convnets.explorer.trainings import names as names_of_runs
 
 SECTIONS = ["Inside", "Why", "How good", "Training"]
 IN_ADDRESS = [
@@ -55,7 +51,7 @@ class Page(param.Parameterized):
     def __init__(self, *, pictures=None, data_dir=None, default_run=None):
         super().__init__()
         self.pictures, self.data_dir, self._default = pictures, data_dir, default_run
-        self.param.file.objects = ["", *(pictures_in(pictures) if pictures else ())]
+        self.param.file.objects = ["", *(at_hand.pictures_in(pictures) if pictures else ())]
         self.message = plots.Text("Starting Keras ...")
         self.body = pn.Column(self.message, sizing_mode="stretch_width")
         self.background = Background(pn.state.curdoc, self.complain)
@@ -70,11 +66,11 @@ class Page(param.Parameterized):
         if self.sides:  # a browser that connects again
             return
         wanted = pn.state.location.query_params.get("run")
-        names = names_of_runs()
+        names = at_hand.names()
         self.param.run.objects, self.param.second.objects = names, ["", *names]
         self.param.trainings.objects = names
-        candidates = [wanted] if wanted in names else [self._default] if self._default else default_runs()
-        self.background.start("network", lambda: _load(candidates, self.data_dir), self._build)
+        opened = [wanted] if wanted in names else at_hand.candidates(self._default)
+        self.background.start("network", lambda: at_hand.load(opened, self.data_dir), self._build)
 
     def _build(self, network):
         from convnets.explorer.image import ImageChooser
@@ -139,7 +135,7 @@ class Page(param.Parameterized):
             self._look()
 
         self.complain("Loading ...")
-        self.background.start("network", lambda: [_load([name], self.data_dir) for name in names], show)
+        self.background.start("network", lambda: [at_hand.load([name], self.data_dir) for name in names], show)
 
     def _use(self, networks):
         from convnets.explorer.side import Side
@@ -154,7 +150,7 @@ class Page(param.Parameterized):
         if self.chosen is not None:
             for side in self.sides:
                 side.look()
-            self._open()
+            self.background.soon(self._open)  # the answer comes first
 
     def _open(self):
         for side in self.sides:
@@ -183,32 +179,3 @@ class Page(param.Parameterized):
             "Training": [("compare_models.py", "--list")],
         }[self.section]
         self.command.say("\n".join(f"$ python {shlex.join(command)}" for command in commands))
-
-
-def _load(names, data_dir):
-    """Return the network.Network of the first of these runs whose test images are on this machine, or of the first."""
-    from convnets import cli
-
-    with cli.importing_keras():
-        from convnets.explorer import network
-    networks = (network.load(name, data_dir) for name in names)
-    return next((each for each in networks if each.run.dataset), None) or network.load(names[0], data_dir)
-
-
-def default_runs():
-    """Return the name of the newest run; if there is none, of two networks that come with the project."""
-    names = [name for name in names_of_runs() if list((paths.MODELS / name).glob("epoch-*.json"))]
-    return names[:1] or ["improved_model-cifar10", "basic_model-digits"]
-
-
-def pictures_in(folder):
-    """Return the names of the pictures in a folder and its subfolders. Raises UserError if there is none."""
-    from convnets.data import image_files
-
-    try:
-        files = [path for path in image_files.files_below(Path(folder)) if image_files.is_picture(path)]
-    except OSError as error:
-        raise UserError(f"can't read {folder} ({error.strerror}): name a folder of pictures") from error
-    if not files:
-        raise UserError(f"there are no pictures in {folder}: name another folder with --pictures")
-    return [path.relative_to(folder).as_posix() for path in files]

@@ -1,18 +1,15 @@
 """Serve the page to this machine's browser, and to nobody else."""
 
 import logging
-import socket
 import webbrowser
 
 import panel as pn
 from bokeh.events import DocumentReady
 from tornado.routing import HostMatches, Rule, RuleRouter
 
-from convnets.errors import UserError
-from convnets.explorer import trainings
-from convnets.explorer.page import Page, pictures_in
+from convnets.explorer import addresses
+from convnets.explorer.page import Page
 
-PORTS = 20  # how many are tried
 MOST_BYTES = 40 * 2**20  # of a message from the page: an upload of 20 MB as Base64, and room
 
 TEMPLATE = """
@@ -38,19 +35,10 @@ TEMPLATE = """
 
 
 def serve(*, host, port, open_browser, **settings):
-    """Serve the page until Ctrl-C. settings: of page.Page.
-
-    Raises UserError if no port is free, or there is no such run or folder of pictures.
-    """
-    run, pictures, names = settings["default_run"], settings["pictures"], trainings.names()
-    if run and run not in names:
-        raise UserError(f"there is no trained run {run}: name one of {', '.join(names)} with --run")
-    if pictures:
-        pictures_in(pictures)
+    """Serve the page until Ctrl-C. settings: of page.Page."""
     pn.extension()
     for name in ("bokeh", "tornado", "asyncio"):  # they report each tab that is closed in the middle of a message
         logging.getLogger(name).setLevel("CRITICAL")
-    port = free_port(host, port)
 
     def page():
         if pn.config.theme == "dark":
@@ -63,7 +51,7 @@ def serve(*, host, port, open_browser, **settings):
         pn.state.curdoc.on_event(DocumentReady, lambda event: shown.load())  # what comes earlier can get lost
         return template
 
-    names = names_of(host)
+    names = addresses.names_of(host)
     server = pn.serve(
         page,
         port=port,
@@ -83,32 +71,7 @@ def serve(*, host, port, open_browser, **settings):
     server.io_loop.start()
 
 
-def names_of(host):
-    """Return under which names a browser may ask for the page."""
-    if host in ("127.0.0.1", "localhost"):
-        return ["127.0.0.1", "localhost"]
-    if host != "0.0.0.0":  # all addresses of this machine
-        return [host]
-    name = socket.gethostname()
-    return ["127.0.0.1", "localhost", name, *socket.gethostbyname_ex(name)[2]]
-
-
 def only_for(server, names):
     """Refuse requests for any other host name, which a page on the web could have led here (DNS rebinding)."""
     hosts = "|".join(name.replace(".", r"\.") for name in names)
     server._http.request_callback = RuleRouter([Rule(HostMatches(f"^({hosts})$"), server._tornado)])
-
-
-def free_port(host, port):
-    """Return the first free port from `port` on."""
-    for tried in range(port, port + PORTS):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, tried))
-                return tried
-            except OSError as error:
-                reason = error.strerror
-    raise UserError(
-        f"can't listen on {host}, ports {port} to {port + PORTS - 1} ({reason}): name another --port or --host"
-    )

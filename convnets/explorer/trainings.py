@@ -5,8 +5,7 @@ import json
 import pandas as pd
 import panel as pn
 
-from convnets import paths
-from convnets.explorer import plots
+from convnets.explorer import at_hand, plots
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C")
 EVERY = 2000  # milliseconds between two looks at the files
@@ -78,26 +77,10 @@ class Trainings:
         return [grid.plot, bars.plot] if filters is not None else [bars.plot]
 
 
-def folder_of(name):
-    """Return the folder of a run in models/ or models/stashed/."""
-    folder = paths.MODELS / name
-    return folder if folder.is_dir() else paths.PRETRAINED / name
-
-
-def names():
-    """Return the names of all runs with a history, the newest first, and then the pretrained ones."""
-
-    def found(folder):
-        files = sorted(folder.glob("*/history.csv"), key=lambda file: -file.stat().st_mtime)
-        return [file.parent.name for file in files if not file.parent.name.startswith(".")]
-
-    return list(dict.fromkeys([*found(paths.MODELS), *sorted(found(paths.PRETRAINED))]))
-
-
 def read_history(name):
     """Return the history of a run, or None before its first epoch. The file is whole at every moment."""
     try:
-        history = pd.read_csv(folder_of(name) / "history.csv")
+        history = pd.read_csv(at_hand.folder_of(name) / "history.csv")
         return history if len(history) and {"epoch", "val_accuracy", "val_loss"} <= set(history) else None
     except (OSError, ValueError):
         return None
@@ -108,7 +91,7 @@ def describe(name, history):
     last = history.iloc[-1]
     text = f"{name}: {last['val_accuracy']:.2%} on test images after epoch {int(last['epoch'])}"
     try:
-        run = json.loads((folder_of(name) / "run.json").read_text(encoding="utf-8"))
+        run = json.loads((at_hand.folder_of(name) / "run.json").read_text(encoding="utf-8"))
         epochs = run["sessions"][-1]["epochs"]
     except (OSError, ValueError, TypeError, LookupError):  # older runs do not say how many epochs were asked for
         return text

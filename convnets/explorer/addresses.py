@@ -1,0 +1,32 @@
+"""Where the page is served. Imports no Panel."""
+
+import socket
+
+from convnets.errors import UserError
+
+PORTS = 20  # how many are tried
+
+
+def names_of(host):
+    """Return under which names a browser may ask for the page."""
+    if host in ("127.0.0.1", "localhost"):
+        return ["127.0.0.1", "localhost"]
+    if host != "0.0.0.0":  # all addresses of this machine
+        return [host]
+    name = socket.gethostname()
+    return ["127.0.0.1", "localhost", name, *socket.gethostbyname_ex(name)[2]]
+
+
+def free_port(host, port):
+    """Return the first free port from `port` on."""
+    for tried in range(port, port + PORTS):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, tried))
+                return tried
+            except OSError as error:
+                reason = error.strerror
+    raise UserError(
+        f"can't listen on {host}, ports {port} to {port + PORTS - 1} ({reason}): name another --port or --host"
+    )

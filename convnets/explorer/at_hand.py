@@ -1,0 +1,57 @@
+"""What the page can show: the runs and the pictures on this machine. Imports neither Keras nor Panel."""
+
+import threading
+from pathlib import Path
+
+from convnets import cli, paths
+from convnets.errors import UserError
+
+_importing = threading.Lock()
+
+
+def names():
+    """Return the names of all runs with a history, the newest first, and then the pretrained ones."""
+
+    def found(folder):
+        files = sorted(folder.glob("*/history.csv"), key=lambda file: -file.stat().st_mtime)
+        return [file.parent.name for file in files if not file.parent.name.startswith(".")]
+
+    return list(dict.fromkeys([*found(paths.MODELS), *sorted(found(paths.PRETRAINED))]))
+
+
+def folder_of(name):
+    """Return the folder of a run in models/ or models/stashed/."""
+    folder = paths.MODELS / name
+    return folder if folder.is_dir() else paths.PRETRAINED / name
+
+
+def candidates(run=None):
+    """Return the names of the runs to open: the one asked for, or the newest, or two of the pretrained ones.
+
+    Raises UserError if there is no such run.
+    """
+    if run and run not in names():
+        raise UserError(f"there is no trained run {run}: name one of {', '.join(names())} with --run")
+    newest = [name for name in names() if list((paths.MODELS / name).glob("epoch-*.json"))][:1]
+    return [run] if run else newest or ["improved_model-cifar10", "basic_model-digits"]
+
+
+def load(names, data_dir=None):
+    """Return the network.Network of the first of these runs whose test images are on this machine, or of the first."""
+    with _importing, cli.importing_keras():
+        from convnets.explorer import network
+    networks = (network.load(name, data_dir) for name in names)
+    return next((each for each in networks if each.run.dataset), None) or network.load(names[0], data_dir)
+
+
+def pictures_in(folder):
+    """Return the names of the pictures in a folder and its subfolders. Raises UserError if there is none."""
+    from convnets.data import image_files
+
+    try:
+        files = [path for path in image_files.files_below(Path(folder)) if image_files.is_picture(path)]
+    except OSError as error:
+        raise UserError(f"can't read {folder} ({error.strerror}): name a folder of pictures") from error
+    if not files:
+        raise UserError(f"there are no pictures in {folder}: name another folder with --pictures")
+    return [path.relative_to(folder).as_posix() for path in files]
