@@ -1,12 +1,15 @@
 """What the page can show: the runs and the pictures on this machine. Imports neither Keras nor Panel."""
 
+import contextlib
+import json
 import threading
 from pathlib import Path
 
 from convnets import cli, paths
 from convnets.errors import UserError
 
-_importing = threading.Lock()
+_importing, _reading = threading.Lock(), threading.Lock()
+_datasets = {}  # by name
 
 
 def names():
@@ -38,10 +41,31 @@ def candidates(run=None):
 
 def load(names, data_dir=None):
     """Return the network.Network of the first of these runs whose test images are on this machine, or of the first."""
+    threading.Thread(target=_read_ahead, args=(names[0], data_dir), daemon=True).start()
     with _importing, cli.importing_keras():
         from convnets.explorer import network
     networks = (network.load(name, data_dir) for name in names)
     return next((each for each in networks if each.run.dataset), None) or network.load(names[0], data_dir)
+
+
+def load_dataset(name, data_dir=None, **size):
+    """Load a dataset like datasets.load, but each one only once: all networks share it. Nothing is downloaded."""
+    from convnets.data import datasets, downloads
+
+    downloads.allowed = False
+    if name not in datasets.SOURCES:  # a folder may change
+        return datasets.load(name, data_dir, **size)
+    with _reading:
+        if name not in _datasets:
+            _datasets[name] = datasets.load(name, data_dir, **size)
+        return _datasets[name]
+
+
+def _read_ahead(run, data_dir):
+    """Load the dataset of a run while Keras is imported."""
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError, UserError):  # then it is not read ahead
+        run = json.loads((folder_of(run) / "run.json").read_text(encoding="utf-8"))
+        load_dataset(run["dataset"], data_dir)
 
 
 def pictures_in(folder):

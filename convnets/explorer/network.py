@@ -7,7 +7,8 @@ import numpy as np
 from scipy.special import softmax
 
 from convnets import cli
-from convnets.data import datasets, downloads
+from convnets.data import datasets
+from convnets.explorer import at_hand
 from convnets.training import checkpoints
 from convnets.views import (
     activation_maximization,
@@ -32,7 +33,6 @@ _loading = threading.Lock()
 def load(name, data_dir=None):
     """Return the Network of a run in models/ or models/stashed/. Tabs of the browser share it until it trains on."""
     path = cli.trained_run(name)
-    downloads.allowed = False
     with _loading:
         newest = max((record.stat().st_mtime_ns for record in path.glob("epoch-*.json")), default=0)
         return _load(path, newest, data_dir)
@@ -40,7 +40,7 @@ def load(name, data_dir=None):
 
 @functools.lru_cache(maxsize=4)
 def _load(path, newest, data_dir):
-    return Network(runs.load(path, data_dir=data_dir, data_needed=False))
+    return Network(runs.load(path, data_dir=data_dir, data_needed=False, load_dataset=at_hand.load_dataset))
 
 
 class Network:

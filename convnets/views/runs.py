@@ -101,7 +101,7 @@ class Run:
 
 def load(
     path=None, dataset_name=None, data_dir=None, *, data_needed=True, class_names=None, pixels=None, image_size=None,
-    calibrate=True, images=True,
+    calibrate=True, images=True, load_dataset=datasets.load,
 ):  # fmt: skip
     """Load a trained network and its dataset.
 
@@ -113,6 +113,7 @@ def load(
     pixels, image_size: see classifiers.as_classifier.
     images: whether to load the dataset's images, which takes a second. Without them, the run comes without a dataset.
     calibrate: whether to load the network's calibration, or to fit it if a run has none yet and its images are there.
+    load_dataset: called like datasets.load.
     Raises UserError if there is no such network, or network and dataset do not fit each other.
     """
     folder = None if dataset_name in (None, "auto", *datasets.SOURCES) else datasets.key_of(dataset_name)
@@ -124,7 +125,7 @@ def load(
     if path is None and not images:
         path = paths.PRETRAINED / PRETRAINED_RUNS.get(dataset_name, PRETRAINED_RUNS["cifar10"])
     if path is None:
-        dataset = datasets.load(dataset_name or "auto", data_dir)
+        dataset = load_dataset(dataset_name or "auto", data_dir)
         path = paths.PRETRAINED / PRETRAINED_RUNS[dataset.name]
         model = checkpoints.load_model(path)
         kept = calibration.load(path, model) if calibrate else None
@@ -142,7 +143,7 @@ def load(
     try:
         if images or dataset_name:
             name, guess = dataset_name or recorded, class_names is None
-            dataset = _dataset_for(model, path, name, data_dir, guess=guess, images=images)
+            dataset = _dataset_for(model, path, name, data_dir, guess=guess, images=images, load=load_dataset)
     except (_Unknown, datasets.Unknown, downloads.Unavailable):
         if data_needed or dataset_name:
             raise
@@ -161,10 +162,10 @@ class _Unknown(UserError):
     """No dataset is known that fits a network."""
 
 
-def _dataset_for(model, path, name, data_dir, *, guess, images):
+def _dataset_for(model, path, name, data_dir, *, guess, images, load):
     """Load a network's dataset.
 
-    guess: whether a dataset whose images have the right shape may be taken. images: if False, without its images.
+    guess: whether a dataset whose images have the right shape may be taken. images: if False, without its images. load: see `load`.
     """
     shape, classes = model.input_shape[1:], model.output_shape[-1]
     name = name or (USUAL_DATASET.get(shape) if guess else None)
@@ -175,7 +176,7 @@ def _dataset_for(model, path, name, data_dir, *, guess, images):
         )
     size = {} if name in datasets.SOURCES else {"image_size": shape[0], "channels": shape[-1]}
     try:
-        dataset = datasets.load(name, data_dir, **size) if images else datasets.without_images(name, **size)
+        dataset = load(name, data_dir, **size) if images else datasets.without_images(name, **size)
     except datasets.Unknown as error:
         if name != _recorded(path, "dataset"):
             raise
