@@ -123,9 +123,10 @@ def measure_clicks(tab):
         x, y = place(tab, "strip1", 17 * column + 8, 17 * line + 8)
         layers.append(measure(tab, "maps1", "pointerdown", lambda x=x, y=y: tab.mouse.click(x, y)))
         width, height = tab.evaluate(SIZE, "maps1")  # another channel each time, in the upper half of the plot
+        tab.wait_for_timeout(1000)
         x, y = place(tab, "maps1", width * (0.1 + 0.2 * (number % 5)), height * (0.1 + 0.1 * (number % 4)))
         channels.append(measure(tab, "map1", "pointerdown", lambda x=x, y=y: tab.mouse.click(x, y)))
-        tab.wait_for_timeout(200)
+        tab.wait_for_timeout(1000)
     tab.get_by_role("button", name="Why", exact=True).click()
     tab.wait_for_timeout(15_000)
     for name in ["cat", "dog", "frog", "ship", "deer", "bird", "truck", "horse"] * 2:

@@ -49,9 +49,13 @@ class Background:
 
         pool.submit(work)
 
-    def soon(self, show):
-        """Call show() as soon as possible; what it adds to the page is sent in one piece."""
-        self._in_page("soon", self._newest["soon"], lambda _: show(), None)
+    def when(self, changed, call, names="value"):
+        """Call call() soon after a param.Parameterized, a widget perhaps, has changed. names: of its parameters."""
+        changed.param.watch(lambda event: self.soon(call), names)
+
+    def soon(self, show, *, milliseconds=0):
+        """Call show() after some time, at least when the page is free; what it adds is sent in one piece."""
+        self._in_page("soon", self._newest["soon"], lambda _: show(), None, milliseconds)
 
     def stop(self, kind):
         """Let a kind of work end, and show nothing more. Returns the number of the next order."""
@@ -59,7 +63,7 @@ class Background:
             self._newest[kind] += 1
             return self._newest[kind]
 
-    def _in_page(self, kind, order, show, result):
+    def _in_page(self, kind, order, show, result, milliseconds=0):
         def call():
             if self._newest[kind] != order:
                 return
@@ -72,4 +76,7 @@ class Background:
             finally:
                 self._document.unhold()
 
-        self._document.add_next_tick_callback(call)
+        if milliseconds:
+            self._document.add_timeout_callback(call, milliseconds)
+        else:
+            self._document.add_next_tick_callback(call)

@@ -59,17 +59,15 @@ class ImageChooser:
             name="Your own picture (at most 20 MB; it stays on this machine)", accept="image/*", width=plots.WIDTH
         )
         self.grid = plots.Grid("gallery", on_pick=self._picked)
-        self.pad = DrawingPad(self._drawn)
+        self.pad = DrawingPad(page.background, self._drawn)
         self.pad_part = pn.Column(self.pad.view, visible=False)
         self._start = 0
-        self.some.on_click(lambda event: self._random())
-        self.before.on_click(lambda event: self._turn(-A_PAGE))
-        self.after.on_click(lambda event: self._turn(A_PAGE))
-        self.upload.param.watch(lambda event: self._uploaded(), "value")
-        self.index.param.watch(lambda event: self._typed(event.new), "value")
-        page.param.watch(lambda event: self._gallery(), "show")
-        page.param.watch(lambda event: self._take_index(), "index")
-        page.param.watch(lambda event: self._take_file(), "file")
+        when = page.background.when
+        when(self.some, self._random, "clicks")
+        when(self.before, lambda: self._turn(-A_PAGE), "clicks")
+        when(self.after, lambda: self._turn(A_PAGE), "clicks")
+        when(self.upload, self._uploaded)
+        when(self.index, self._typed)
         self.view = pn.Column(
             pn.pane.HTML("<h2>Image</h2>"),
             self.show,
@@ -82,7 +80,7 @@ class ImageChooser:
         )
 
     def use(self, network):
-        """Take the images of another network."""
+        """Offer the images of another network; `start` shows them."""
         self.network, dataset = network, network.run.dataset
         self.pad_part.visible = network.is_digits
         self._choices = choices(network) if dataset else {"none": None}
@@ -91,8 +89,18 @@ class ImageChooser:
             self.page.show = next(iter(self._choices))
         self.page.param.index.bounds = (0, len(dataset.x_test) - 1 if dataset else 0)
         self.page.index = min(self.page.index, self.page.param.index.bounds[1])
+
+    def start(self):
+        """Show the gallery, and look at an image."""
         self._gallery()
         self._take_file() if self.page.file else self._take_index()
+
+    def follow(self):
+        """Do what the page's state says from now on."""
+        when = self.page.background.when
+        when(self.page, self._gallery, "show")
+        when(self.page, self._take_index, "index")
+        when(self.page, self._take_file, "file")
 
     def show_confused(self, true, other):
         """Show the images of one class that are taken for another one, or, of the same class, all of it."""
@@ -129,8 +137,8 @@ class ImageChooser:
         numbers = self._numbers if len(self._numbers) else range(self.page.param.index.bounds[1] + 1)
         self.go_to(int(np.random.default_rng().choice(numbers)))
 
-    def _typed(self, text):
-        last = self.page.param.index.bounds[1]
+    def _typed(self):
+        text, last = self.index.value, self.page.param.index.bounds[1]
         if text.isdecimal() and int(text) <= last:
             if int(text) != self.page.index:
                 self.go_to(int(text))
@@ -208,7 +216,7 @@ class DrawingPad:
     on_change(picture): called after each stroke with the whole drawing, a PIL.Image.
     """
 
-    def __init__(self, on_change):
+    def __init__(self, background, on_change):
         self.on_change = on_change
         self.plot = plots.plain_figure("pad", "Draw a digit", PAD, x_range=(0, PAD), y_range=(PAD, 0))
         self.plot.frame_width = PAD
@@ -223,14 +231,14 @@ class DrawingPad:
         self.plot.toolbar.active_drag = tool
         self.strokes.on_change("data", lambda attr, old, new: self._changed())
         clear = pn.widgets.Button(name="Clear the drawing", width=140)
-        clear.on_click(lambda event: self.strokes.update(data={"xs": [], "ys": []}))
+        background.when(clear, lambda: self.strokes.update(data={"xs": [], "ys": []}), "clicks")
         self.x, self.y = (
             pn.widgets.Select(name=name, value=PAD // 2, options=list(range(0, PAD + 1, 10)), width=90)
             for name in ("Pen across", "Pen down")
         )
         begin, to = (pn.widgets.Button(name=name, width=100) for name in ("Begin here", "Line to here"))
-        begin.on_click(lambda event: self._pen(new=True))
-        to.on_click(lambda event: self._pen(new=False))
+        background.when(begin, lambda: self._pen(new=True), "clicks")
+        background.when(to, lambda: self._pen(new=False), "clicks")
         self.view = pn.Column(self.plot, clear, pn.Row(self.x, self.y), pn.Row(begin, to))
 
     def _pen(self, *, new):

@@ -30,8 +30,8 @@ class Inside:
         )
         self.real = plots.Grid(f"real{side.number}", on_pick=lambda place: side.page.chooser.go_to(self._real[place]))
         self.about = plots.Text()
-        self.layer.param.watch(lambda event: self._layer_chosen(), "value")
-        self.channel.param.watch(lambda event: self._channel_chosen(), "value")
+        side.page.background.when(self.layer, self._layer_chosen)
+        side.page.background.when(self.channel, self._channel_chosen)
         self.view = pn.Column(
             pn.Row(self.layer, self.channel),
             self.about,

@@ -10,6 +10,7 @@ from convnets.explorer import at_hand, plots
 from convnets.explorer.background import Background
 from convnets.explorer.trainings import Trainings
 
+FIRST_ANSWER = 250  # milliseconds in which the browser can draw the answer before it draws the rest
 SECTIONS = ["Inside", "Why", "How good", "Training"]
 IN_ADDRESS = [
     "section",
@@ -55,7 +56,7 @@ class Page(param.Parameterized):
         self.message = plots.Text("Starting Keras ...")
         self.body = pn.Column(self.message, sizing_mode="stretch_width")
         self.background = Background(pn.state.curdoc, self.complain)
-        self.sides = []
+        self.sides, self._opened = [], False
 
     def complain(self, text):
         """Show a line that says what went wrong."""
@@ -91,11 +92,14 @@ class Page(param.Parameterized):
             pn.widgets.Select.from_param(self.param.patch, name="Patch, pixels", width=110),
             pn.widgets.Select.from_param(self.param.baseline, name="Hidden by", width=130),
         )
-        self._use([network])
+        self.chooser.use(network)
         pn.state.location.sync(self, {name: name for name in IN_ADDRESS}, on_error=self._take_each)
+        self.chooser.follow()
+        self._show_sides([network])
+        self.chooser.start()
         self.param.watch(lambda event: self._look(), "chosen")
-        self.param.watch(lambda event: self._choose_networks(), ["run", "second"])
-        self.param.watch(lambda event: self.background.soon(self._open), "section")
+        self.background.when(self, self._choose_networks, ["run", "second"])
+        self.background.when(self, self._open, "section")
         self.param.watch(lambda event: self._say_command(), IN_ADDRESS)
         self.body.objects = [
             header,
@@ -138,10 +142,16 @@ class Page(param.Parameterized):
         self.background.start("network", lambda: [at_hand.load([name], self.data_dir) for name in names], show)
 
     def _use(self, networks):
+        is_other = self.sides[0].network is not networks[0]
+        if is_other:
+            self.chooser.use(networks[0])
+        self._show_sides(networks)
+        if is_other:
+            self.chooser.start()
+
+    def _show_sides(self, networks):
         from convnets.explorer.side import Side
 
-        if not self.sides or self.sides[0].network is not networks[0]:
-            self.chooser.use(networks[0])
         kept = {(side.number, side.network): side for side in self.sides}
         self.sides = [kept.get(key) or Side(self, key[1], key[0]) for key in enumerate(networks, 1)]
         self.networks.objects = [side.view for side in self.sides]
@@ -150,7 +160,8 @@ class Page(param.Parameterized):
         if self.chosen is not None:
             for side in self.sides:
                 side.look()
-            self.background.soon(self._open)  # the answer comes first
+            self.background.soon(self._open, milliseconds=0 if self._opened else FIRST_ANSWER)
+            self._opened = True
 
     def _open(self):
         for side in self.sides:

@@ -28,7 +28,7 @@ class Quality:
         self.true = pn.widgets.Select(name="True class", options=options, value=0, width=150)
         self.other = pn.widgets.Select(name="Taken for", options=options, value=min(1, len(names) - 1), width=150)
         see = pn.widgets.Button(name="Show these images", width=150, align="end")
-        see.on_click(lambda event: self._choose(self.true.value, self.other.value))
+        side.page.background.when(see, lambda: self._choose(self.true.value, self.other.value), "clicks")
         self.view = pn.Column(
             self.sentence,
             plots.flow(self.true, self.other, see),

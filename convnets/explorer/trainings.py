@@ -22,7 +22,7 @@ class Trainings:
         self.rate = plots.Lines("rate", "Learning rate", "epoch", "learning rate")
         self.progress = plots.Text()
         self.epochs = plots.flow()
-        page.param.watch(lambda event: self.update(), "trainings")
+        page.background.when(page, self.update, "trainings")
         curves = plots.flow(self.accuracy.plot, self.loss.plot, self.rate.plot)
         self.view = pn.Column(
             pn.pane.HTML("<h3>Runs, side by side</h3>"),

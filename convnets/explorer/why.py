@@ -14,7 +14,7 @@ class Why:
     """The explanations of one network's answer. side: the side.Side that they belong to."""
 
     def __init__(self, side):
-        self.side, page = side, side.page
+        self.side, page, self._shown = side, side.page, None
         self.image = plots.Grid(
             f"hidden{side.number}",
             "Hide a part: move the mouse here",
@@ -26,11 +26,11 @@ class Why:
         self.row = pn.widgets.Select(name="Patch, row", options=list(range(height)), width=100)
         self.column = pn.widgets.Select(name="Patch, column", options=list(range(width)), width=110)
         for widget in (self.row, self.column):
-            widget.param.watch(lambda event: self.hide(self.row.value, self.column.value), "value")
+            page.background.when(widget, lambda: self.hide(self.row.value, self.column.value))
         options = {"predicted": "", **{name: name for name in side.network.names}}
         self.target = pn.widgets.Select(name="Explain", options=options, value="", width=150)
-        self.target.param.watch(lambda event: self.update(), "value")
-        page.param.watch(lambda event: side.is_shown("Why") and self.update(), ["patch", "baseline"])
+        page.background.when(self.target, self.update)
+        page.background.when(page, lambda: side.is_shown("Why") and self.update(), ["patch", "baseline"])
         self.about = plots.Text(**{"max-width": "660px"})
         self.view = pn.Column(
             self.about,
@@ -41,12 +41,12 @@ class Why:
     def update(self):
         """Compute the maps for another image."""
         side, page, image = self.side, self.side.page, self.side.image
-        self.image.show(plots.rgba(image[None]))
+        if image is not self._shown:  # drawing takes the browser time, which the maps need
+            self._shown = image
+            self.image.show(plots.rgba(image[None]))
         names = side.network.names
         target = names.index(self.target.value) if self.target.value else side.predicted
         patch, baseline = min(page.patch, *image.shape[:2]), BASELINES[page.baseline]
-        for name, grid in self.maps.items():
-            grid.plot.title.text = plots.plain(f"{name} ...")
 
         def show(part):
             name, importance, found = part

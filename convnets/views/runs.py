@@ -165,7 +165,8 @@ class _Unknown(UserError):
 def _dataset_for(model, path, name, data_dir, *, guess, images, load):
     """Load a network's dataset.
 
-    guess: whether a dataset whose images have the right shape may be taken. images: if False, without its images. load: see `load`.
+    guess: whether a dataset whose images have the right shape may be taken. images: if False, without its images.
+    load: called like datasets.load.
     """
     shape, classes = model.input_shape[1:], model.output_shape[-1]
     name = name or (USUAL_DATASET.get(shape) if guess else None)
