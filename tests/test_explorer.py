@@ -324,6 +324,7 @@ def test_each_part_from_the_keyboard(tab, run):
     keyboard = page.page.keyboard
 
     def press(field, *keys):
+        field.wait_for()
         field.focus()
         for key in keys:
             keyboard.press(key)
@@ -492,6 +493,7 @@ def test_a_wrong_address_shows_the_page_all_the_same(tab, query):
     assert page.page.get_by_text("passwd").count() == 0
 
 
+@pytest.mark.slow
 def test_ten_tabs_have_each_their_own_state(tab, run):
     pages = [tab(f"?index={index}&section=How+good") for index in range(10)]
     for index, page in enumerate(pages):
