@@ -35,7 +35,7 @@ def main(argv=None):
     parser.add_argument("--no-browser", action="store_true", help="only serve the page, do not open it")
     options = parser.parse_args(argv)
 
-    from convnets.explorer import addresses, at_hand
+    from convnets.explorer import addresses, at_hand, loading
 
     runs = at_hand.candidates(options.run)
     if options.pictures:
@@ -45,7 +45,7 @@ def main(argv=None):
         print(f"Everybody who can reach {options.host} can see this page and your pictures, and use this machine.")
 
     # Keras and the network are loaded while the page starts, and the browser.
-    threading.Thread(target=at_hand.load, args=(runs, options.data_dir), daemon=True).start()
+    threading.Thread(target=loading.load, args=(runs, options.data_dir), daemon=True).start()
 
     from convnets.explorer import server
 

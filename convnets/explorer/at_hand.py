@@ -5,10 +5,10 @@ import json
 import threading
 from pathlib import Path
 
-from convnets import cli, paths
+from convnets import paths
 from convnets.errors import UserError
 
-_importing, _reading = threading.Lock(), threading.Lock()
+_reading = threading.Lock()
 _datasets = {}  # by name
 
 
@@ -39,15 +39,6 @@ def candidates(run=None):
     return [run] if run else newest or ["improved_model-cifar10", "basic_model-digits"]
 
 
-def load(names, data_dir=None):
-    """Return the network.Network of the first of these runs whose test images are on this machine, or of the first."""
-    threading.Thread(target=_read_ahead, args=(names[0], data_dir), daemon=True).start()
-    with _importing, cli.importing_keras():
-        from convnets.explorer import network
-    networks = (network.load(name, data_dir) for name in names)
-    return next((each for each in networks if each.run.dataset), None) or network.load(names[0], data_dir)
-
-
 def load_dataset(name, data_dir=None, **size):
     """Load a dataset like datasets.load, but each one only once: all networks share it. Nothing is downloaded."""
     from convnets.data import datasets, downloads
@@ -61,7 +52,7 @@ def load_dataset(name, data_dir=None, **size):
         return _datasets[name]
 
 
-def _read_ahead(run, data_dir):
+def read_ahead(run, data_dir):
     """Load the dataset of a run while Keras is imported."""
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError, UserError):  # then it is not read ahead
         run = json.loads((folder_of(run) / "run.json").read_text(encoding="utf-8"))

@@ -6,7 +6,7 @@ import shlex
 import panel as pn
 import param
 
-from convnets.explorer import at_hand, plots
+from convnets.explorer import at_hand, loading, plots
 from convnets.explorer.background import Background
 from convnets.explorer.trainings import Trainings
 
@@ -71,7 +71,7 @@ class Page(param.Parameterized):
         self.param.run.objects, self.param.second.objects = names, ["", *names]
         self.param.trainings.objects = names
         opened = [wanted] if wanted in names else at_hand.candidates(self._default)
-        self.background.start("network", lambda: at_hand.load(opened, self.data_dir), self._build)
+        self.background.start("network", lambda: loading.load(opened, self.data_dir), self._build)
 
     def _build(self, network):
         from convnets.explorer.image import ImageChooser
@@ -139,7 +139,7 @@ class Page(param.Parameterized):
             self._look()
 
         self.complain("Loading ...")
-        self.background.start("network", lambda: [at_hand.load([name], self.data_dir) for name in names], show)
+        self.background.start("network", lambda: [loading.load([name], self.data_dir) for name in names], show)
 
     def _use(self, networks):
         is_other = self.sides[0].network is not networks[0]
