@@ -4,6 +4,7 @@ python docs/draw_explorer.py       a minute; needs Chromium and CIFAR-10
 """
 
 import io
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,9 +23,9 @@ PLACE = """([name, x, y]) => {
 WIDTH = 1100  # pixels of the pictures
 
 
-def photograph(page, name, height):
+def photograph(page, name):
     """Save what the page shows, in few colours: they are enough for bars and small images."""
-    png = page.screenshot(clip={"x": 0, "y": 0, "width": 1440, "height": height})
+    png = page.screenshot(full_page=True)
     picture = Image.open(io.BytesIO(png)).convert("RGB")
     picture = picture.resize((WIDTH, round(WIDTH * picture.height / picture.width)), Image.Resampling.LANCZOS)
     picture.quantize(200, dither=Image.Dither.NONE).save(DOCS / f"explorer-{name}.png", optimize=True)
@@ -51,22 +52,20 @@ def main():
     process = subprocess.Popen(command, cwd=DOCS.parent, stdout=subprocess.PIPE, text=True)
     address = process.stdout.readline().removeprefix("The page is at ").split(";")[0]
     with sync_playwright() as playwright:
-        import shutil
-
         chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1440, "height": 2600})
-        for name, query, height, seconds in (
-            ("inside", "?index=16&layer1=conv4&channel1=20", 1500, 12),
-            ("why", "?index=16&section=Why", 1180, 12),
-            ("quality", "?section=How+good&show=cat,+taken+for+dog", 1280, 15),
-            ("training", "?section=Training&trainings=['improved_model-cifar10','basic_model-cifar10']", 1330, 10),
-            ("two", "?index=16&section=Why&second=fast_model-94-cifar10", 2250, 40),
+        page = browser.new_page(viewport={"width": 1440, "height": 900})
+        for name, query, seconds in (
+            ("inside", "?index=16&layer1=conv4&channel1=20", 12),
+            ("why", "?index=16&section=Why", 12),
+            ("quality", "?section=How+good&show=cat,+taken+for+dog", 15),
+            ("training", "?section=Training&trainings=['improved_model-cifar10','basic_model-cifar10']", 10),
+            ("two", "?index=16&section=Why&second=fast_model-94-cifar10", 40),
         ):
             page.goto(f"{address}/{query}")
             page.get_by_text("Unfamiliarity").first.wait_for(timeout=120_000)
             page.wait_for_timeout(1000 * seconds)
-            photograph(page, name, height)
+            photograph(page, name)
         page.goto(f"{address}/?index=16&section=Why&patch=8")
         page.get_by_text("Unfamiliarity").first.wait_for()
         page.wait_for_timeout(8000)

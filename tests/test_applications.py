@@ -23,7 +23,7 @@ from convnets.views import (
     sliding_filter,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("applications")]  # they share what takes long
+pytestmark = pytest.mark.slow
 
 NAMES = ["ResNet50", "MobileNetV2", "EfficientNetV2B0", "DenseNet121", "ConvNeXtTiny"]
 

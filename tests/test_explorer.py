@@ -25,10 +25,7 @@ from convnets.views import evaluation, feature_maps, introspection, occlusion, r
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="pip install -r requirements-dev.txt")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = [
-    pytest.mark.xdist_group("browser"),
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"),
-]
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium")
 
 DIGITS = "basic_model-digits"
 EVIL = "<img src=x onerror=window.harmed=1>"  # as the name of a class, a run, a file

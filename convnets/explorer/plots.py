@@ -211,10 +211,10 @@ def _colour(number, right, wrong):
 class Lines:
     """Curves: a column of numbers each, all over the same quantity."""
 
-    def __init__(self, name, title, x_label, y_label, **options):
+    def __init__(self, name, title, x_label, y_label, *, legend=False, **options):
         labels = {"x_axis_label": x_label, "y_axis_label": y_label}
         self.plot = plain_figure(name, title, 220, width=WIDTH - BESIDE, **labels, **options)
-        self._sources = {}
+        self._sources, self._legend = {}, legend
 
     def show(self, curves):
         """Show {name: (x, y, colour, dashes)}, in the place of those of the same name; others are emptied."""
@@ -224,6 +224,9 @@ class Lines:
         for name, (x, y, colour, dash) in curves.items():
             if name not in self._sources:
                 self._sources[name] = source = ColumnDataSource({"x": [], "y": [], "name": []})
-                drawn = self.plot.line("x", "y", source=source, color=colour, line_dash=dash, line_width=2)
+                label = {"legend_label": plain(name)} if self._legend and dash == "solid" else {}
+                drawn = self.plot.line("x", "y", source=source, color=colour, line_dash=dash, line_width=2, **label)
+                if label:
+                    self.plot.legend.update(label_text_font_size="10px", background_fill_alpha=0.6, padding=2)
                 self.plot.add_tools(HoverTool(visible=False, renderers=[drawn], tooltips=[("", "@name: @y{0.00}")]))
             self._sources[name].data = {"x": list(x), "y": list(y), "name": [name] * len(x)}

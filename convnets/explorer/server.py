@@ -52,17 +52,16 @@ def serve(*, host, port, open_browser, **settings):
         return template
 
     names = addresses.names_of(host)
-    server = pn.serve(
-        page,
-        port=port,
-        address=host,
-        websocket_origin=[f"{name}:{port}" for name in names],
-        show=False,
-        start=False,
-        title="Convnet Companion",
-        verbose=False,
-        websocket_max_message_size=MOST_BYTES,
-    )
+    while True:
+        origins = [f"{name}:{port}" for name in names]
+        try:
+            server = pn.serve(
+                page, port=port, address=host, websocket_origin=origins, show=False, start=False,
+                title="Convnet Companion", verbose=False, websocket_max_message_size=MOST_BYTES,
+            )  # fmt: skip
+            break
+        except OSError:  # another program took the port in the meantime
+            port = addresses.free_port(host, port + 1)
     only_for(server, names)
     server.start()
     print(f"The page is at http://{host}:{port}; Ctrl-C ends it.", flush=True)

@@ -18,7 +18,7 @@ class Trainings:
         self.page = page
         self.runs = pn.widgets.CheckBoxGroup.from_param(page.param.trainings, name="Runs")
         self.accuracy = plots.Lines("accuracy", "Accuracy (dotted: training images)", "epoch", "accuracy (%)")
-        self.loss = plots.Lines("loss", "Loss (dotted: training images)", "epoch", "loss")
+        self.loss = plots.Lines("loss", "Loss (dotted: training images)", "epoch", "loss", legend=True)
         self.rate = plots.Lines("rate", "Learning rate", "epoch", "learning rate")
         self.progress = plots.Text()
         self.epochs = plots.flow()

@@ -101,7 +101,7 @@ class Run:
 
 def load(
     path=None, dataset_name=None, data_dir=None, *, data_needed=True, class_names=None, pixels=None, image_size=None,
-    calibrate=True, images=True, load_dataset=datasets.load,
+    calibrate=True, images=True, load_dataset=None,
 ):  # fmt: skip
     """Load a trained network and its dataset.
 
@@ -113,9 +113,10 @@ def load(
     pixels, image_size: see classifiers.as_classifier.
     images: whether to load the dataset's images, which takes a second. Without them, the run comes without a dataset.
     calibrate: whether to load the network's calibration, or to fit it if a run has none yet and its images are there.
-    load_dataset: called like datasets.load.
+    load_dataset: called like datasets.load, which is the default.
     Raises UserError if there is no such network, or network and dataset do not fit each other.
     """
+    load_dataset = load_dataset or datasets.load
     folder = None if dataset_name in (None, "auto", *datasets.SOURCES) else datasets.key_of(dataset_name)
     path = path or newest_run(paths.MODELS, folder or dataset_name)
     if path is None and folder:
