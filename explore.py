@@ -11,7 +11,6 @@ terminal trains, its curves grow. Ctrl-C ends it.
 
 import contextlib
 import os
-import threading
 from pathlib import Path
 
 from convnets import cli
@@ -44,8 +43,7 @@ def main(argv=None):
     if options.host not in ("127.0.0.1", "localhost"):
         print(f"Everybody who can reach {options.host} can see this page and your pictures, and use this machine.")
 
-    # Keras and the network are loaded while the page starts, and the browser.
-    threading.Thread(target=loading.load, args=(runs, options.data_dir), daemon=True).start()
+    loading.ahead(runs, options.data_dir)  # while the page starts, and the browser
 
     from convnets.explorer import server
 

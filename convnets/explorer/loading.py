@@ -1,5 +1,6 @@
 """Load the networks of the page, and Keras before the first one. Imports neither Keras nor Panel at the start."""
 
+import contextlib
 import threading
 
 from convnets import cli
@@ -15,3 +16,13 @@ def load(names, data_dir=None):
         from convnets.explorer import network
     networks = (network.load(name, data_dir) for name in names)
     return next((each for each in networks if each.run.dataset), None) or network.load(names[0], data_dir)
+
+
+def ahead(names, data_dir=None):
+    """Begin to load what `load` will be asked for, in a thread. What goes wrong is reported by `load` itself."""
+
+    def quietly():
+        with contextlib.suppress(Exception):
+            load(names, data_dir)
+
+    threading.Thread(target=quietly, daemon=True).start()
