@@ -1,5 +1,6 @@
 """Where the page is served. Imports no Panel."""
 
+import contextlib
 import socket
 
 from convnets.errors import UserError
@@ -13,8 +14,11 @@ def names_of(host):
         return ["127.0.0.1", "localhost"]
     if host != "0.0.0.0":  # all addresses of this machine
         return [host]
-    name = socket.gethostname()
-    return ["127.0.0.1", "localhost", name, *socket.gethostbyname_ex(name)[2]]
+    names = ["127.0.0.1", "localhost", socket.gethostname()]
+    with contextlib.suppress(OSError), socket.socket(type=socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))  # sends nothing; the system says from which address it would
+        names.append(probe.getsockname()[0])
+    return names
 
 
 def free_port(host, port):

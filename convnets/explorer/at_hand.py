@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 
 from convnets import paths
+from convnets.data import DATASETS
 from convnets.errors import UserError
 
 _reading = threading.Lock()
@@ -16,10 +17,17 @@ def names():
     """Return the names of all runs with a history, the newest first, and then the pretrained ones."""
 
     def found(folder):
-        files = sorted(folder.glob("*/history.csv"), key=lambda file: -file.stat().st_mtime)
+        files = sorted(folder.glob("*/history.csv"), key=_time, reverse=True)
         return [file.parent.name for file in files if not file.parent.name.startswith(".")]
 
     return list(dict.fromkeys([*found(paths.MODELS), *sorted(found(paths.PRETRAINED))]))
+
+
+def _time(file):
+    try:
+        return file.stat().st_mtime
+    except OSError:  # it was removed in the meantime
+        return 0
 
 
 def folder_of(name):
@@ -56,7 +64,8 @@ def read_ahead(run, data_dir):
     """Load the dataset of a run while Keras is imported."""
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError, UserError):  # then it is not read ahead
         run = json.loads((folder_of(run) / "run.json").read_text(encoding="utf-8"))
-        load_dataset(run["dataset"], data_dir)
+        if run["dataset"] in DATASETS:
+            load_dataset(run["dataset"], data_dir)
 
 
 def pictures_in(folder):

@@ -22,11 +22,10 @@ PAD = 280  # pixels, the side of the field to draw in
 class Chosen:
     """The image that the page looks at.
 
-    title: what it is. index: of a test image, or None. picture: a PIL.Image of the reader's, or None. options: those
-    that make a script take the same image.
+    index: of a test image, or None. picture: a PIL.Image of the reader's, or None. options: those that make a script
+    take the same image.
     """
 
-    title: str
     index: int | None = None
     picture: Image.Image | None = None
     options: tuple[str, ...] = ()
@@ -93,7 +92,15 @@ class ImageChooser:
     def start(self):
         """Show the gallery, and look at an image."""
         self._gallery()
+        if self.page.chosen and self.page.chosen.picture:  # it can be shown to any network
+            return
+        self.page.chosen = None
         self._take_file() if self.page.file else self._take_index()
+        if self.page.chosen is None:
+            self.page.complain(
+                f"The test images of {self.network.run.name} are not on this machine: upload a picture, or load them "
+                "with a training script first."
+            )
 
     def follow(self):
         """Do what the page's state says from now on."""
@@ -102,9 +109,11 @@ class ImageChooser:
         when(self.page, self._take_index, "index")
         when(self.page, self._take_file, "file")
 
-    def show_confused(self, true, other):
-        """Show the images of one class that are taken for another one, or, of the same class, all of it."""
-        label, find = confused(self.network, true, other)
+    def show_confused(self, network, true, other):
+        """Show the images of one class that a network takes for another one, or, of the same class, all of it."""
+        label, find = confused(network, true, other)
+        if network is not self.network and true != other:
+            label += f", by {network.run.name}"
         self._choices[label] = find
         self.page.param.show.objects = list(self._choices)
         self.page.show = label
@@ -118,6 +127,8 @@ class ImageChooser:
         self._turn(0)
 
     def _turn(self, by):
+        if self.network.run.dataset is None:
+            return
         if 0 <= self._start + by < max(len(self._numbers), 1):
             self._start += by
         part = self._numbers[self._start : self._start + A_PAGE]
@@ -140,7 +151,7 @@ class ImageChooser:
     def _typed(self):
         text, last = self.index.value, self.page.param.index.bounds[1]
         if text.isdecimal() and int(text) <= last:
-            if int(text) != self.page.index:
+            if int(text) != self.page.index or not self.page.chosen or self.page.chosen.index is None:
                 self.go_to(int(text))
         else:
             self.page.complain(f"There is no test image {text}: they have the numbers 0 to {last}.")
@@ -157,8 +168,7 @@ class ImageChooser:
             index = self.page.index
             self.index.value = str(index)
             self.page.complain("")
-            truth = self.network.names[int(self.network.run.dataset.y_test[index])]
-            self.page.chosen = Chosen(f"test image {index}, {truth}", index, options=("--index", str(index)))
+            self.page.chosen = Chosen(index, options=("--index", str(index)))
             self._mark()
 
     def _take_file(self):
@@ -172,6 +182,7 @@ class ImageChooser:
         if len(self.upload.value) > MOST_BYTES:
             self.page.complain("The file is larger than 20 MB: scale the picture down.")
             return
+        self.page.file = ""
         self._take_picture(io.BytesIO(self.upload.value), self.upload.filename, ("--image", self.upload.filename))
 
     def _take_picture(self, file, name, options):
@@ -180,11 +191,11 @@ class ImageChooser:
         except UserError as error:
             self.page.complain(f"{error}.".replace(str(file), name))
             return
-        self.page.chosen = Chosen(name, None, picture, options)
+        self.page.chosen = Chosen(None, picture, options)
         self._mark()
 
     def _drawn(self, picture):
-        self.page.chosen = Chosen("your drawing", None, picture, ("--image", "DRAWING.png"))
+        self.page.chosen = Chosen(None, picture, ("--image", "DRAWING.png"))
         self._mark()
 
 

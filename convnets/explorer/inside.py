@@ -14,7 +14,7 @@ class Inside:
 
     def __init__(self, side):
         self.side, network = side, side.network
-        self.outputs, self._first = {}, 0
+        self.outputs, self._first, self._making = {}, 0, None
         self.layer = pn.widgets.Select(name="Layer", options=network.layers, value=side.layer, width=200)
         self.channel = pn.widgets.Select(name="Channel", options=[side.channel], value=side.channel, width=100)
         self.strip = plots.Grid(
@@ -141,6 +141,9 @@ class Inside:
     def _make(self):
         network, layer, first = self.side.network, self.layer.value, self._first
         count = min(SHOWN, self.outputs[layer].shape[-1] - first)
+        if (layer, first) == self._making:  # they do not depend on the image
+            return
+        self._making = layer, first
         self.made.plot.visible = layer in network.with_units
         if layer not in network.with_units:
             self.side.stop("made")
@@ -157,7 +160,9 @@ class Inside:
                 self.made.show(cells, labels=labels)
                 self.made.mark(self.channel.value - first)
 
-        self.side.start("made", lambda: network.made(layer, self.channel.value), show, slow=True)
+        self.side.start(
+            "made", lambda: network.made(layer, self.channel.value, range(first, first + count)), show, slow=True
+        )
 
 
 def _thumbnail(values, side=16):

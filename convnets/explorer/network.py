@@ -46,8 +46,8 @@ def _load(path, newest, data_dir):
 class Network:
     """A runs.Run and what the views say of it.
 
-    busy: held by everything but the answer for one image. Keras builds the parts of a network that compute a view when
-    they are first used, and only one at a time can be built.
+    busy: held by what computes more than the answer for one image. Keras builds the parts of a network that compute a
+    view when they are first used, and only one at a time can be built.
     """
 
     def __init__(self, run):
@@ -147,10 +147,9 @@ class Network:
                 self._responses[layer] = activation_maximization.unit_outputs(self.run.model, [layer], images)[layer]
         return np.argsort(-self._responses[layer][:, channel], kind="stable")[:most].tolist()
 
-    def made(self, layer, first):
-        """Yield (channel, image that activates it most) for all channels of a layer, those around `first` first."""
-        count = self.step(layer).shape[-1] if layer in self.with_units else 0
-        groups = [range(start, min(start + SOME, count)) for start in range(0, count, SOME)]
+    def made(self, layer, first, channels):
+        """Yield (channel, image that activates it most) for a range of channels, those around `first` first."""
+        groups = [channels[start : start + SOME] for start in range(0, len(channels), SOME)]
         for group in sorted(groups, key=lambda group: abs(group.start + (SOME - 1) / 2 - first)):
             if (layer, group.start) not in self._made:
                 with self.busy:

@@ -99,7 +99,7 @@ class Page(param.Parameterized):
         self.chooser.start()
         self.param.watch(lambda event: self._look(), "chosen")
         self.background.when(self, self._choose_networks, ["run", "second"])
-        self.background.when(self, self._open, "section")
+        self.background.when(self, self._open, ["section", "patch", "baseline"])
         self.param.watch(lambda event: self._say_command(), IN_ADDRESS)
         self.body.objects = [
             header,
@@ -113,7 +113,8 @@ class Page(param.Parameterized):
             pn.pane.HTML("<h2>The same from the terminal</h2>"),
             self.command,
         ]
-        self.message.say("")
+        if self.chosen:
+            self.message.say("")
         if self.second:
             self._choose_networks()
         self._look()
@@ -126,17 +127,19 @@ class Page(param.Parameterized):
 
     def _choose_networks(self):
         names = [self.run, *([self.second] if self.second else [])]
+        if names == [side.network.run.name for side in self.sides]:
+            self.background.stop("network")
+            return
 
         def show(networks):
             first, *others = networks
-            for other in others:
-                if other.run.trained_on != first.run.trained_on:
-                    self.complain(f"{other.run.name} was trained on other images than {first.run.name}.")
-                    self.second = ""
-                    return
             self.complain("")
-            self._use(networks)
+            fitting = [other for other in others if other.run.trained_on == first.run.trained_on]
+            self._use([first, *fitting])
             self._look()
+            if fitting != others:
+                self.second = ""
+                self.complain(f"{others[0].run.name} was trained on other images than {first.run.name}.")
 
         self.complain("Loading ...")
         self.background.start("network", lambda: [loading.load([name], self.data_dir) for name in names], show)
@@ -187,6 +190,6 @@ class Page(param.Parameterized):
             ],
             "Why": [("visualize_pixel_importance.py", *run, *image, *patch, *baseline, "--compare")],
             "How good": [("visualize_results.py", *run)],
-            "Training": [("compare_models.py", "--list")],
+            "Training": [("visualize_results.py", *run)],
         }[self.section]
         self.command.say("\n".join(f"$ python {shlex.join(command)}" for command in commands))

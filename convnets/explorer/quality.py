@@ -77,7 +77,7 @@ class Quality:
         self.true.value, self.other.value = true, other
         self.matrix.mark(true * len(names) + other)
         if gallery:
-            self.side.page.chooser.show_confused(true, other)
+            self.side.page.chooser.show_confused(self.side.network, true, other)
         if true != other:
             self.layers.plot.title.text = plots.plain(f"Which layer tells {names[true]} from {names[other]}?")
             network = self.side.network

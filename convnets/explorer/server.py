@@ -10,7 +10,7 @@ from tornado.routing import HostMatches, Rule, RuleRouter
 from convnets.explorer import addresses
 from convnets.explorer.page import Page
 
-MOST_BYTES = 40 * 2**20  # of a message from the page: an upload of 20 MB as Base64, and room
+MOST_BYTES = 400 * 2**20  # of a message from the page; larger uploads than 20 MB are refused when they are here
 
 TEMPLATE = """
 {% extends base %}
@@ -62,15 +62,24 @@ def serve(*, host, port, open_browser, **settings):
             break
         except OSError:  # another program took the port in the meantime
             port = addresses.free_port(host, port + 1)
-    only_for(server, names)
+    only_for(server, names, origins)
     server.start()
-    print(f"The page is at http://{host}:{port}; Ctrl-C ends it.", flush=True)
+    address = f"http://{'localhost' if host == '0.0.0.0' else host}:{port}"
+    print(f"The page is at {address}; Ctrl-C ends it.", flush=True)
     if open_browser:
-        webbrowser.open(f"http://{host}:{port}")
+        webbrowser.open(address)
     server.io_loop.start()
 
 
-def only_for(server, names):
-    """Refuse requests for any other host name, which a page on the web could have led here (DNS rebinding)."""
+def only_for(server, names, origins):
+    """Refuse requests that name another host, as after DNS rebinding, or that another page makes."""
+
+    class OurPage(HostMatches):
+        def match(self, request):
+            origin = request.headers.get("Origin")
+            framed = request.headers.get("Sec-Fetch-Dest") in ("iframe", "frame", "embed", "object")
+            ours = not framed and origin in (None, *(f"http://{each}" for each in origins))
+            return super().match(request) if ours else None
+
     hosts = "|".join(name.replace(".", r"\.") for name in names)
-    server._http.request_callback = RuleRouter([Rule(HostMatches(f"^({hosts})$"), server._tornado)])
+    server._http.request_callback = RuleRouter([Rule(OurPage(f"^({hosts})$"), server._tornado)])

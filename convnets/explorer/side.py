@@ -76,9 +76,9 @@ class Side:
             self._parts[section].update()
 
     def moved(self, number, row, column):
-        if self.is_shown("Why"):
+        if self.is_shown("Why") and "Why" in self._parts:
             self._parts["Why"].hide(row, column)
 
     def left(self):
-        if self.is_shown("Why") and self.image is not None:
+        if self.is_shown("Why") and "Why" in self._parts and self.image is not None:
             self._parts["Why"].unhide()

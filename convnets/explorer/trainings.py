@@ -8,6 +8,7 @@ import panel as pn
 from convnets.explorer import at_hand, plots
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C")
+COLUMNS = {"epoch", "accuracy", "loss", "val_accuracy", "val_loss", "seconds"}
 EVERY = 2000  # milliseconds between two looks at the files
 
 
@@ -15,7 +16,7 @@ class Trainings:
     """The trainings in models/. page: the page.Page."""
 
     def __init__(self, page):
-        self.page = page
+        self.page, self._colours = page, {}
         self.runs = pn.widgets.CheckBoxGroup.from_param(page.param.trainings, name="Runs")
         self.accuracy = plots.Lines("accuracy", "Accuracy (dotted: training images)", "epoch", "accuracy (%)")
         self.loss = plots.Lines("loss", "Loss (dotted: training images)", "epoch", "loss", legend=True)
@@ -33,12 +34,22 @@ class Trainings:
             self.epochs,
             visible=False,
         )
-        pn.state.add_periodic_callback(lambda: self.view.visible and self.update(), period=EVERY)
+        pn.state.add_periodic_callback(self._look_again, period=EVERY)
+
+    def _look_again(self):
+        """Offer runs that are new, and draw what has grown."""
+        names = at_hand.names()
+        if names != self.page.param.run.objects:
+            self.page.param.run.objects, self.page.param.second.objects = names, ["", *names]
+            self.page.param.trainings.objects = names
+        if self.view.visible:
+            self.update()
 
     def update(self):
         """Read the histories again, and draw them."""
         accuracy, loss, rate, lines = {}, {}, {}, []
-        for name, colour in zip(self.page.trainings, COLOURS, strict=False):
+        for name in self.page.trainings:
+            colour = self._colours.setdefault(name, COLOURS[len(self._colours) % len(COLOURS)])
             history = read_history(name)
             if history is None:
                 continue
@@ -81,7 +92,7 @@ def read_history(name):
     """Return the history of a run, or None before its first epoch. The file is whole at every moment."""
     try:
         history = pd.read_csv(at_hand.folder_of(name) / "history.csv")
-        return history if len(history) and {"epoch", "val_accuracy", "val_loss"} <= set(history) else None
+        return history if len(history) and set(history) >= COLUMNS else None
     except (OSError, ValueError):
         return None
 

@@ -30,7 +30,6 @@ class Why:
         options = {"predicted": "", **{name: name for name in side.network.names}}
         self.target = pn.widgets.Select(name="Explain", options=options, value="", width=150)
         page.background.when(self.target, self.update)
-        page.background.when(page, lambda: side.is_shown("Why") and self.update(), ["patch", "baseline"])
         self.about = plots.Text(**{"max-width": "660px"})
         self.view = pn.Column(
             self.about,
@@ -41,8 +40,12 @@ class Why:
     def update(self):
         """Compute the maps for another image."""
         side, page, image = self.side, self.side.page, self.side.image
+        if image is None:
+            return
         if image is not self._shown:  # drawing takes the browser time, which the maps need
             self._shown = image
+            for name, grid in self.maps.items():
+                grid.plot.title.text = f"{name} ..."
             self.image.show(plots.rgba(image[None]))
         names = side.network.names
         target = names.index(self.target.value) if self.target.value else side.predicted
@@ -61,6 +64,8 @@ class Why:
 
     def hide(self, row, column):
         """Show the image, and the answer to it, with a patch around a pixel."""
+        if self.side.image is None:
+            return
         side, page = self.side, self.side.page
         height, width, _ = side.image.shape
         patch = min(page.patch, height, width)
