@@ -10,7 +10,6 @@ command to the first answer, without the seconds of a process that only imports 
 import argparse
 import contextlib
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,17 +18,12 @@ import time
 import numpy as np
 
 from benchmarks import results
+from benchmarks.browser import PLACE, start
 from convnets import paths
 
 RESULTS = paths.RESULTS / "explorer_speed.csv"
 TIMES, MANY = 40, 1500
 IMPORTS = "from convnets import cli\nwith cli.importing_keras(): import keras"
-PLACE = """([name, x, y]) => {
-  const model = Bokeh.documents.map(each => each.get_model_by_name(name)).find(each => each)
-  const view = Bokeh.index.find_one_by_id(model.id)
-  const canvas = view.canvas_view.el.getBoundingClientRect()
-  return [canvas.left + view.frame.x_scale.compute(x), canvas.top + view.frame.y_scale.compute(y)]
-}"""
 WATCH = """([name, event]) => {
   const model = Bokeh.documents.map(each => each.get_model_by_name(name)).find(each => each)
   const source = model.renderers[0].data_source
@@ -144,14 +138,13 @@ def main(argv=None):
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(argv)
     from playwright.sync_api import sync_playwright
 
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
     chance, rows = random.Random(0), []
 
     def random_place(side):
         return chance.uniform(2, side), chance.uniform(2, side)
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = start(playwright)
         rows.append(measure_start(browser))
         with page(browser, "improved_model-cifar10") as (tab, process, _):
             tab.wait_for_timeout(8000)

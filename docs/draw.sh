@@ -21,7 +21,7 @@ done
 
 cp "$drawn/improved_model-cifar10-labels.png" docs/labels.png
 
-python docs/draw_explorer.py
+python -m publishing.explorer_pictures
 
 if [ $# -gt 0 ]; then # a folder of pictures
     python classify_pictures.py "$1" --run fast_model-95.5-cifar10 --output-dir "$drawn"

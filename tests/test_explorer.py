@@ -18,6 +18,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from benchmarks.browser import CHROMIUM, PLACE, start
 from convnets import paths
 from convnets.data.datasets import scale_pixels
 from convnets.explorer import addresses, plots
@@ -25,7 +26,6 @@ from convnets.training import checkpoints
 from convnets.views import evaluation, feature_maps, introspection, occlusion, runs
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="pip install -r requirements-dev.txt")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium")
 
 DIGITS = "basic_model-digits"
@@ -39,12 +39,6 @@ import explore
 from convnets import cli
 cli.run(lambda: explore.main(sys.argv[2:]))
 """
-PLACE = """([name, x, y]) => {
-  const model = Bokeh.documents.map(each => each.get_model_by_name(name)).find(each => each)
-  const view = Bokeh.index.find_one_by_id(model.id)
-  const canvas = view.canvas_view.el.getBoundingClientRect()
-  return [canvas.left + view.frame.x_scale.compute(x), canvas.top + view.frame.y_scale.compute(y)]
-}"""
 DATA = """([name, renderer]) => {
   const model = Bokeh.documents.map(each => each.get_model_by_name(name)).find(each => each)
   const data = model.renderers[renderer].data_source.data
@@ -155,7 +149,7 @@ def address(folder, models):
 @pytest.fixture(scope="module")
 def browser():
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = start(playwright)
         yield browser
         browser.close()
 

@@ -1,25 +1,20 @@
 """Draw the pictures of docs/explorer.md: start explore.py, use it in a browser, and photograph it.
 
-python docs/draw_explorer.py       a minute; needs Chromium and CIFAR-10
+python -m publishing.explorer_pictures       a minute; needs Chromium and CIFAR-10
 """
 
 import io
-import shutil
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-DOCS = Path(__file__).parent
-PLACE = """([name, x, y]) => {
-  const model = Bokeh.documents.map(each => each.get_model_by_name(name)).find(each => each)
-  const view = Bokeh.index.find_one_by_id(model.id)
-  const canvas = view.canvas_view.el.getBoundingClientRect()
-  return [canvas.left + view.frame.x_scale.compute(x), canvas.top + view.frame.y_scale.compute(y)]
-}"""
+from benchmarks.browser import PLACE, start
+from convnets import paths
+
+DOCS = paths.PROJECT / "docs"
 WIDTH = 1100  # pixels of the pictures
 
 
@@ -52,8 +47,7 @@ def main():
     process = subprocess.Popen(command, cwd=DOCS.parent, stdout=subprocess.PIPE, text=True)
     address = process.stdout.readline().removeprefix("The page is at ").split(";")[0]
     with sync_playwright() as playwright:
-        chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = start(playwright)
         page = browser.new_page(viewport={"width": 1440, "height": 900})
         for name, query, seconds in (
             ("inside", "?index=16&layer1=conv4&channel1=20", 12),
