@@ -344,7 +344,7 @@ def explorer_speed_table(measured):
         [row.what, f"{row.median:.3g}", "" if math.isnan(row.percentile_95) else f"{row.percentile_95:.3g}"]
         for row in measured.itertuples()
     ]
-    return _table("what | seconds, median | 95th percentile", rows, measured)
+    return _table("what, in seconds unless it says otherwise | median | 95th percentile", rows, measured)
 
 
 def trust_table(measured, question):
