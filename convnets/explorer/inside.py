@@ -127,7 +127,7 @@ class Inside:
             title = "Real images that activate it most: click one"
             self.real.show(plots.rgba(network.run.dataset.x_test[self._real]), title=title)
         if layer in fields:
-            height, width = (int(side) for side in np.minimum(np.ceil(fields[layer].size), fields[layer].image))
+            height, width = fields[layer].most
             self.about.say(self.about.text + f"\nEach place sees {height} x {width} pixels: move the mouse over it.")
         if channel in dead.get(layer, ()):
             self.about.say(self.about.text + "\nDead: no test image of a sample activates it.")
@@ -155,10 +155,9 @@ class Inside:
 
         def show(part):
             channel, image = part
-            if first <= channel < first + count:
-                cells[channel - first] = plots.rgba(image)
-                self.made.show(cells, labels=labels)
-                self.made.mark(self.channel.value - first)
+            cells[channel - first] = plots.rgba(image)
+            self.made.show(cells, labels=labels)
+            self.made.mark(self.channel.value - first)
 
         self.side.start(
             "made", lambda: network.made(layer, self.channel.value, range(first, first + count)), show, slow=True

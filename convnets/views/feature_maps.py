@@ -83,6 +83,11 @@ class Field:
     start: np.ndarray
     image: np.ndarray
 
+    @property
+    def most(self):
+        """(height, width): on how many pixels a place depends at most, without the padding around the image."""
+        return tuple(map(int, np.minimum(np.ceil(self.size), self.image)))
+
     def box(self, row, column):
         """Return (top, left, height, width) of what a place sees, without the padding around the image."""
         first = np.array([row, column]) * self.step + self.start
@@ -96,9 +101,7 @@ def receptive_fields(model):
 
     See `fields`. Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", 2016.
     """
-    return {
-        name: tuple(map(int, np.minimum(np.ceil(field.size), field.image))) for name, field in fields(model).items()
-    }
+    return {name: field.most for name, field in fields(model).items()}
 
 
 def fields(model):
