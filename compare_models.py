@@ -5,6 +5,7 @@
     python compare_models.py --article bernet                all networks of one article
     python compare_models.py --all                           all networks of all articles
     python compare_models.py bernet-best --optimizer sgd     an experiment: the same network, another optimizer
+    python compare_models.py --all --seeds 5 --on-ray        many trainings at once, on one machine or several
 
 On two CPU cores a network on MNIST takes at most 5 minutes, one on CIFAR-10 at most 60. The results are a table, best
 first, a chart of published and measured accuracies, and learning curves, in figures/comparison*.
@@ -18,6 +19,7 @@ import functools
 import math
 
 from convnets import cli
+from convnets.errors import UserError
 
 OPTIMIZERS = ["adadelta", "adagrad", "adam", "adamw", "nadam", "rmsprop", "sgd"]
 
@@ -61,20 +63,24 @@ def main(argv=None):
     seeds = "train each N times, with seeds 1337, 2, 3 ... (default: 1); the table counts all runs that are there"
     parser.add_argument("--seeds", type=cli.whole_number(1, 100), default=1, metavar="N", help=seeds)
     cli.common_training_options(parser)
+    cli.ray_option(parser)
     cli.picture_options(parser)
     axis = "start the axis of the accuracy curves at P percent"
     parser.add_argument("--accuracy-from", type=cli.whole_number(0, 99), metavar="P", help=axis)
     options = parser.parse_args(argv)
     if not (options.networks or options.article or options.all or options.list):
         parser.error("name networks, or give --article, --all or --list")
+    if options.on_ray and options.tensorboard:
+        parser.error("--tensorboard and --on-ray can't be combined")
 
     with cli.importing_keras():  # after the options, since importing Keras takes seconds
-        import pandas as pd
-
         from convnets import drawing
         from convnets.architectures import articles
         from convnets.architectures.network import DEFAULT_SEED
-        from convnets.training import comparison, comparison_figures, training
+        from convnets.training import comparison, training
+
+        if options.on_ray:
+            from convnets.training import cluster
 
     which = {"everything": options.all or not (options.networks or options.article), "optimizer": options.optimizer}
     chosen = articles.choose(networks(), options.networks, options.article, **which)
@@ -98,31 +104,32 @@ def main(argv=None):
                     training.set_aside(cli.run_folder(network.run_name(dataset.name, seed)))
         jobs[network] = (dataset, epochs)
 
-    # Training
-    for network, (dataset, epochs) in jobs.items():
-        for seed in seeds:
-            if not comparison.finished_run(network, dataset, seed, epochs):
-                print(f"\nNetwork: {network.name}, seed {seed}")
-                train(network, dataset, seed, epochs, options)
+    # Training, one run after the other, or many at once with Ray
+    unfinished = [
+        (cli.run_folder(network.run_name(dataset.name, seed)), dataset, (network, seed, epochs))
+        for network, (dataset, epochs) in jobs.items()
+        for seed in seeds
+        if not comparison.finished_run(network, dataset, seed, epochs)
+    ]
+    failed = []
+    if options.on_ray:
+        with cluster.connected(options.on_ray):
+            failed = cluster.train_all([cluster.Job(*job, epochs=job[-1][-1]) for job in unfinished], train)
+    else:
+        for run, dataset, (network, seed, epochs) in unfinished:
+            print(f"\nNetwork: {network.name}, seed {seed}")
+            # Old runs are set aside already, all at once.
+            train(network, seed, epochs, dataset, run, cli.run_options(options, fresh=False))
 
     # Comparison
     runs = {network: comparison.finished_runs(network, *job) for network, job in jobs.items()}
-    rows = [comparison.run_row(run, jobs[network][1]) for network in chosen for run in runs[network]]
-    of_folders = [dataset for dataset, _ in jobs.values() if dataset.folder]
-    table = comparison.compare(pd.DataFrame(rows), chosen, of_folders)
-    print(f"\n{comparison.printable(table).to_string(index=False)}\n")
-    drawing.save_table(table.set_index("network"), options.output_dir / "comparison.csv")
-    histories = {network.name: [pd.DataFrame(run.history) for run in runs[network]] for network in chosen}
-    pages = {
-        "comparison": comparison_figures.comparison_chart(table),
-        "comparison-accuracy": comparison_figures.learning_curves(histories, "accuracy", lowest=options.accuracy_from),
-        "comparison-loss": comparison_figures.learning_curves(histories, "loss"),
-    }
-    for name, page in pages.items():
-        drawing.save(page, options.output_dir / f"{name}.png", show=options.show)
+    compare({network: each for network, each in runs.items() if each}, jobs, options)
+    if failed:
+        runs = "; ".join(f"{job.run_dir.name} ({job.notes[-1]})" for job in failed)
+        raise UserError(f"not completed: {runs}; the same command tries again")
 
 
-def train(network, dataset, seed, epochs, options):
+def train(network, seed, epochs, dataset, run, run_options):
     """Train a network as its article does, or resume its training."""
     import keras
 
@@ -139,10 +146,35 @@ def train(network, dataset, seed, epochs, options):
         network.first_weights(model, datasets.scale_pixels(dataset.x_train[:5000]))
     augment = network.augmentation_for(dataset.flippable) if network.augmentation_for else None
     recipe = comparison.recipe_of(network, seed, epochs, augment)
-    run = cli.run_folder(network.run_name(dataset.name, seed))
-    run_options = cli.run_options(options, fresh=False)  # old runs are set aside already, all at once
     training.report(training.train(model, dataset, run, recipe, run_options), run)
     calibration.keep(model, dataset, run)  # how far its probabilities can be trusted
+
+
+def compare(runs, jobs, options):
+    """Print the table of all runs, {network: list of Checkpoint}, and draw the charts.
+
+    jobs: {network: (dataset, epochs)}.
+    """
+    import pandas as pd
+
+    from convnets import drawing
+    from convnets.training import comparison, comparison_figures
+
+    if not runs:
+        return
+    rows = [comparison.run_row(run, jobs[network][1]) for network in runs for run in runs[network]]
+    of_folders = [dataset for dataset, _ in jobs.values() if dataset.folder]
+    table = comparison.compare(pd.DataFrame(rows), list(runs), of_folders)
+    print(f"\n{comparison.printable(table).to_string(index=False)}\n")
+    drawing.save_table(table.set_index("network"), options.output_dir / "comparison.csv")
+    histories = {network.name: [pd.DataFrame(run.history) for run in runs[network]] for network in runs}
+    pages = {
+        "comparison": comparison_figures.comparison_chart(table),
+        "comparison-accuracy": comparison_figures.learning_curves(histories, "accuracy", lowest=options.accuracy_from),
+        "comparison-loss": comparison_figures.learning_curves(histories, "loss"),
+    }
+    for name, page in pages.items():
+        drawing.save(page, options.output_dir / f"{name}.png", show=options.show)
 
 
 if __name__ == "__main__":

@@ -121,6 +121,18 @@ def common_training_options(parser):
     parser.add_argument("--tensorboard", action="store_true", help="also write TensorBoard logs, into the run's folder")
 
 
+def ray_option(parser):
+    """Add the option that trains with Ray. Its value is None without it, "local" for this machine, or an address."""
+    parser.add_argument(
+        "--on-ray",
+        nargs="?",
+        const="local",
+        metavar="ADDRESS",
+        help="train many at once with Ray: on the cores of this machine, or on the cluster at this address (give it "
+        "last; see docs/many-machines.md)",
+    )
+
+
 def view_options(script, *, description):
     """Make the parser for the options that all visualisations share; arguments as for training_options."""
     parser = new_parser(script, description)
@@ -278,7 +290,8 @@ def importing_keras(precision="float32"):
     except ModuleNotFoundError as error:
         if error.name in ("jax", "torch"):
             raise UserError(f"KERAS_BACKEND asks for {error.name}, which is not installed: unset it") from error
-        raise UserError(f"the package {error.name} is not installed: pip install -r requirements.txt") from error
+        requirements = "requirements-ray.txt" if error.name in ("ray", "optuna") else "requirements.txt"
+        raise UserError(f"the package {error.name} is not installed: pip install -r {requirements}") from error
     except ImportError as error:
         reason = " ".join(str(error).split())
         raise UserError(f"a package can't be loaded ({reason}): install it again, in a new environment") from error

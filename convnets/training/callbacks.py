@@ -71,7 +71,7 @@ class StopOnSignal(keras.callbacks.Callback):
 
         def remember(number, frame):
             if self.caught is not None:  # asked twice: stop at once
-                self._stop_if_asked()
+                self.stop_if_asked()
             self.caught = number
 
         if threading.current_thread() is not threading.main_thread():  # only the main thread may catch signals
@@ -85,15 +85,16 @@ class StopOnSignal(keras.callbacks.Callback):
                 signal.signal(number, handler)
 
     def on_train_batch_end(self, batch, logs=None):
-        self._stop_if_asked()
+        self.stop_if_asked()
 
     def on_test_batch_end(self, batch, logs=None):
-        self._stop_if_asked()
+        self.stop_if_asked()
 
     def on_epoch_end(self, epoch, logs=None):
-        self._stop_if_asked()
+        self.stop_if_asked()
 
-    def _stop_if_asked(self):
+    def stop_if_asked(self):
+        """Raise Stopped if a signal has come."""
         if self.caught is not None:
             raise Stopped(f"Stopped; {self.progress.saved}.", 128 + self.caught)
 

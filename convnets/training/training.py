@@ -56,11 +56,13 @@ class RunOptions:
 
     fresh: set aside the run that is there, and start anew. tensorboard: also write logs for TensorBoard.
     verbose: 0 silent, 1 a progress bar, 2 a line an epoch.
+    watchers: Keras callbacks that look on. When they hear of the end of an epoch, it is saved already.
     """
 
     fresh: bool = False
     tensorboard: bool = False
     verbose: int = 2
+    watchers: tuple = ()
 
 
 def describe(dataset):
@@ -107,7 +109,7 @@ def train(model, dataset, run_dir, recipe=None, options=None, **settings):
     run_dir = Path(run_dir).resolve()  # however it is written, one run has one lock
     say = print if options.verbose else lambda *_: None
     loggers = _loggers(run_dir, options)
-    with _locked(run_dir):
+    with locked(run_dir):
         checkpoints.refuse_other_files(run_dir)
         checkpoint = None if options.fresh else _newest_checkpoint(run_dir, say)
         identity = run_identity(model, dataset, recipe, checkpoint)
@@ -166,6 +168,7 @@ def train(model, dataset, run_dir, recipe=None, options=None, **settings):
                         timer,
                         *([callbacks.EvaluateHeldOut(held_out)] if recipe.validation_split else []),
                         callbacks.SaveCheckpoint(progress, timer),
+                        *options.watchers,
                         stop,
                     ],
                     verbose=options.verbose,
@@ -189,7 +192,7 @@ def set_aside(run_dir):
     Raises UserError if the run is in use, or the folder is not that of a run.
     """
     run_dir = Path(run_dir).resolve()
-    with _locked(run_dir):
+    with locked(run_dir):
         checkpoints.refuse_other_files(run_dir)
         _keep_old_run(run_dir, print)
 
@@ -221,8 +224,11 @@ def _loggers(run_dir, options):
 
 
 @contextlib.contextmanager
-def _locked(run_dir):
-    """Keep other processes out of a run. The system frees the lock of a process that dies."""
+def locked(run_dir):
+    """Keep other processes out of a run, within a block. The system frees the lock of a process that dies.
+
+    Raises UserError if another process holds it.
+    """
     # Beside the run's folder, not in it: --fresh renames the folder.
     files.make_folder(run_dir.parent)
     lock = FileLock(run_dir.with_name(f".{run_dir.name}.lock"), blocking=False)

@@ -1,0 +1,130 @@
+"""The networks among which search_models.py searches: a choice of settings, its network, and its script.
+
+They are Sequential networks of the articles' kind: blocks of convolutions, each block with pooling at its end, then
+dense layers. What `layers` lists is both what `build_model` builds and what `script` writes, so they can't differ.
+"""
+
+import math
+
+CHOICES = {
+    "blocks": (2, 3, 4),
+    "convolutions": (1, 2),
+    "filters": (16, 24, 32, 48, 64),
+    "growth": (1.0, 1.5, 2.0),
+    "kernel": (3, 5),
+    "normalization": ("none", "batch"),
+    "activation": ("relu", "leaky_relu", "elu", "silu", "gelu"),
+    "dropout": (0.0, 0.1, 0.2, 0.3),
+    "flatten": ("all", "mean"),
+    "dense_layers": (0, 1, 2),
+    "units": (64, 128, 256, 512),
+    "dense_dropout": (0.0, 0.25, 0.5),
+    "optimizer": ("adamw", "sgd"),
+    "batch_size": (32, 64, 128, 256),
+    "augmentation": ("none", "flip", "flip and shift", "flip, shift and zoom"),
+}
+RANGES = {"learning_rate": (3e-4, 1e-2), "weight_decay": (1e-3, 0.3)}  # AdamW's, on a logarithmic scale
+SGD_FACTOR = 20  # SGD takes as many times larger steps, with as many times smaller decay
+"""
+blocks: of convolutions, each followed by pooling. convolutions: in a block. filters: of the first block's convolutions.
+growth: each block has so many times the filters of the one before. kernel: its height and width.
+dropout: after each block. flatten: what the dense layers get, all values of the last feature maps or the mean of each.
+dense_layers: before the one that answers, each with so many units and dense_dropout.
+"""
+
+
+def layers(choice, input_shape, num_classes):
+    """Return a network's layers as [(name of the Keras class, positional arguments, keyword arguments)].
+
+    choice: {setting: one of CHOICES, or a number within RANGES}. Small images get fewer blocks, since each halves them.
+    """
+    listed = []
+    blocks = min(choice["blocks"], int(math.log2(min(input_shape[:2]))))
+    normalized = choice["normalization"] == "batch"
+
+    def activate():
+        if normalized:
+            listed.append(("BatchNormalization", (), {}))
+        listed.append(("Activation", (choice["activation"],), {}))
+
+    def drop(rate):
+        if rate:
+            listed.append(("Dropout", (rate,), {}))
+
+    number = 0
+    for block in range(blocks):
+        filters = 8 * round(choice["filters"] * choice["growth"] ** block / 8)
+        for _ in range(choice["convolutions"]):
+            number += 1
+            settings = {"padding": "same", **({"use_bias": False} if normalized else {}), "name": f"conv{number}"}
+            listed.append(("Conv2D", (filters, (choice["kernel"], choice["kernel"])), settings))
+            activate()
+        listed.append(("MaxPooling2D", ((2, 2),), {"name": f"pool{block + 1}"}))
+        drop(choice["dropout"])
+    listed.append(("Flatten" if choice["flatten"] == "all" else "GlobalAveragePooling2D", (), {}))
+    for number in range(1, choice["dense_layers"] + 1):
+        listed.append(
+            ("Dense", (choice["units"],), {**({"use_bias": False} if normalized else {}), "name": f"fc{number}"})
+        )
+        activate()
+        drop(choice["dense_dropout"])
+    listed.append(("Dense", (num_classes,), {"name": f"fc{choice['dense_layers'] + 1}"}))
+    listed.append(("Activation", ("softmax",), {"dtype": "float32"}))
+    return listed
+
+
+def build_model(choice, input_shape, num_classes):
+    """Return the keras.Sequential network of a choice, not compiled."""
+    import keras
+
+    listed = layers(choice, input_shape, num_classes)
+    made = [getattr(keras.layers, name)(*arguments, **settings) for name, arguments, settings in listed]
+    return keras.Sequential([keras.Input(input_shape), *made])
+
+
+def optimizer_settings(choice):
+    """Return (the name of the optimizer's class, its highest learning rate, its other settings)."""
+    rate, decay = choice["learning_rate"], choice["weight_decay"]
+    if choice["optimizer"] == "adamw":
+        return "AdamW", rate, {"weight_decay": decay}
+    return "SGD", SGD_FACTOR * rate, {"momentum": 0.9, "nesterov": True, "weight_decay": _short(decay / SGD_FACTOR)}
+
+
+def compile_model(choice, model, epochs, steps_per_epoch):
+    """Compile a network: the learning rate rises for an epoch, then falls along half a cosine to 0."""
+    import keras
+
+    name, rate, settings = optimizer_settings(choice)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0, decay_steps=max(1, epochs - 1) * steps_per_epoch, warmup_target=rate, warmup_steps=steps_per_epoch
+    )
+    optimizer = getattr(keras.optimizers, name)(schedule, **settings)
+    model.compile(loss="categorical_crossentropy", optimizer=optimizer, metrics=["accuracy"])
+
+
+def augmentation_settings(choice, flippable):
+    """Return the arguments of augmentation.Augmentation, or None for no augmentation."""
+    words = choice["augmentation"]
+    settings = {
+        "zoom": 0.1 if "zoom" in words else 0.0,
+        "shift": 0.1 if "shift" in words else 0.0,
+        "horizontal_flip": flippable and "flip" in words,
+    }
+    return settings if any(settings.values()) else None
+
+
+def augmentation_for(choice, flippable):
+    """Return the random augmentation of a choice, or None."""
+    from convnets.data.augmentation import Augmentation
+
+    settings = augmentation_settings(choice, flippable)
+    return Augmentation(**settings) if settings else None
+
+
+def rounded(choice):
+    """Return a choice as a script prints it, with three significant digits: the network trained is the one printed."""
+    return {name: _short(value) if name in RANGES else value for name, value in choice.items()}
+
+
+def _short(value):
+    return float(f"{value:.3g}")
