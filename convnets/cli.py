@@ -121,6 +121,28 @@ def common_training_options(parser):
     parser.add_argument("--tensorboard", action="store_true", help="also write TensorBoard logs, into the run's folder")
 
 
+def search_options(parser, *, epochs, final_epochs):
+    """Add the options of search_models.py. epochs, final_epochs: defaults."""
+    counts = {
+        "--minutes": (60, whole_number(1, 100_000), "for the search"),
+        "--max-parameters": (1_500_000, whole_number(1000), "of a network"),
+        "--max-seconds-per-epoch": (110, whole_number(1), "of a network, on one core"),
+        "--epochs": (epochs, whole_number(1, 1000), "of each network in the search"),
+        "--final-epochs": (final_epochs, whole_number(2, 10_000), "of the best network, afterwards"),
+        "--seed": (1337, whole_number(0, 2**32 - 1), "of all random numbers"),
+    }
+    for name, (default, type, help) in counts.items():
+        parser.add_argument(name, type=type, default=default, metavar="N", help=f"{help} (default: {default})")
+    parser.add_argument("--precision", choices=["float32", "bfloat16"], help="(default: the faster one)")
+    parser.add_argument("--data-dir", type=Path, metavar="FOLDER", help="where the dataset is, or is downloaded to")
+    output = paths.PROJECT / "found_model.py"
+    help = "the script to write (default: found_model.py)"
+    parser.add_argument("--output", type=Path, default=output, metavar="FILE", help=help)
+    help = "a folder or bucket that all machines share, for networks in training (default: in models/)"
+    parser.add_argument("--storage", metavar="FOLDER", help=help)
+    parser.add_argument("--fresh", action="store_true", help="start a new search; the old one is renamed, not deleted")
+
+
 def ray_option(parser):
     """Add the option that trains with Ray. Its value is None without it, "local" for this machine, or an address."""
     parser.add_argument(

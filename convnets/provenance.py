@@ -22,6 +22,17 @@ def describe(**more):
     }
 
 
+def changes(before, now):
+    """Describe, a line each, what differs between two sessions of a run that can change the bits it computes.
+
+    before, now: what `describe` returned.
+    """
+    sessions = [{**session.get("versions", {}), **session} for session in (before, now)]
+    names = [name for name in sessions[1] if name in sessions[1].get("versions", {}) or name in ("device", "threads")]
+    first, second = ([session.get(name) or "default" for name in names] for session in sessions)
+    return [f"{name} was {old}, now {new}" for name, old, new in zip(names, first, second, strict=True) if old != new]
+
+
 def device():
     """Names the device on which Keras puts a new array, on any backend; a CPU with its cores and its make."""
     name = str(keras.ops.zeros(1).device)

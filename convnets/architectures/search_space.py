@@ -44,7 +44,7 @@ def layers(choice, input_shape, num_classes):
 
     def activate():
         if normalized:
-            listed.append(("BatchNormalization", (), {}))
+            listed.append(("BatchNormalization", (), {"momentum": 0.9}))
         listed.append(("Activation", (choice["activation"],), {}))
 
     def drop(rate):

@@ -30,7 +30,6 @@ from convnets.training.cluster_table import ProgressTable
 MOST_FAILURES = 3  # of a run in a row, without an epoch between them
 MEMORY = 1.2e9  # bytes for one training (results/peak_memory.csv): Ray starts no more than fit
 SECONDS_TO_WRITE = 120  # for which the driver goes on trying to write, after the last training
-NOT_SENT = ["models", "figures", "docs", "results", "tests", "benchmarks", "publishing", ".*", "**/__pycache__"]
 
 
 @dataclasses.dataclass(eq=False)
@@ -65,9 +64,14 @@ def connected(address):
     options = {"log_to_driver": False, "logging_level": "ERROR", "runtime_env": {"env_vars": environment}}
     if address == "local":
         options |= {"num_cpus": joblib.cpu_count(only_physical_cores=True), "include_dashboard": False}
-    else:  # the other machines need this code
+    else:
         options |= {"address": address}
-        options["runtime_env"] |= {"working_dir": str(paths.PROJECT), "excludes": NOT_SENT}
+        # The other machines get this code, and nothing else that is here.
+        others = [path.name for path in paths.PROJECT.iterdir() if path.name != "convnets" and path.suffix != ".py"]
+        options["runtime_env"] |= {
+            "working_dir": str(paths.PROJECT),
+            "excludes": ["__pycache__", *(f"/{name}" for name in others)],
+        }
     try:
         ray.init(**options)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
@@ -82,7 +86,7 @@ def connected(address):
 
 
 def _train_and_send(train, dataset, arguments, name, files):
-    """Train a run from the files of its last epoch. Yields (machine, changes of its folder) at the start and each epoch.
+    """Train a run from the files of its last epoch. Yields (machine, changes of its folder), first and each epoch.
 
     A thread trains, since Ray takes what this generator yields only when it asks for the next.
     """

@@ -1,5 +1,6 @@
 """The live table of trainings on a cluster: which trains where, how far it is, and the time left for all."""
 
+import json
 import statistics
 import time
 
@@ -8,6 +9,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
+from convnets import provenance
 from convnets.training.callbacks import duration
 
 MOST_ROWS = 20
@@ -34,6 +36,9 @@ class ProgressTable:
             self.live.stop()
         else:
             self.console.print(self._drawn())
+        for job in self.jobs:
+            for note in job.notes:
+                self.console.print(f"{job.run_dir.name}: {note}", markup=False)
 
     def update(self):
         if self.live:
@@ -47,6 +52,13 @@ class ProgressTable:
         history = pd.read_csv(job.run_dir / "history.csv")
         job.epoch, job.accuracy = len(history), history["val_accuracy"].iloc[-1]
         job.seconds = history["seconds"].median()
+        sessions = json.loads((job.run_dir / "run.json").read_text(encoding="utf-8"))["sessions"]
+        moved = provenance.changes(*sessions[-2:]) if len(sessions) > 1 else ()
+        job.notes += [
+            note
+            for each in moved
+            if (note := f"{each}: its bits may differ from a run on one machine") not in job.notes
+        ]
 
     def _drawn(self):
         table = Table("run", "machine", "epoch", "test accuracy", "state", box=None, pad_edge=False)

@@ -10,6 +10,7 @@ parallel hyperparameter tuning", 2020 (ASHA).
 import dataclasses
 import json
 import math
+import os
 import shutil
 import tempfile
 import time
@@ -21,20 +22,28 @@ import optuna
 import pandas as pd
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
-from ray.tune.search import ConcurrencyLimiter
 from ray.tune.search.optuna import OptunaSearch
 
 from convnets.architectures import search_space
-from convnets.errors import UserError
-from convnets.training import training
+from convnets.errors import Stopped, UserError
+from convnets.training import cluster, training
+
+os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # with its other reporter, Tune can be silent
+os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
+optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 HELD_OUT = 0.1  # of the training images
+MOST_IMAGES = 15_000  # to learn from in a trial: of the same minutes, more networks make more than more images
 FIRST_EPOCHS, KEPT = 2, 3  # ASHA: after 2, 6, 18 ... epochs, the best third goes on
+STEPS_TO_TIME = 12
+LEAST_TRIALS = 10  # fewer say nothing of what matters
+SETTINGS = [*search_space.CHOICES, *search_space.RANGES]
+GIVEN_UP = {"parameters": "parameters", "seconds": "seconds an epoch", "loss": "steps with a loss that is no number"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """What a network may cost. seconds_an_epoch: on one core. Networks beyond are given up at once."""
+    """What a network may cost. seconds_an_epoch: of the processor, with all training images, on one core."""
 
     parameters: int
     seconds_an_epoch: float
@@ -45,8 +54,8 @@ def held_out_dataset(dataset):
     kept = math.floor(len(dataset.x_train) * (1 - HELD_OUT))
     return dataclasses.replace(
         dataset,
-        x_train=dataset.x_train[:kept],
-        y_train=dataset.y_train[:kept],
+        x_train=dataset.x_train[: min(kept, MOST_IMAGES)],
+        y_train=dataset.y_train[: min(kept, MOST_IMAGES)],
         x_test=dataset.x_train[kept:],
         y_test=dataset.y_train[kept:],
     )
@@ -59,17 +68,18 @@ class _GiveUp(Exception):
 class _Watch(keras.callbacks.Callback):
     """Report each epoch to Tune, with the run's folder, from which another machine can go on. End what is too slow."""
 
-    def __init__(self, run_dir, limits, facts):
+    def __init__(self, run_dir, limits, facts, share):
         super().__init__()
-        self.run_dir, self.limits, self.facts = run_dir, limits, facts
+        self.run_dir, self.limits, self.facts, self.share = run_dir, limits, facts, share
         self._ends = []
 
     def on_train_batch_end(self, batch, logs=None):
-        self._ends.append(time.perf_counter())
-        if len(self._ends) == 30:
-            seconds = np.median(np.diff(self._ends)) * self.params["steps"]
-            if seconds > self.limits.seconds_an_epoch:
-                raise _GiveUp(seconds)
+        self._ends.append(time.process_time())  # of the processor, since others may use it, too
+        if len(self._ends) == STEPS_TO_TIME and self._seconds_an_epoch() > self.limits.seconds_an_epoch:
+            raise _GiveUp(self._seconds_an_epoch())
+
+    def _seconds_an_epoch(self):
+        return float(np.median(np.diff(self._ends))) * self.params["steps"] / self.share
 
     def on_epoch_end(self, epoch, logs=None):
         history = pd.read_csv(self.run_dir / "history.csv")
@@ -79,18 +89,18 @@ class _Watch(keras.callbacks.Callback):
                 "accuracy": logs["val_accuracy"],
                 "training_accuracy": logs["accuracy"],
                 "epochs": epoch + 1,
-                "seconds_an_epoch": history["training_seconds"].median(),
+                "seconds_an_epoch": self._seconds_an_epoch(),
                 "curve": json.dumps(history["val_accuracy"].tolist()),
             },
             checkpoint=tune.Checkpoint.from_directory(self.run_dir),
         )
 
 
-def _trial(config, dataset, epochs, limits, precision, seed):
-    """Train the network of one choice. Tune calls this in a process of its own."""
+def _trial(config, dataset, share, epochs, limits, precision, seed):
+    """Train the network of one choice on a share of the images. Tune calls this in a process of its own."""
+    keras.utils.clear_session()  # also forgets the precision
     keras.config.set_dtype_policy(precision)
     choice = search_space.rounded(config)
-    keras.utils.clear_session()
     keras.utils.set_random_seed(seed)
     model = search_space.build_model(choice, dataset.input_shape, dataset.num_classes)
     facts = {"parameters": model.count_params()}
@@ -106,7 +116,7 @@ def _trial(config, dataset, epochs, limits, precision, seed):
         if checkpoint := tune.get_checkpoint():
             with checkpoint.as_directory() as saved:
                 shutil.copytree(saved, run_dir)
-        options = training.RunOptions(verbose=0, watchers=(_Watch(run_dir, limits, facts),))
+        options = training.RunOptions(verbose=0, watchers=(_Watch(run_dir, limits, facts, share),))
         try:
             training.train(model, dataset, run_dir, recipe, options)
         except _GiveUp as slow:
@@ -124,44 +134,119 @@ def _space():
     }
 
 
-def search(dataset, folder, *, minutes, epochs, limits, precision, seed, sampler="tpe"):
-    """Search until `minutes` are over, or go on with the search that is in a folder.
+class _Print(tune.Callback):
+    """Print a line for each trial that ends, and what is the best so far."""
 
-    dataset: a datasets.Dataset. folder: of this search; a path, or a bucket such as s3://bucket/name. epochs: of a
-    trial that is not ended early. limits: Limits. precision: a name of Keras's. sampler: "tpe" or "random".
-    Returns a pandas.DataFrame, a row a trial, best first.
+    def __init__(self):
+        self.trials, self.best = 0, 0.0
+
+    def on_trial_complete(self, iteration, trials, trial, **info):
+        result = trial.last_result or {}
+        if "accuracy" not in result:
+            return
+        self.trials += 1
+        self.best = max(self.best, result["accuracy"])
+        what = f"given up, too many {GIVEN_UP[result['given_up']]}" if result.get("given_up") else ""
+        what = what or f"{result['accuracy']:.2%} of held-out images after epoch {result['epochs']}"
+        print(f"Network {self.trials}: {what}; best so far {self.best:.2%}", flush=True)
+
+
+def search(dataset, folder, *, minutes, epochs, limits, precision, seed, sampler="tpe"):
+    """Search until `minutes` are over, or go on with the search that is in a folder, on the connected Ray cluster.
+
+    dataset: a datasets.Dataset. folder: of this search, a path or a bucket, such as s3://bucket/name, that all machines
+    can reach. epochs: of a trial that is not ended early. limits: Limits. precision: a name of Keras's.
+    sampler: "tpe" or "random". Returns what `table` returns. Raises Stopped after Ctrl-C.
     """
+    part = held_out_dataset(dataset)
+    settings = {"epochs": epochs, "limits": limits, "precision": precision, "seed": seed}
     trainable = tune.with_resources(
-        tune.with_parameters(
-            _trial, dataset=held_out_dataset(dataset), epochs=epochs, limits=limits, precision=precision, seed=seed
-        ),
-        {"cpu": 1},
+        tune.with_parameters(_trial, dataset=part, share=len(part.x_train) / len(dataset.x_train), **settings),
+        {"cpu": 1, "memory": cluster.MEMORY},
     )
-    folder = Path(folder).resolve()
+    parent, name = str(folder).rsplit("/", 1)
     if tune.Tuner.can_restore(str(folder)):
         tuner = tune.Tuner.restore(str(folder), trainable, resume_errored=True)
     else:
-        samplers = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}
+        proposer = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}[sampler]
         tuner = tune.Tuner(
             trainable,
             param_space=_space(),
             tune_config=tune.TuneConfig(
                 metric="accuracy",
                 mode="max",
-                search_alg=OptunaSearch(sampler=samplers[sampler](seed=seed)),
+                search_alg=OptunaSearch(sampler=proposer(seed=seed)),
                 scheduler=ASHAScheduler(
-                    time_attr="epochs", max_t=epochs, grace_period=FIRST_EPOCHS, reduction_factor=KEPT
+                    time_attr="epochs", max_t=epochs, grace_period=min(FIRST_EPOCHS, epochs), reduction_factor=KEPT
                 ),
-                num_samples=-1,
+                num_samples=-1,  # until the time is over
                 time_budget_s=60 * minutes,
             ),
             run_config=tune.RunConfig(
-                name=folder.name,
-                storage_path=str(folder.parent),
-                failure_config=tune.FailureConfig(max_failures=3),
+                name=name,
+                storage_path=parent,
+                failure_config=tune.FailureConfig(max_failures=cluster.MOST_FAILURES),
                 checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
-                verbose=1,
+                callbacks=[_Print()],
+                verbose=0,
             ),
         )
     results = tuner.fit()
-    return results
+    if results.num_terminated + results.num_errors < len(results):
+        raise Stopped("Stopped; the search is saved.", 130)
+    return table(results)
+
+
+def table(results):
+    """Return what a search found, a pandas.DataFrame, a row a network, best first.
+
+    accuracy: of held-out images, after so many epochs. seconds_an_epoch: as in
+    Limits. curve: the accuracy after each
+    epoch, as JSON. given_up: why a network was not trained, "parameters", "seconds" or "loss".
+    """
+    rows = [
+        {
+            **{name: result.metrics[name] for name in ("accuracy", "training_accuracy") if name in result.metrics},
+            **{name: result.metrics.get(name) for name in ("epochs", "parameters", "seconds_an_epoch", "curve")},
+            "given_up": result.metrics.get("given_up"),
+            **search_space.rounded(result.config),
+        }
+        for result in results
+        if result.metrics and "accuracy" in result.metrics
+    ]
+    if not rows:
+        raise UserError("no network was trained for a single epoch in this time: give more --minutes")
+    return pd.DataFrame(rows).sort_values(["epochs", "accuracy"], ascending=False, ignore_index=True)
+
+
+def choice_of(row):
+    """Return the choice of settings in a row of `table`."""
+    return {name: getattr(row[name], "item", lambda value=row[name]: value)() for name in SETTINGS}
+
+
+def importances(trials):
+    """Return how much each setting matters for the accuracy after the first epochs, {setting: share}, highest first.
+
+    Source: Hutter et al., "An efficient approach for assessing hyperparameter importance", 2014 (fANOVA).
+    """
+    study = optuna.create_study(direction="maximize")
+    distributions = {
+        **{name: optuna.distributions.CategoricalDistribution(values) for name, values in search_space.CHOICES.items()},
+        **{name: optuna.distributions.FloatDistribution(*ends, log=True) for name, ends in search_space.RANGES.items()},
+    }
+    for _, row in trials.iterrows():
+        curve = json.loads(row["curve"]) if isinstance(row["curve"], str) else []
+        if len(curve) >= FIRST_EPOCHS:
+            trial = optuna.create_trial(
+                params=choice_of(row), distributions=distributions, value=curve[FIRST_EPOCHS - 1]
+            )
+            study.add_trial(trial)
+    if len(study.trials) < LEAST_TRIALS:
+        return {}
+    return optuna.importance.get_param_importances(study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0))
+
+
+def front(trials):
+    """Return the networks that no other one beats in accuracy without taking more seconds, fastest first."""
+    longest = trials[trials["epochs"] == trials["epochs"].max()].sort_values("seconds_an_epoch")
+    return longest[longest["accuracy"] >= longest["accuracy"].cummax()]

@@ -130,7 +130,10 @@ def train(model, dataset, run_dir, recipe=None, options=None, **settings):
             progress.write_summaries(model)
             say(_finished(model, run, first_epoch, recipe.epochs))
             return pd.DataFrame(progress.history)
-        run["sessions"].append(provenance.describe(first_epoch=first_epoch + 1, epochs=recipe.epochs))
+        session = provenance.describe(first_epoch=first_epoch + 1, epochs=recipe.epochs)
+        if run["sessions"] and (moved := provenance.changes(run["sessions"][-1], session)):
+            say(f"The bits may differ from those of a run on one machine: {'; '.join(moved)}.")
+        run["sessions"].append(session)
         files.write(run_dir / "run.json", files.to_json(run))  # fails at once if nothing can be saved
         if dataset.pictures is not None:
             files.write(run_dir / folders.RECORD, dataset.pictures.to_csv(index=False))
