@@ -68,10 +68,12 @@ def main(argv=None):
     axis = "start the axis of the accuracy curves at P percent"
     parser.add_argument("--accuracy-from", type=cli.whole_number(0, 99), metavar="P", help=axis)
     options = parser.parse_args(argv)
-    if not (options.networks or options.article or options.all or options.list):
-        parser.error("name networks, or give --article, --all or --list")
+    if options.on_ray and options.on_ray in networks():
+        parser.error(f"--on-ray takes {options.on_ray} for an address: name the networks before it")
     if options.on_ray and options.tensorboard:
         parser.error("--tensorboard and --on-ray can't be combined")
+    if not (options.networks or options.article or options.all or options.list):
+        parser.error("name networks, or give --article, --all or --list")
 
     with cli.importing_keras():  # after the options, since importing Keras takes seconds
         from convnets import drawing

@@ -25,23 +25,15 @@ from pathlib import Path
 import psutil
 from ray.cluster_utils import Cluster
 
+from benchmarks import cluster_speed
 from benchmarks.kill_and_resume import differences
 from benchmarks.results import record
 from convnets import paths
 from convnets.training import checkpoints
 
-NETWORKS = ["scadamale-dense", "scadamale-one-conv"]
-SEEDS = {"scadamale-dense": 2, "scadamale-one-conv": 2}
-DRIVER = """
-import sys
-from pathlib import Path
-import compare_models
-from convnets import paths
-from convnets.training import cluster
-paths.MODELS = Path(sys.argv[1])
-cluster.MOST_FAILURES = 1000  # there are more of them here than anybody will see
-compare_models.main(sys.argv[2:])
-"""
+NETWORKS, SEEDS = ["scadamale-dense", "scadamale-one-conv"], 2
+# There are more failures here than anybody will see.
+DRIVER = "from convnets.training import cluster; cluster.MOST_FAILURES = 1000" + cluster_speed.DRIVER
 PATIENCE = 20  # seconds to wait for the moment at which a fault is to come
 
 
@@ -202,7 +194,7 @@ def _read_only(folders):
 def train_alone(folder, options):
     """Train the same runs without Ray, on one thread, as a worker does."""
     environment = {**os.environ, "TF_NUM_INTRAOP_THREADS": "1"}
-    command = [sys.executable, "-c", DRIVER, str(folder), *options]
+    command = [sys.executable, "-c", cluster_speed.DRIVER, str(folder), *options]
     subprocess.run(command, cwd=paths.PROJECT, env=environment, check=True, capture_output=True)
 
 
@@ -223,7 +215,7 @@ def faults(*, nodes, dataset, epochs, count, seed, kinds=FAULTS):
     rng, tally, found, trials = random.Random(seed), collections.Counter(), [], 0
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        options = [*NETWORKS, "--dataset", dataset, "--epochs", str(epochs), "--seeds", "2"]
+        options = [*NETWORKS, "--dataset", dataset, "--epochs", str(epochs), "--seeds", str(SEEDS)]
         options += ["--output-dir", str(folder / "figures")]
         train_alone(folder / "alone", options)
         while tally.total() < count:
@@ -272,7 +264,7 @@ def main():
             "seed": options.seed,
             "faults": tally.total(),
             **{kind.__name__: tally[kind.__name__] for kind in FAULTS},
-            "runs": 4 * trials,
+            "runs": len(NETWORKS) * SEEDS * trials,
             "epochs": options.epochs,
             "differences": len(found),
         }

@@ -13,6 +13,7 @@ from convnets import provenance
 from convnets.training.callbacks import duration
 
 MOST_ROWS = 20
+WIDTH_IN_A_FILE = 160
 SECONDS_BETWEEN_PRINTS = 60  # where the output is a file
 
 
@@ -22,6 +23,8 @@ class ProgressTable:
     def __init__(self, jobs, shown):
         self.jobs = jobs
         self.console = Console(quiet=not shown, highlight=False)
+        if not self.console.is_terminal:
+            self.console.width = WIDTH_IN_A_FILE
         self.live = Live(console=self.console, auto_refresh=False) if self.console.is_terminal else None
         self._printed = time.monotonic()
 
@@ -38,7 +41,7 @@ class ProgressTable:
             self.console.print(self._drawn())
         for job in self.jobs:
             for note in job.notes:
-                self.console.print(f"{job.run_dir.name}: {note}", markup=False)
+                self.console.print(f"{job.run_dir.name}: {note}", markup=False, soft_wrap=True)
 
     def update(self):
         if self.live:

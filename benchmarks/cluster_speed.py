@@ -1,0 +1,163 @@
+"""How long trainings take on a Ray cluster.
+
+    python -m benchmarks.cluster_speed mnist       all networks on MNIST, 3 seeds each, with Ray and without
+    python -m benchmarks.cluster_speed overhead    what Ray costs beyond the trainings, with 1 to 8 nodes
+    python -m benchmarks.cluster_speed threads     one training on two cores against two on one core each
+
+Nodes are processes on this machine. For the overhead the trainings only sleep and write a file of 1 MB an epoch, so
+that more of them than there are cores can run at once, and the engine's part is what is left.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.results import record
+from convnets import cli, paths
+
+SECONDS, EPOCHS = 0.5, 2  # of a stand-in's epoch, and how many
+CLUSTERS = [(1, 10), (2, 10), (2, 100), (4, 100), (8, 100), (8, 1000)]  # nodes, queued trainings
+DRIVER = """
+import sys
+from pathlib import Path
+import compare_models
+from convnets import paths
+paths.MODELS = Path(sys.argv[1])
+compare_models.main(sys.argv[2:])
+"""
+
+
+def mnist(epochs):
+    """Time `compare_models.py` on all MNIST networks with 3 seeds, for some epochs, with and without Ray."""
+    import compare_models
+
+    names = [name for name, network in compare_models.networks().items() if network.dataset == "mnist"]
+    seconds = {}
+    for way, more in (("without", []), ("with", ["--on-ray"])):
+        with tempfile.TemporaryDirectory() as folder:
+            options = [*names, "--seeds", "3", "--epochs", str(epochs), "--output-dir", f"{folder}/figures", *more]
+            seconds[way] = _seconds([sys.executable, "-c", DRIVER, f"{folder}/models", *options])
+    row = {
+        "networks": len(names),
+        "seeds": 3,
+        "epochs": epochs,
+        "seconds_without_ray": seconds["without"],
+        "seconds_with_ray": seconds["with"],
+        "ratio": seconds["with"] / seconds["without"],
+    }
+    record(paths.RESULTS / "cluster_mnist.csv", [row], ["epochs"])
+
+
+def threads(script, epochs):
+    """Time epochs of a script on two cores, and of two such trainings at once, each on one core."""
+    with tempfile.TemporaryDirectory() as folder:
+        alone = _history_seconds([_start(script, f"{folder}/alone", epochs, 2)], [f"{folder}/alone"])
+        runs = [f"{folder}/{number}" for number in (1, 2)]
+        both = _history_seconds([_start(script, run, epochs, 1) for run in runs], runs)
+    row = {
+        "script": script,
+        "seconds_an_epoch_on_two_cores": alone,
+        "seconds_an_epoch_on_one_core": both,
+        "ratio": both / (2 * alone),  # of the time that both need
+    }
+    record(paths.RESULTS / "cluster_threads.csv", [row], ["script"])
+
+
+def _start(script, run, epochs, threads):
+    command = [sys.executable, f"{script}.py", "--dataset", "cifar10", "--run", run, "--epochs", str(epochs)]
+    environment = {**os.environ, "TF_NUM_INTRAOP_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
+    return subprocess.Popen(command, cwd=paths.PROJECT, env=environment, stdout=subprocess.DEVNULL)
+
+
+def _history_seconds(processes, runs):
+    """Wait for trainings, and return the mean seconds of an epoch but for the first, which compiles."""
+    import pandas as pd
+
+    for process in processes:
+        if process.wait():
+            raise RuntimeError("a training failed")
+    histories = [pd.read_csv(f"{run}/history.csv") for run in runs]
+    return float(pd.concat([history.iloc[1:] for history in histories])["seconds"].mean())
+
+
+def _seconds(command):
+    started = time.perf_counter()
+    subprocess.run(command, cwd=paths.PROJECT, check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - started
+
+
+def stand_in(seconds, epochs, dataset, run_dir, options):
+    """Do as training.train does, but sleep instead of training."""
+    from convnets import files
+
+    files.make_folder(run_dir)
+    watcher = options.watchers[0]
+    for epoch in range(epochs):
+        time.sleep(seconds)
+        files.write(run_dir / "weights.bin", bytes(1_000_000))
+        files.write(run_dir / "run.json", '{"sessions": []}')
+        rows = "".join(f"{number},0.5,{seconds}\n" for number in range(epoch + 1))
+        files.write(run_dir / "history.csv", f"epoch,val_accuracy,seconds\n{rows}")
+        watcher.on_epoch_end(epoch)
+
+
+def overhead(clusters):
+    """Time stand-ins on clusters of several sizes."""
+    with cli.importing_keras():
+        from ray.cluster_utils import Cluster
+
+        from convnets.training import cluster
+
+    cluster.MEMORY = 1  # a stand-in needs none
+    for nodes, queued in clusters:
+        machine = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        for _ in range(nodes - 1):
+            machine.add_node(wait=False, num_cpus=1)
+        machine.wait_for_nodes()
+        with tempfile.TemporaryDirectory() as folder, cluster.connected(machine.address):
+            warm = [_job(cluster, folder, f"warm-{number}") for number in range(nodes)]
+            started = time.perf_counter()
+            cluster.train_all(warm, stand_in, show_table=False)
+            first = time.perf_counter() - started
+            jobs = [_job(cluster, folder, f"run-{number}") for number in range(queued)]
+            started = time.perf_counter()
+            failed = cluster.train_all(jobs, stand_in, show_table=False)
+            seconds = time.perf_counter() - started
+        machine.shutdown()
+        asked = SECONDS * EPOCHS * queued / nodes
+        row = {
+            "nodes": nodes,
+            "queued": queued,
+            "failed": len(failed),
+            "seconds_asleep": asked,
+            "seconds": seconds,
+            "seconds_beyond_for_each": (seconds - asked) * nodes / queued,
+            "seconds_until_each_node_has_trained_one": first,
+        }
+        record(paths.RESULTS / "cluster_overhead.csv", [row], ["nodes", "queued"])
+
+
+def _job(cluster, folder, name):
+    return cluster.Job(Path(folder).resolve() / name, None, (SECONDS, EPOCHS), epochs=EPOCHS)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["mnist", "overhead", "threads"])
+    parser.add_argument("--epochs", type=int, default=2, help="of a training (default: %(default)s)")
+    parser.add_argument("--script", choices=["basic_model", "improved_model"], default="improved_model")
+    options = parser.parse_args()
+    if options.what == "mnist":
+        mnist(options.epochs)
+    elif options.what == "threads":
+        threads(options.script, options.epochs)
+    else:
+        overhead(CLUSTERS)
+
+
+if __name__ == "__main__":
+    main()
