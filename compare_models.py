@@ -68,11 +68,9 @@ def main(argv=None):
     axis = "start the axis of the accuracy curves at P percent"
     parser.add_argument("--accuracy-from", type=cli.whole_number(0, 99), metavar="P", help=axis)
     options = parser.parse_args(argv)
-    if options.on_ray and options.on_ray in networks():
-        parser.error(f"--on-ray takes {options.on_ray} for an address: name the networks before it")
     if options.on_ray and options.tensorboard:
         parser.error("--tensorboard and --on-ray can't be combined")
-    if not (options.networks or options.article or options.all or options.list):
+    if not (options.networks or options.article or options.all or options.list or options.on_ray):
         parser.error("name networks, or give --article, --all or --list")
 
     with cli.importing_keras():  # after the options, since importing Keras takes seconds
@@ -84,6 +82,8 @@ def main(argv=None):
         if options.on_ray:
             from convnets.training import cluster
 
+    if options.on_ray in networks():
+        raise UserError(f"--on-ray takes {options.on_ray} for an address: name the networks before it")
     which = {"everything": options.all or not (options.networks or options.article), "optimizer": options.optimizer}
     chosen = articles.choose(networks(), options.networks, options.article, **which)
     if options.list:

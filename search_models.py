@@ -13,8 +13,10 @@ with Ctrl-C at any time: the same command goes on. What was tried is in models/s
 """
 
 import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 from convnets import cli, files
 from convnets.errors import Stopped, UserError
@@ -33,6 +35,7 @@ def main(argv=None):
 
     with cli.importing_keras():  # after the options, since importing Keras takes seconds
         import keras
+        import pandas as pd
 
         from convnets import drawing
         from convnets.data import datasets
@@ -58,21 +61,21 @@ def main(argv=None):
             "limits": limits,
             "seed": options.seed,
             "precision": "bfloat16" if "bfloat16" in keras.config.dtype_policy().name else "float32",
-            "storage": options.storage,
+            "storage": options.storage if "://" in (options.storage or "://") else str(Path(options.storage).resolve()),
         }
         refuse_another(folder, record, asked)
         files.make_folder(folder)
         files.write(folder / "search.json", files.to_json(asked))
-        settings = {name: asked[name] for name in ("minutes", "epochs", "seed")}
-        with cluster.connected(options.on_ray or "local"):
-            trials = search.search(
-                dataset,
-                f"{options.storage or folder}/trials",
-                limits=search.Limits(**limits),
-                precision=keras.config.dtype_policy().name,
-                **settings,
-            )
-        files.write(folder / "trials.csv", trials.to_csv(index=False))
+        if (folder / "trials.csv").exists():
+            trials = pd.read_csv(folder / "trials.csv")
+            print(f"This search is finished: {len(trials)} networks. --fresh starts a new one.")
+        else:
+            settings = {name: asked[name] for name in ("minutes", "epochs", "seed")}
+            settings |= {"limits": search.Limits(**limits), "precision": keras.config.dtype_policy().name}
+            with cluster.connected(options.on_ray or "local"):
+                trials = search.search(dataset, f"{asked['storage'] or folder}/trials-{dataset.name}", **settings)
+            files.write(folder / "trials.csv", trials.to_csv(index=False))
+            shutil.rmtree(folder / f"trials-{dataset.name}", ignore_errors=True)  # only to go on with the search
 
     # What it found
     page = search_figures.search_page(trials, search.importances(trials), search.front(trials))
@@ -80,7 +83,9 @@ def main(argv=None):
     changed = write_script(trials, dataset, options)
 
     # The best one, trained anew on all training images
-    command = [sys.executable, str(options.output), "--dataset", dataset.key, "--precision", asked["precision"]]
+    run = cli.run_folder(f"{options.output.stem}-{dataset.name}")
+    command = [sys.executable, str(options.output), "--dataset", dataset.key, "--run", str(run)]
+    command += ["--precision", asked["precision"]]
     command += ["--data-dir", str(options.data_dir)] if options.data_dir else []
     command += ["--image-size", str(options.image_size)] if options.image_size else []
     print(f"Training it on all training images: python {' '.join(command[1:])}", flush=True)

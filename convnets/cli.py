@@ -302,6 +302,9 @@ def importing_keras(precision="float32"):
     redirected during the imports. And an old tutorial may have left its settings in ~/.keras/keras.json.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if (Path.home() / ".ray" / "auth_token").exists():  # then a cluster that was started here asks for it
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     logging.getLogger("tensorflow").setLevel("ERROR")  # it warns when several networks are compiled one after the other
     sys.stderr.flush()
     stderr = os.dup(2)

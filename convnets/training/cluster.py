@@ -11,7 +11,6 @@ Sources: Moritz et al., "Ray: a distributed framework for emerging AI applicatio
 
 import contextlib
 import dataclasses
-import os
 import platform
 import queue
 import tempfile
@@ -59,13 +58,16 @@ class Job:
 @contextlib.contextmanager
 def connected(address):
     """Connect to the Ray cluster at an address, or, for "local", start one of this machine's cores, for this block."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to anybody
     environment = {"TF_NUM_INTRAOP_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    options = {"log_to_driver": False, "logging_level": "ERROR", "runtime_env": {"env_vars": environment}}
+    options = {
+        "address": address,
+        "log_to_driver": False,
+        "logging_level": "ERROR",
+        "runtime_env": {"env_vars": environment},
+    }
     if address == "local":
         options |= {"num_cpus": joblib.cpu_count(only_physical_cores=True), "include_dashboard": False}
     else:
-        options |= {"address": address}
         # The other machines get this code, and nothing else that is here.
         others = [path.name for path in paths.PROJECT.iterdir() if path.name != "convnets" and path.suffix != ".py"]
         options["runtime_env"] |= {
