@@ -58,14 +58,16 @@ def compile_model(model, steps_per_epoch=None):
 
 
 def main(argv=None):
-    parser = cli.training_options("basic_model", description=__doc__, epochs=EPOCHS, batch_size=BATCH_SIZE)
+    parser = cli.training_options(
+        "basic_model", description=__doc__, epochs=EPOCHS, batch_size=BATCH_SIZE, devices=True
+    )
     options = parser.parse_args(argv)
 
     with cli.importing_keras(options.precision):  # after the options, since importing Keras takes seconds
         import keras
 
         from convnets.data import datasets
-        from convnets.training import training
+        from convnets.training import devices, training
         from convnets.views import calibration
 
     # Data: images as bytes from 0 to 255. Batch by batch, pixels become numbers from 0 to 1, and labels one-hot.
@@ -73,6 +75,7 @@ def main(argv=None):
     training.describe(dataset)
 
     # Model
+    devices.spread(options.devices, options.batch_size, dataset)
     keras.utils.set_random_seed(options.seed)
     model = build_model(dataset.input_shape, dataset.num_classes)
     compile_model(model)

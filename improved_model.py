@@ -80,7 +80,9 @@ def augmentation_for(flippable):
 
 
 def main(argv=None):
-    parser = cli.training_options("improved_model", description=__doc__, epochs=EPOCHS, batch_size=BATCH_SIZE)
+    parser = cli.training_options(
+        "improved_model", description=__doc__, epochs=EPOCHS, batch_size=BATCH_SIZE, devices=True
+    )
     parser.add_argument("--preview", action="store_true", help="only draw augmented images beside their originals")
     cli.picture_options(parser)
     options = parser.parse_args(argv)
@@ -90,7 +92,7 @@ def main(argv=None):
 
         from convnets import drawing
         from convnets.data import augmentation, augmentation_figures, datasets
-        from convnets.training import training
+        from convnets.training import devices, training
         from convnets.views import calibration
 
     # Data
@@ -104,6 +106,7 @@ def main(argv=None):
         return
 
     # Model
+    devices.spread(options.devices, options.batch_size, dataset)
     keras.utils.set_random_seed(options.seed)
     model = build_model(dataset.input_shape, dataset.num_classes)
     compile_model(model, steps_per_epoch=math.ceil(len(dataset.x_train) / options.batch_size))

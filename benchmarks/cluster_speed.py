@@ -113,6 +113,14 @@ def overhead(clusters):
         from convnets.training import cluster
 
     cluster.MEMORY = 1  # a stand-in needs none
+    receive, busy = cluster._Driver._receive, []
+
+    def timed(*arguments):
+        started = time.perf_counter()
+        receive(*arguments)
+        busy.append(time.perf_counter() - started)
+
+    cluster._Driver._receive = timed
     for nodes, queued in clusters:
         machine = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
         for _ in range(nodes - 1):
@@ -124,6 +132,7 @@ def overhead(clusters):
             cluster.train_all(warm, stand_in, show_table=False)
             first = time.perf_counter() - started
             jobs = [_job(cluster, folder, f"run-{number}") for number in range(queued)]
+            busy.clear()
             started = time.perf_counter()
             failed = cluster.train_all(jobs, stand_in, show_table=False)
             seconds = time.perf_counter() - started
@@ -136,6 +145,7 @@ def overhead(clusters):
             "seconds_asleep": asked,
             "seconds": seconds,
             "seconds_beyond_for_each": (seconds - asked) * nodes / queued,
+            "seconds_of_the_driver_for_each": sum(busy) / queued,
             "seconds_until_each_node_has_trained_one": first,
         }
         record(paths.RESULTS / "cluster_overhead.csv", [row], ["nodes", "queued"])

@@ -28,13 +28,13 @@ def new_parser(script, description):
 
 
 def training_options(
-    script, *, description, epochs, batch_size, precision="float32", run="{script}-DATASET", weights=True
+    script, *, description, epochs, batch_size, precision="float32", run="{script}-DATASET", weights=True, devices=False
 ):
     """Make the parser of a script that trains one network.
 
     script: its name without .py. description: its docstring. epochs, batch_size, precision: its defaults, or None if
     they depend on other options or on the machine. run: how the help names the default run.
-    weights: whether the script can start from the weights in a file.
+    weights: whether the script can start from the weights in a file. devices: whether it can use several.
     """
     parser = new_parser(script, description)
     dataset_options(parser, default="auto", help="(default: cifar10 if available, else digits)")
@@ -79,6 +79,9 @@ def training_options(
         choices=["balanced"],
         help="balanced: an image of a rare class counts as much more as the class is rarer",
     )
+    if devices:
+        help = "give each of N devices a share of each batch (with JAX; default: one device)"
+        parser.add_argument("--devices", type=whole_number(1, 1024), metavar="N", help=help)
     common_training_options(parser)
     return parser
 

@@ -16,6 +16,8 @@ import pytest
 from PIL import Image
 
 from convnets import cli, paths
+from convnets.errors import UserError
+from convnets.training import devices
 
 VIEWS = {
     "visualize_results": [],
@@ -71,6 +73,39 @@ def test_a_backend_computes_what_tensorflow_does_draws_all_views_and_trains(back
 
 
 # ---------------------------------------------------------------- in the backend's process
+
+
+def test_several_devices_need_jax(tiny_dataset):
+    devices.spread(None, 10, tiny_dataset)
+    with pytest.raises(UserError, match=r"--devices needs JAX: pip install -r requirements-backends\.txt"):
+        devices.spread(2, 10, tiny_dataset)
+
+
+@pytest.mark.slow
+def test_three_devices_train_to_the_same_network_but_for_rounding(tmp_path):
+    if importlib.util.find_spec("jax") is None:
+        pytest.skip("jax is not installed: pip install -r requirements-backends.txt")
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    environment["XLA_FLAGS"] = "--xla_force_host_platform_device_count=3"
+
+    def train(name, *options):
+        command = [sys.executable, "basic_model.py", "--dataset", "digits", "--batch-size", "479", *options]
+        command += ["--run", str(tmp_path / name)]
+        return subprocess.run(command, cwd=paths.PROJECT, env=environment, capture_output=True, text=True, check=False)
+
+    refused = train("refused", "--devices", "3")
+    assert refused.returncode == 2
+    assert "batches of 479 among 1437 images leave one of 479, which does not divide evenly" in refused.stderr
+    assert "there are only 3 (cpu:0, cpu:1, cpu:2)" in train("refused", "--devices", "4").stderr
+
+    whole = ["--batch-size", "1437"]  # the last --batch-size counts
+    assert train("one", *whole, "--epochs", "2").returncode == 0
+    for epochs in ("1", "2"):  # stopped after the first epoch, and resumed
+        trained = train("three", *whole, "--epochs", epochs, "--devices", "3")
+        assert trained.returncode == 0, trained.stderr
+        assert "Devices: cpu:0, cpu:1, cpu:2, 479 images of each batch on each" in trained.stdout
+    one, three = (pd.read_csv(tmp_path / name / "history.csv") for name in ("one", "three"))
+    np.testing.assert_allclose(three[["loss", "val_loss"]], one[["loss", "val_loss"]], rtol=1e-3)
 
 
 def two_steps_of_the_fast_network():

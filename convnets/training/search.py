@@ -137,18 +137,15 @@ def _space():
 class _Print(tune.Callback):
     """Print a line for each trial that ends, and what is the best so far."""
 
-    def __init__(self):
-        self.trials, self.best = 0, 0.0
-
     def on_trial_complete(self, iteration, trials, trial, **info):
+        results = [each.last_result for each in trials if each.is_finished() and "accuracy" in (each.last_result or {})]
         result = trial.last_result or {}
         if "accuracy" not in result:
             return
-        self.trials += 1
-        self.best = max(self.best, result["accuracy"])
         what = f"given up, too many {GIVEN_UP[result['given_up']]}" if result.get("given_up") else ""
         what = what or f"{result['accuracy']:.2%} of held-out images after epoch {result['epochs']}"
-        print(f"Network {self.trials}: {what}; best so far {self.best:.2%}", flush=True)
+        best = max(each["accuracy"] for each in results)
+        print(f"Network {len(results)}: {what}; best so far {best:.2%}", flush=True)
 
 
 def search(dataset, folder, *, minutes, epochs, limits, precision, seed, sampler="tpe"):
