@@ -372,7 +372,88 @@ def trust_table(measured, question):
     return _table(" | ".join([name, *wide.columns]), rows, measured)
 
 
+def thread_table(runs):
+    """Trainings on a core each against trainings on all cores, one after the other, in Markdown."""
+    header = "script | seconds an epoch on two cores | two at once, on a core each | share of the time for both"
+    line = (
+        "`{row.script}.py` | {row.seconds_an_epoch_on_two_cores:.0f} | {row.seconds_an_epoch_on_one_core:.0f} "
+        "| {row.ratio:.2f}"
+    )
+    return _table_of(runs, header, line)
+
+
+def cluster_mnist_table(runs):
+    """All MNIST networks with Ray and without, in Markdown."""
+    header = "networks | seeds | epochs | minutes without Ray | with Ray | ratio"
+    line = (
+        "{row.networks} | {row.seeds} | {row.epochs} | {row.minutes_without:.1f} | {row.minutes_with:.1f} "
+        "| {row.ratio:.2f}"
+    )
+    minutes = {f"minutes_{way}": runs[f"seconds_{way}_ray"] / 60 for way in ("without", "with")}
+    return _table_of(runs.assign(**minutes), header, line)
+
+
+def fault_table(runs):
+    """What came over clusters, and what differed in the end, in Markdown."""
+    kinds = list(runs.loc[:, "worker_killed":"head_killed"])
+    rows = [[kind.replace("_", " "), *map(str, runs[kind])] for kind in kinds]
+    totals = [("faults in all", "faults"), ("complete runs", "runs"), ("differences", "differences")]
+    rows += [[f"**{name}**", *(f"**{value}**" for value in runs[column])] for name, column in totals]
+    return _table(" | ".join(["", *(f"{row.nodes} nodes, {row.dataset}" for row in runs.itertuples())]), rows, runs)
+
+
+def overhead_table(runs):
+    """What trainings on a cluster cost beyond themselves, in Markdown."""
+    header = (
+        "nodes | trainings queued | seconds asleep | seconds in all | beyond, for each training "
+        "| of which the first laptop computes"
+    )
+    line = (
+        "{row.nodes} | {row.queued} | {row.seconds_asleep:.0f} | {row.seconds:.0f} "
+        "| {row.seconds_beyond_for_each:.2f} | {row.seconds_of_the_driver_for_each:.3f}"
+    )
+    return _table_of(runs, header, line)
+
+
+def sampler_table(trials):
+    """What searches with different samplers found, in Markdown."""
+    names = {"tpe": "Optuna's TPE", "random": "random"}
+    rows = []
+    for sampler, group in trials.groupby("sampler", sort=False):
+        within = group[group["given_up"].isna()]
+        longest = within[within["epochs"] == within["epochs"].max()]
+        rows.append([
+            names[sampler], f"{group['minutes'].iloc[0]}", f"{len(group)}", f"{len(group) - len(within)}",
+            f"{within['epochs'].sum():.0f}", f"{100 * longest['accuracy'].max():.1f} %",
+        ])  # fmt: skip
+    header = "networks proposed by | minutes | networks | beyond the limits | epochs trained | best, of held-out images"
+    return _table(header, rows, trials)
+
+
+def found_table(runs):
+    """What the network that was found reaches, against improved_model.py, in Markdown."""
+    seconds = pd.read_csv(RESULTS / "found_model_seconds.csv").set_index("precision")["ratio"]
+    improved = pd.read_csv(RESULTS / "training_runs.csv")
+    improved = 100 * improved[improved["run"] == "improved_model-cifar10"]["test_accuracy"]
+    found = 100 * runs["test_accuracy"]
+    ratio = f"{seconds['float32']:.2f} in float32, {seconds['mixed_bfloat16']:.2f} in bfloat16"
+    rows = [
+        ["`improved_model.py`", "1,469,994", "40", f"{len(improved)}", _mean_and_range(improved, " %"), "1"],
+        [
+            "`results/found_model.py`", f"{runs['parameters'].iloc[0]:,}", f"{runs['epochs'].iloc[0]}",
+            f"{len(found)}", _mean_and_range(found, " %"), ratio,
+        ],
+    ]  # fmt: skip
+    return _table("script | parameters | epochs | seeds | test accuracy | time of training", rows, runs)
+
+
 TABLES = {
+    "cluster_threads": thread_table,
+    "cluster_mnist": cluster_mnist_table,
+    "cluster_faults": fault_table,
+    "cluster_overhead": overhead_table,
+    "search_trials": sampler_table,
+    "found_model": found_table,
     "training_runs": trained_table,
     "training_speed": speed_table,
     "kill_and_resume": kill_table,
