@@ -16,6 +16,7 @@ by layer. To make one deeper or wider, change it there.
 """
 
 import functools
+import importlib
 import math
 
 from convnets import cli
@@ -57,9 +58,7 @@ def main(argv=None):
     parser.add_argument("--list", action="store_true", help="only list the networks with their articles' recipes")
     cli.dataset_options(parser, default="auto", help="(default: each article's own if available, else digits)")
     parser.add_argument("--optimizer", choices=OPTIMIZERS, help="instead of the article's, with Keras's defaults")
-    parser.add_argument(
-        "--epochs", type=cli.whole_number(1), metavar="N", help="epochs in all (default: the article's)"
-    )
+    parser.add_argument("--epochs", type=cli.whole_number(1), metavar="N", help="in all (default: the article's)")
     seeds = "train each N times, with seeds 1337, 2, 3 ... (default: 1); the table counts all runs that are there"
     parser.add_argument("--seeds", type=cli.whole_number(1, 100), default=1, metavar="N", help=seeds)
     cli.common_training_options(parser)
@@ -70,20 +69,17 @@ def main(argv=None):
     options = parser.parse_args(argv)
     if options.on_ray and options.tensorboard:
         parser.error("--tensorboard and --on-ray can't be combined")
-    if not (options.networks or options.article or options.all or options.list or options.on_ray):
-        parser.error("name networks, or give --article, --all or --list")
+    if not (options.networks or options.article or options.all or options.list):
+        parser.error("name networks (before --on-ray), or give --article, --all or --list")
 
     with cli.importing_keras():  # after the options, since importing Keras takes seconds
         from convnets import drawing
         from convnets.architectures import articles
         from convnets.architectures.network import DEFAULT_SEED
-        from convnets.training import comparison, training
+        from convnets.training import comparison, comparison_report, training
 
-        if options.on_ray:
-            from convnets.training import cluster
+        cluster = importlib.import_module("convnets.training.cluster") if options.on_ray else None
 
-    if options.on_ray in networks():
-        raise UserError(f"--on-ray takes {options.on_ray} for an address: name the networks before it")
     which = {"everything": options.all or not (options.networks or options.article), "optimizer": options.optimizer}
     chosen = articles.choose(networks(), options.networks, options.article, **which)
     if options.list:
@@ -120,15 +116,13 @@ def main(argv=None):
     else:
         for run, dataset, (network, seed, epochs) in unfinished:
             print(f"\nNetwork: {network.name}, seed {seed}")
-            # Old runs are set aside already, all at once.
-            train(network, seed, epochs, dataset, run, cli.run_options(options, fresh=False))
+            train(network, seed, epochs, dataset, run, cli.run_options(options, fresh=False))  # set aside above
 
     # Comparison
     runs = {network: comparison.finished_runs(network, *job) for network, job in jobs.items()}
-    compare({network: each for network, each in runs.items() if each}, jobs, options)
+    comparison_report.report({network: each for network, each in runs.items() if each}, jobs, options)
     if failed:
-        runs = "; ".join(f"{job.run_dir.name} ({job.notes[-1]})" for job in failed)
-        raise UserError(f"not completed: {runs}; the same command tries again")
+        raise UserError(f"not completed: {cluster.summary(failed)}; the same command tries again")
 
 
 def train(network, seed, epochs, dataset, run, run_options):
@@ -150,33 +144,6 @@ def train(network, seed, epochs, dataset, run, run_options):
     recipe = comparison.recipe_of(network, seed, epochs, augment)
     training.report(training.train(model, dataset, run, recipe, run_options), run)
     calibration.keep(model, dataset, run)  # how far its probabilities can be trusted
-
-
-def compare(runs, jobs, options):
-    """Print the table of all runs, {network: list of Checkpoint}, and draw the charts.
-
-    jobs: {network: (dataset, epochs)}.
-    """
-    import pandas as pd
-
-    from convnets import drawing
-    from convnets.training import comparison, comparison_figures
-
-    if not runs:
-        return
-    rows = [comparison.run_row(run, jobs[network][1]) for network in runs for run in runs[network]]
-    of_folders = [dataset for dataset, _ in jobs.values() if dataset.folder]
-    table = comparison.compare(pd.DataFrame(rows), list(runs), of_folders)
-    print(f"\n{comparison.printable(table).to_string(index=False)}\n")
-    drawing.save_table(table.set_index("network"), options.output_dir / "comparison.csv")
-    histories = {network.name: [pd.DataFrame(run.history) for run in runs[network]] for network in runs}
-    pages = {
-        "comparison": comparison_figures.comparison_chart(table),
-        "comparison-accuracy": comparison_figures.learning_curves(histories, "accuracy", lowest=options.accuracy_from),
-        "comparison-loss": comparison_figures.learning_curves(histories, "loss"),
-    }
-    for name, page in pages.items():
-        drawing.save(page, options.output_dir / f"{name}.png", show=options.show)
 
 
 if __name__ == "__main__":

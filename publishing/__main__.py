@@ -525,6 +525,16 @@ def draw_charts():
         drawing.save(page, DOCS / f"{article}-{quantity}.png")
 
 
+def draw_search():
+    """Draw in docs/ what the search with Optuna's sampler found."""
+    from convnets.training import search, search_figures
+
+    trials = pd.read_csv(RESULTS / "search_trials.csv")
+    trials = trials[trials["sampler"] == "tpe"].reset_index(drop=True)
+    page = search_figures.search_page(trials, search.importances(trials), search.front(trials))
+    drawing.save(page, DOCS / "search.png")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="*", metavar="RUN", help="the name of a finished run in models/")
@@ -549,6 +559,7 @@ def main():
             (stashed / f".{folder.name}").rename(stashed / folder.name)
 
     draw_charts()
+    draw_search()
     for document in DOCUMENTS:
         document.write_text(with_tables(document.read_text(encoding="utf-8")), encoding="utf-8")
 

@@ -117,7 +117,7 @@ def test_without_ray_one_line_says_what_to_install(monkeypatch):
     ("options", "message"),
     [
         (["bernet-best", "--on-ray", "--tensorboard"], "--tensorboard and --on-ray can't be combined"),
-        (["--on-ray", "bernet-best"], "--on-ray takes bernet-best for an address: name the networks before it"),
+        (["--on-ray", "bernet-best"], "name networks (before --on-ray), or give --article, --all or --list"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(options, message, capsys):

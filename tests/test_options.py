@@ -17,10 +17,29 @@ TRAINING = [*COMMON, "--epochs", "--fresh", "--tensorboard"]
 ONE_NETWORK = [*TRAINING, "--run", "--seed", "--batch-size", "--precision"]
 VIEW = [*COMMON, "--run", "--seed", "--output-dir", "--show"]
 OPTIONS = {
-    "basic_model": [*ONE_NETWORK, "--weights"],
-    "improved_model": [*ONE_NETWORK, "--weights"],
+    "basic_model": [*ONE_NETWORK, "--weights", "--devices"],
+    "improved_model": [*ONE_NETWORK, "--weights", "--devices"],
     "fast_model": [*ONE_NETWORK, "--weights", "--target", "--threads"],
-    "compare_models": [*TRAINING, "--list", "--article", "--all", "--optimizer", "--seeds", "--output-dir", "--show"],
+    "compare_models": [
+        *TRAINING,
+        "--list",
+        "--article",
+        "--all",
+        "--optimizer",
+        "--seeds",
+        "--output-dir",
+        "--show",
+        "--on-ray",
+    ],
+    "search_models": [
+        *COMMON,
+        "--minutes",
+        "--max-parameters",
+        "--max-seconds-per-epoch",
+        "--epochs",
+        "--seed",
+        "--on-ray",
+    ],
     "transfer_model": [*ONE_NETWORK, "--from", "--layer", "--compare", "--image-size", "--class-weights"],
     "classify_pictures": [*VIEW, "--csv", "--no-calibration"],
     "visualize_results": [*VIEW, "--check-labels"],
@@ -33,7 +52,8 @@ OPTIONS = {
 
 
 def test_the_list_of_scripts_is_complete():
-    assert {path.stem for path in paths.PROJECT.glob("*.py")} == set(OPTIONS)
+    scripts = {path.stem for path in paths.PROJECT.glob("*.py")}
+    assert {name for name in scripts if not name.startswith("found_model")} == set(OPTIONS)  # what readers have found
 
 
 @pytest.fixture(scope="module")

@@ -64,9 +64,12 @@ def test_the_learning_rate_rises_for_an_epoch_and_falls_to_nothing():
 
 
 def test_digits_are_never_flipped():
-    assert search_space.augmentation_for({**CHOICE, "augmentation": "flip"}, flippable=False) is None
-    assert search_space.augmentation_for({**CHOICE, "augmentation": "none"}, flippable=True) is None
-    assert search_space.augmentation_for({**CHOICE, "augmentation": "flip"}, flippable=True).horizontal_flip
+    flips = {**CHOICE, "augmentation": "flip"}
+    assert search_space.augmentation_settings(flips, flippable=False) is None
+    assert search_space.augmentation_settings({**flips, "augmentation": "none"}, flippable=True) is None
+    assert search_space.augmentation_settings(flips, flippable=True) == {
+        "zoom": 0.0, "shift": 0.0, "horizontal_flip": True,
+    }  # fmt: skip
 
 
 # ---------------------------------------------------------------- the script
@@ -102,8 +105,8 @@ def test_the_script_trains_the_network_that_was_found(seed):
     assert settings(models[0]).replace('"name": "sgd_1"', '"name": "sgd"') == settings(models[1])
     for weights, others in zip(models[0].get_weights(), models[1].get_weights(), strict=True):
         assert np.array_equal(weights, others)
-    augment = module.get("augmentation_for", lambda flippable: None)
-    assert augment(True) == search_space.augmentation_for(choice, True)
+    augment = module.get("augmentation_for", lambda flippable: None)(True)
+    assert (augment and vars(augment)) == search_space.augmentation_settings(choice, True)
     assert module["BATCH_SIZE"] == choice["batch_size"]
 
 

@@ -113,14 +113,6 @@ def augmentation_settings(choice, flippable):
     return settings if any(settings.values()) else None
 
 
-def augmentation_for(choice, flippable):
-    """Return the random augmentation of a choice, or None."""
-    from convnets.data.augmentation import Augmentation
-
-    settings = augmentation_settings(choice, flippable)
-    return Augmentation(**settings) if settings else None
-
-
 def rounded(choice):
     """Return a choice as a script prints it, with three significant digits: the network trained is the one printed."""
     return {name: _short(value) if name in RANGES else value for name, value in choice.items()}

@@ -136,6 +136,11 @@ def train_all(jobs, train, *, show_table=True):
     return [job for job in jobs if job.state == "failed"]
 
 
+def summary(jobs):
+    """Return the names of jobs, each with the last thing that went wrong."""
+    return "; ".join(f"{job.run_dir.name} ({job.notes[-1]})" for job in jobs)
+
+
 class _Driver:
     def __init__(self, jobs, train, show_table):
         self.jobs = jobs

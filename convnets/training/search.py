@@ -25,6 +25,7 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
 from convnets.architectures import search_space
+from convnets.data import augmentation
 from convnets.errors import Stopped, UserError
 from convnets.training import cluster, training
 
@@ -109,7 +110,8 @@ def _trial(config, dataset, share, epochs, limits, precision, seed):
         return
     steps = math.ceil(len(dataset.x_train) / choice["batch_size"])
     search_space.compile_model(choice, model, epochs, steps)
-    augment = search_space.augmentation_for(choice, dataset.flippable)
+    settings = search_space.augmentation_settings(choice, dataset.flippable)
+    augment = augmentation.Augmentation(**settings) if settings else None
     recipe = training.Recipe(epochs, choice["batch_size"], seed, augment)
     with tempfile.TemporaryDirectory() as folder:
         run_dir = Path(folder) / "run"
