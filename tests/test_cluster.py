@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import sys
 
 import numpy as np
@@ -35,7 +36,9 @@ def test_only_what_has_changed_is_sent(tmp_path):
     files.write(tmp_path / "epoch-0001.json", "1")
     changes = run_copies.Changes(tmp_path)
     assert changes() == {}
-    files.write(tmp_path / "run.json", "[]")  # as long as before
+    before = (tmp_path / "run.json").stat()
+    files.write(tmp_path / "run.json", "[]")  # as long as before, and, with a wrong clock, at the same time
+    os.utime(tmp_path / "run.json", ns=(before.st_atime_ns, before.st_mtime_ns))
     files.write(tmp_path / "epoch-0002.json", "2")
     (tmp_path / "epoch-0001.json").unlink()
     assert changes() == {"run.json": b"[]", "epoch-0002.json": b"2", "epoch-0001.json": None}

@@ -401,3 +401,53 @@ def test_how_long_own_pictures_take():
     measured = pd.read_csv(paths.RESULTS / "picture_speed.csv").set_index("measured")["seconds"]
     assert measured["10,000 pictures, second start"] <= 2
     assert measured["classify_pictures.py, 100 photographs"] <= 2
+
+
+def test_the_tables_of_many_trainings_say_what_was_measured():
+    from publishing.__main__ import cluster_mnist_table, fault_table, found_table, overhead_table, sampler_table
+
+    faults = {"dataset": "digits", "faults": 5, "worker_killed": 3, "head_killed": 2, "runs": 4, "differences": 0}
+    rows = fault_table(pd.DataFrame([{**faults, "nodes": 2, "device": "a CPU"}])).splitlines()
+    assert rows[0] == "|  | 2 nodes, digits |"
+    assert rows[2:7] == [
+        "| worker killed | 3 |",
+        "| head killed | 2 |",
+        "| **faults in all** | **5** |",
+        "| **complete runs** | **4** |",
+        "| **differences** | **0** |",
+    ]
+    mnist = {"networks": 13, "seeds": 3, "epochs": 2, "seconds_without_ray": 600, "seconds_with_ray": 300, "ratio": 0.5}
+    assert "| 13 | 3 | 2 | 10.0 | 5.0 | 0.50 |" in cluster_mnist_table(pd.DataFrame([{**mnist, "device": "a CPU"}]))
+    overhead = {"nodes": 8, "queued": 100, "seconds_asleep": 12.5, "seconds": 20.0}
+    overhead |= {"seconds_beyond_for_each": 0.6, "seconds_of_the_driver_for_each": 0.0123, "device": "a CPU"}
+    assert "| 8 | 100 | 12 | 20 | 0.60 | 0.012 |" in overhead_table(pd.DataFrame([overhead]))
+    trial = {"sampler": "tpe", "minutes": 30, "epochs": 6, "accuracy": 0.7, "given_up": None, "device": "a CPU"}
+    ended = {**trial, "epochs": 2, "accuracy": 0.9}
+    refused = {**trial, "epochs": 0, "accuracy": 0.0, "given_up": "seconds"}
+    table = sampler_table(pd.DataFrame([trial, ended, refused]))
+    assert "| Optuna's TPE | 30 | 3 | 1 | 8 | 70.0 % |" in table
+    found = [{"parameters": 1000, "epochs": 20, "test_accuracy": share, "device": "a CPU"} for share in (0.87, 0.89)]
+    assert "| `results/found_model.py` | 1,000 | 20 | 2 | 88.00 % (87.00 to 89.00) |" in found_table(
+        pd.DataFrame(found)
+    )
+
+
+def test_what_the_page_on_many_machines_says_is_so():
+    pytest.importorskip("ray")
+    import search_models
+    from convnets.training import cluster, search
+
+    page = document("docs/many-machines.md")
+    assert f"at {cluster.MEMORY / 1e9} GB each" in page
+    assert cluster.MOST_FAILURES == 3
+    assert "fails three times" in page
+    assert f"at most {search.MOST_IMAGES:,} images for six epochs" in page
+    assert (search_models.EPOCHS, search.HELD_OUT) == (6, 0.1)
+    faults = pd.read_csv(paths.RESULTS / "cluster_faults.csv")
+    assert faults["faults"].sum() >= 100
+    assert faults["differences"].sum() == 0
+    mnist = pd.read_csv(paths.RESULTS / "cluster_mnist.csv")
+    assert mnist["ratio"].max() <= 0.7
+    found = pd.read_csv(paths.RESULTS / "found_model.csv")
+    assert found["parameters"].max() <= 1_500_000
+    assert pd.read_csv(paths.RESULTS / "found_model_seconds.csv")["ratio"].max() <= 1

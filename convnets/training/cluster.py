@@ -185,6 +185,7 @@ class _Driver:
                 job.lock.enter_context(training.locked(job.run_dir))
                 checkpoints.refuse_other_files(job.run_dir)
                 checkpoints.remove_leftovers(job.run_dir)
+                self.table.read(job)
                 self._submit(job)
             except UserError as error:
                 self._end(job, "failed", error)
@@ -208,6 +209,7 @@ class _Driver:
             self._end(job, "done")
         except Exception as error:  # whatever it was, another worker tries again
             del self.running[stream]
+            ray.cancel(stream, force=True)  # should it still be at work
             reason = getattr(error, "cause", None) or error
             job.failures += 1
             if job.failures >= MOST_FAILURES:

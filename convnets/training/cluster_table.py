@@ -1,5 +1,6 @@
 """The live table of trainings on a cluster: which trains where, how far it is, and the time left for all."""
 
+import contextlib
 import json
 import statistics
 import time
@@ -52,16 +53,14 @@ class ProgressTable:
 
     def read(self, job):
         """Read how far a job is from its folder."""
-        history = pd.read_csv(job.run_dir / "history.csv")
-        job.epoch, job.accuracy = len(history), history["val_accuracy"].iloc[-1]
-        job.seconds = history["seconds"].median()
-        sessions = json.loads((job.run_dir / "run.json").read_text(encoding="utf-8"))["sessions"]
-        moved = provenance.changes(*sessions[-2:]) if len(sessions) > 1 else ()
-        job.notes += [
-            note
-            for each in moved
-            if (note := f"{each}: its bits may differ from a run on one machine") not in job.notes
-        ]
+        with contextlib.suppress(OSError, ValueError, KeyError):  # what can be made again need not be there
+            history = pd.read_csv(job.run_dir / "history.csv")
+            job.epoch, job.accuracy = len(history), history["val_accuracy"].iloc[-1]
+            job.seconds = history["seconds"].median()
+            sessions = json.loads((job.run_dir / "run.json").read_text(encoding="utf-8"))["sessions"]
+            for change in provenance.changes(*sessions[-2:]) if len(sessions) > 1 else ():
+                note = f"{change}: its bits may differ from a run on one machine"
+                job.notes += [] if note in job.notes else [note]
 
     def _drawn(self):
         table = Table("run", "machine", "epoch", "test accuracy", "state", box=None, pad_edge=False)

@@ -1,13 +1,21 @@
 """Send a run from one machine to another: its folder as {file name: bytes}, and what changes there after each epoch."""
 
+import contextlib
 from pathlib import Path
 
 from convnets import files
+from convnets.errors import UserError
 
 
 def read(folder):
-    """Return the files of a run's folder, {name: bytes}; none if there is no such folder."""
-    return {name: Path(folder, name).read_bytes() for name in _files(folder)}
+    """Return the files of a run's folder, {name: bytes}; none if there is no such folder.
+
+    Raises UserError if the system refuses to read.
+    """
+    try:
+        return {name: Path(folder, name).read_bytes() for name in _files(folder)}
+    except OSError as error:
+        raise UserError(f"can't read {folder} ({error.strerror}): see to the permissions") from error
 
 
 def write(folder, changes):
@@ -21,7 +29,8 @@ def write(folder, changes):
     for name in sorted(written, key=_weights_first):
         files.write(Path(folder, name), written[name])
     for name in sorted(changes.keys() - written.keys(), key=_weights_first, reverse=True):
-        Path(folder, name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # in use by another program: it does no harm
+            Path(folder, name).unlink(missing_ok=True)
 
 
 class Changes:
