@@ -6,7 +6,8 @@
 
 This script tries networks of the articles' kind: blocks of convolutions, then dense layers, with other filters,
 kernels, activations, dropout, optimizers and augmentation. It trains each for some epochs, on a part of the training
-images, and judges it by others that are held out. Networks that fall behind are ended early.
+images, and judges it by others that are held out. Networks that fall behind are ended early. The three best are then
+trained on all images that are not held out.
 
 The best one becomes found_model.py, a script like basic_model.py, which is then trained on all training images. Stop
 with Ctrl-C at any time: the same command goes on. What was tried is in models/search-DATASET/ and in a picture.
@@ -74,6 +75,8 @@ def main(argv=None):
             settings |= {"limits": search.Limits(**limits), "precision": keras.config.dtype_policy().name}
             with cluster.connected(options.on_ray or "local"):
                 trials = search.search(dataset, f"{asked['storage'] or folder}/trials-{dataset.name}", **settings)
+                del settings["minutes"], settings["limits"]
+                trials = search.judge_finalists(trials, dataset, folder, **settings)
             files.write(folder / "trials.csv", trials.to_csv(index=False))
             shutil.rmtree(folder / f"trials-{dataset.name}", ignore_errors=True)  # only to go on with the search
 
@@ -122,8 +125,8 @@ def write_script(trials, dataset, options):
 
     best = trials.iloc[0]
     found = (
-        f"Found on {dataset.name} among {len(trials)} networks, in a search of {options.minutes} minutes: "
-        f"{best['accuracy']:.1%} of held-out\ntraining images after {best['epochs']} epochs."
+        f"Found on {dataset.name} among {len(trials)} networks, in a search of {options.minutes} minutes:\n"
+        f"{best['finalist_accuracy']:.1%} of held-out training images after {options.epochs} epochs."
     )
     path = options.output
     text = search_script.script(

@@ -144,6 +144,9 @@ def test_the_test_images_are_not_looked_at():
     part = search.held_out_dataset(dataset)
     assert part.x_train.ravel().tolist() == list(range(36))
     assert part.x_test.ravel().tolist() == part.y_test.tolist() == list(range(36, 40))
+    few = search.held_out_dataset(dataset, most_images=10)
+    assert few.x_train.ravel().tolist() == few.y_train.tolist() == list(range(10))
+    assert few.x_test.ravel().tolist() == list(range(36, 40))
 
 
 def trials(accuracies, seconds, epochs=6, **settings):
@@ -174,6 +177,26 @@ def test_the_one_setting_that_matters_is_found():
     assert next(iter(shares)) == "kernel"
     assert shares["kernel"] > 0.8
     assert search.importances(found[:5]) == {}  # too few to say
+
+
+def test_the_best_finalist_wins(monkeypatch, tmp_path, tiny_dataset):
+    found = trials([0.9, 0.8, 0.7, 0.6], [1, 2, 3, 4])
+    given_up = trials([0.0], [9], epochs=0)
+    accuracies = iter([0.5, 0.7, 0.6])
+
+    def train_all(jobs, train):
+        for job in jobs:
+            assert train is search.train_choice
+            assert (len(job.dataset.x_train), len(job.dataset.x_test)) == (36, 4)  # none of the test images
+            job.accuracy = next(accuracies)
+        return []
+
+    monkeypatch.setattr(search.cluster, "train_all", train_all)
+    settings = {"epochs": 2, "precision": "float32", "seed": 1}
+    judged = search.judge_finalists(pd.concat([found, given_up], ignore_index=True), tiny_dataset, tmp_path, **settings)
+    assert judged["accuracy"].tolist() == [0.8, 0.7, 0.9, 0.6, 0.0]
+    assert judged["finalist_accuracy"].tolist()[:3] == [0.7, 0.6, 0.5]
+    assert judged["finalist_accuracy"].isna().tolist() == [False, False, False, True, True]
 
 
 def test_a_choice_comes_back_from_the_table_of_trials(tmp_path):

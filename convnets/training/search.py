@@ -1,7 +1,8 @@
 """Search for a network with Ray Tune: Optuna's TPE proposes networks, ASHA ends those that fall behind.
 
-A trial trains one network. It learns from all training images but the last ones, which are held out to test it. The
-test images of the dataset are not looked at.
+A trial trains one network on some of the training images. The last ones are held out to test it. The finalists, the
+best of all trials, are then trained on all images but those, since what learns fastest from few images need not be best
+with many. The test images of the dataset are not looked at.
 
 Sources: Bergstra et al., "Algorithms for hyper-parameter optimization", 2011 (TPE). Li et al., "A system for massively
 parallel hyperparameter tuning", 2020 (ASHA).
@@ -36,6 +37,7 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 HELD_OUT = 0.1  # of the training images
 MOST_IMAGES = 15_000  # to learn from in a trial: of the same minutes, more networks make more than more images
 FIRST_EPOCHS, KEPT = 2, 3  # ASHA: after 2, 6, 18 ... epochs, the best third goes on
+FINALISTS = 3
 STEPS_TO_TIME = 12
 LEAST_TRIALS = 10  # fewer say nothing of what matters
 SETTINGS = [*search_space.CHOICES, *search_space.RANGES]
@@ -50,15 +52,19 @@ class Limits:
     seconds_an_epoch: float
 
 
-def held_out_dataset(dataset):
-    """Return a Dataset whose test images are the last training images, which are no longer among the training ones."""
-    kept = math.floor(len(dataset.x_train) * (1 - HELD_OUT))
+def held_out_dataset(dataset, most_images=None):
+    """Return a Dataset whose test images are the last training images, which are no longer among the training ones.
+
+    most_images: how many of the others to learn from; default: all.
+    """
+    held_out = math.floor(len(dataset.x_train) * (1 - HELD_OUT))
+    kept = min(held_out, most_images or held_out)
     return dataclasses.replace(
         dataset,
-        x_train=dataset.x_train[: min(kept, MOST_IMAGES)],
-        y_train=dataset.y_train[: min(kept, MOST_IMAGES)],
-        x_test=dataset.x_train[kept:],
-        y_test=dataset.y_train[kept:],
+        x_train=dataset.x_train[:kept],
+        y_train=dataset.y_train[:kept],
+        x_test=dataset.x_train[held_out:],
+        y_test=dataset.y_train[held_out:],
     )
 
 
@@ -69,15 +75,15 @@ class _GiveUp(Exception):
 class _Watch(keras.callbacks.Callback):
     """Report each epoch to Tune, with the run's folder, from which another machine can go on. End what is too slow."""
 
-    def __init__(self, run_dir, limits, facts, share):
+    def __init__(self, run_dir, limits, share):
         super().__init__()
-        self.run_dir, self.limits, self.facts, self.share = run_dir, limits, facts, share
+        self.run_dir, self.limits, self.share = run_dir, limits, share
         self._ends = []
 
     def on_train_batch_end(self, batch, logs=None):
         self._ends.append(time.process_time())  # of the processor, since others may use it, too
         if len(self._ends) == STEPS_TO_TIME and self._seconds_an_epoch() > self.limits.seconds_an_epoch:
-            raise _GiveUp(self._seconds_an_epoch())
+            raise _GiveUp("seconds", self._seconds_an_epoch())
 
     def _seconds_an_epoch(self):
         return float(np.median(np.diff(self._ends))) * self.params["steps"] / self.share
@@ -86,7 +92,7 @@ class _Watch(keras.callbacks.Callback):
         history = pd.read_csv(self.run_dir / "history.csv")
         tune.report(
             {
-                **self.facts,
+                "parameters": self.model.count_params(),
                 "accuracy": logs["val_accuracy"],
                 "training_accuracy": logs["accuracy"],
                 "epochs": epoch + 1,
@@ -97,36 +103,41 @@ class _Watch(keras.callbacks.Callback):
         )
 
 
-def _trial(config, dataset, share, epochs, limits, precision, seed):
-    """Train the network of one choice on a share of the images. Tune calls this in a process of its own."""
+def train_choice(choice, epochs, precision, seed, dataset, run_dir, options, limits=None):
+    """Train the network of a choice of settings, or resume its training. Raises _GiveUp if it has too many parameters.
+
+    precision: a name of Keras's. dataset, run_dir, options: as for training.train.
+    """
     keras.utils.clear_session()  # also forgets the precision
     keras.config.set_dtype_policy(precision)
-    choice = search_space.rounded(config)
     keras.utils.set_random_seed(seed)
     model = search_space.build_model(choice, dataset.input_shape, dataset.num_classes)
-    facts = {"parameters": model.count_params()}
-    if facts["parameters"] > limits.parameters:
-        tune.report({**facts, "accuracy": 0.0, "epochs": 0, "seconds_an_epoch": math.nan, "given_up": "parameters"})
-        return
+    if limits and model.count_params() > limits.parameters:
+        raise _GiveUp("parameters", math.nan)
     steps = math.ceil(len(dataset.x_train) / choice["batch_size"])
     search_space.compile_model(choice, model, epochs, steps)
     settings = search_space.augmentation_settings(choice, dataset.flippable)
     augment = augmentation.Augmentation(**settings) if settings else None
-    recipe = training.Recipe(epochs, choice["batch_size"], seed, augment)
+    return training.train(
+        model, dataset, run_dir, training.Recipe(epochs, choice["batch_size"], seed, augment), options
+    )
+
+
+def _trial(config, dataset, share, epochs, limits, precision, seed):
+    """Train the network of one choice on a share of the images. Tune calls this in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
         run_dir = Path(folder) / "run"
         if checkpoint := tune.get_checkpoint():
             with checkpoint.as_directory() as saved:
                 shutil.copytree(saved, run_dir)
-        options = training.RunOptions(verbose=0, watchers=(_Watch(run_dir, limits, facts, share),))
+        options = training.RunOptions(verbose=0, watchers=(_Watch(run_dir, limits, share),))
         try:
-            training.train(model, dataset, run_dir, recipe, options)
-        except _GiveUp as slow:
-            tune.report(
-                {**facts, "accuracy": 0.0, "epochs": 0, "seconds_an_epoch": slow.args[0], "given_up": "seconds"}
-            )
+            train_choice(search_space.rounded(config), epochs, precision, seed, dataset, run_dir, options, limits)
+        except _GiveUp as reason:
+            what, seconds = reason.args
+            tune.report({"accuracy": 0.0, "epochs": 0, "seconds_an_epoch": seconds, "given_up": what})
         except UserError:  # the loss is no longer a number
-            tune.report({**facts, "accuracy": 0.0, "epochs": 0, "seconds_an_epoch": math.nan, "given_up": "loss"})
+            tune.report({"accuracy": 0.0, "epochs": 0, "seconds_an_epoch": math.nan, "given_up": "loss"})
 
 
 def _space():
@@ -157,7 +168,7 @@ def search(dataset, folder, *, minutes, epochs, limits, precision, seed, sampler
     can reach. epochs: of a trial that is not ended early. limits: Limits. precision: a name of Keras's.
     sampler: "tpe" or "random". Returns what `table` returns. Raises Stopped after Ctrl-C.
     """
-    part = held_out_dataset(dataset)
+    part = held_out_dataset(dataset, MOST_IMAGES)
     settings = {"epochs": epochs, "limits": limits, "precision": precision, "seed": seed}
     trainable = tune.with_resources(
         tune.with_parameters(_trial, dataset=part, share=len(part.x_train) / len(dataset.x_train), **settings),
@@ -216,6 +227,27 @@ def table(results):
     if not rows:
         raise UserError("no network was trained for a single epoch in this time: give more --minutes")
     return pd.DataFrame(rows).sort_values(["epochs", "accuracy"], ascending=False, ignore_index=True)
+
+
+def judge_finalists(trials, dataset, folder, *, epochs, precision, seed):
+    """Train the best networks of a search on all images but the held-out ones, on the connected Ray cluster.
+
+    trials: what `search` returned. folder: of their runs. Returns the trials with the best finalist first, and another
+    column, finalist_accuracy: of the held-out images; missing for the others.
+    """
+    best = trials[trials["epochs"] > 0].head(FINALISTS)
+    part = held_out_dataset(dataset)
+    arguments = [(choice_of(row), epochs, precision, seed) for _, row in best.iterrows()]
+    jobs = [
+        cluster.Job(Path(folder).resolve() / f"finalist-{number}", part, each, epochs=epochs)
+        for number, each in enumerate(arguments, 1)
+    ]
+    failed = cluster.train_all(jobs, train_choice)
+    if failed:
+        raise UserError(f"not completed: {cluster.summary(failed)}; the same command tries again")
+    accuracies = dict(zip(best.index, (job.accuracy for job in jobs), strict=True))
+    trials = trials.assign(finalist_accuracy=pd.Series(accuracies))
+    return trials.sort_values("finalist_accuracy", ascending=False, kind="stable", ignore_index=True)
 
 
 def choice_of(row):
