@@ -12,6 +12,7 @@ empty folder, until there were enough faults.
 import argparse
 import collections
 import contextlib
+import itertools
 import os
 import random
 import shutil
@@ -79,11 +80,13 @@ class Trial:
         return self.driver.poll() is not None
 
     def workers(self):
-        """Return the processes that train."""
+        """Return the processes of this cluster that train."""
         found = []
-        for process in psutil.process_iter(["cmdline"]):
-            if any("_train_and_send" in word for word in process.info["cmdline"] or ()):
-                found.append(process)
+        for node in self.cluster.list_all_nodes():
+            for raylet in node.all_processes.get("raylet", ()):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    children = psutil.Process(raylet.process.pid).children(recursive=True)
+                    found += [child for child in children if "_train_and_send" in " ".join(child.cmdline())]
         return found
 
     # ------------------------------------------------------------ faults; each returns whether it came
@@ -205,7 +208,7 @@ def compare_runs(alone, folder, epochs):
         found += [f"{run.name}: {each}" for each in differences(run, folder / run.name, epochs)]
         checkpoint, _ = checkpoints.newest(folder / run.name)
         firsts = [session["first_epoch"] for session in checkpoint.run["sessions"]] if checkpoint else []
-        if firsts != sorted(firsts):
+        if any(later <= first for first, later in itertools.pairwise(firsts)):
             found.append(f"{run.name}: trained twice, from epochs {firsts}")
     return found
 
