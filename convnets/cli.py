@@ -330,7 +330,12 @@ def importing_keras(precision="float32"):
         os.dup2(stderr, 2)
         os.close(stderr)
         os.close(nowhere)
-    keras = sys.modules["keras"]  # old settings in keras.json may differ
+    set_keras_up(precision)
+
+
+def set_keras_up(precision="float32"):
+    """Set what all networks here count on; old settings in ~/.keras/keras.json may differ. Keras must be imported."""
+    keras = sys.modules["keras"]
     keras.config.set_image_data_format("channels_last")
     keras.config.set_floatx("float32")
     keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")

@@ -5,6 +5,10 @@ class UserError(Exception):
     """Something the reader can mend. Its text is one line: what is wrong, and what to do. Exit code 2."""
 
 
+class NotFinite(UserError):
+    """A loss or a weight is no longer a finite number."""
+
+
 class Stopped(Exception):
     """The reader, or the system, asked a training to stop. `exit_code` is 130 (Ctrl-C) or 143 (SIGTERM)."""
 

@@ -1,11 +1,13 @@
 """Write a network that search_models.py found as a script of plain layers, like basic_model.py."""
 
+import shlex
+
 from convnets.architectures import search_space
 
-SCRIPT = '''"""Train the network that search_models.py found.
+FIRST_LINE = '"""Train the network that search_models.py found.'
+SCRIPT = '''{first_line}
 
-    python {name}.py                          CIFAR-10 if available, else scikit-learn's digits
-    python {name}.py --precision bfloat16     faster on processors with instructions for it
+    python {name}.py --dataset {dataset}
 
 {found}
 
@@ -18,6 +20,7 @@ from convnets import cli
 
 EPOCHS = {epochs}
 BATCH_SIZE = {batch_size}
+PRECISION = "{precision}"  # as in the search
 
 
 def build_model(input_shape, num_classes):
@@ -44,7 +47,8 @@ def compile_model(model, steps_per_epoch):
 {augmentation}
 
 def main(argv=None):
-    parser = cli.training_options("{name}", description=__doc__, epochs=EPOCHS, batch_size=BATCH_SIZE)
+    defaults = {{"epochs": EPOCHS, "batch_size": BATCH_SIZE, "precision": PRECISION}}
+    parser = cli.training_options("{name}", description=__doc__, **defaults)
     options = parser.parse_args(argv)
 
     with cli.importing_keras(options.precision):  # after the options, since importing Keras takes seconds
@@ -88,11 +92,13 @@ def augmentation_for(flippable):
 '''
 
 
-def script(choice, input_shape, num_classes, *, name, epochs, found):
+def script(choice, dataset, *, name, epochs, precision, found):
     """Return the text of a script that trains the network of a choice.
 
-    name: of the file, without .py. epochs: of its training. found: sentences on how it was found, for its docstring.
+    dataset: the datasets.Dataset of the search. name: of the file, without .py. epochs: of its training.
+    precision: "float32" or "bfloat16". found: sentences on how it was found, for its docstring.
     """
+    input_shape, num_classes = dataset.input_shape, dataset.num_classes
     listed = search_space.layers(choice, input_shape, num_classes)
     optimizer, rate, settings = search_space.optimizer_settings(choice)
     augmentation = search_space.augmentation_settings(choice, flippable=True)
@@ -101,7 +107,10 @@ def script(choice, input_shape, num_classes, *, name, epochs, found):
         augmentation = AUGMENTATION.format(settings=words)
     height, width, channels = input_shape
     return SCRIPT.format(
+        first_line=FIRST_LINE,
         name=name,
+        dataset=shlex.quote(dataset.key),
+        precision=precision,
         found=found,
         epochs=epochs,
         batch_size=choice["batch_size"],

@@ -87,7 +87,11 @@ def optimizer_settings(choice):
     rate, decay = choice["learning_rate"], choice["weight_decay"]
     if choice["optimizer"] == "adamw":
         return "AdamW", rate, {"weight_decay": decay}
-    return "SGD", SGD_FACTOR * rate, {"momentum": 0.9, "nesterov": True, "weight_decay": _short(decay / SGD_FACTOR)}
+    return (
+        "SGD",
+        _short(SGD_FACTOR * rate),
+        {"momentum": 0.9, "nesterov": True, "weight_decay": _short(decay / SGD_FACTOR)},
+    )
 
 
 def compile_model(choice, model, epochs, steps_per_epoch):

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from convnets import files
-from convnets.errors import Stopped, UserError
+from convnets.errors import NotFinite, Stopped, UserError
 from convnets.training import checkpoints, training_curves
 
 SECONDS_BETWEEN_DRAWINGS = 5  # drawing the curves takes 0.2, and an epoch of a small network 1
@@ -108,7 +108,7 @@ class RefuseNaN(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         if not all(math.isfinite(value) for value in logs.values()):
-            raise UserError(
+            raise NotFinite(
                 f"the loss is no longer a number; {self.progress.saved}: start anew with --fresh and, in the script, "
                 "a smaller learning rate"
             )

@@ -24,7 +24,7 @@ import h5py
 import numpy as np
 
 from convnets import files
-from convnets.errors import UserError, one_line
+from convnets.errors import NotFinite, UserError, one_line
 from convnets.training import model_files, weight_files
 
 
@@ -90,7 +90,7 @@ def save(folder, model, *, run, history):
     finite or can't be written; then older checkpoints stay as they are.
     """
     if not all(np.isfinite(weight).all() for weight in model.get_weights()):
-        raise UserError(
+        raise NotFinite(
             f"the network's weights are no longer finite numbers and are not saved; {folder} keeps "
             "what it had: start anew with --fresh and, in the script, a smaller learning rate"
         )

@@ -13,16 +13,18 @@ import contextlib
 import dataclasses
 import platform
 import queue
+import re
 import tempfile
 import threading
 import time
 from pathlib import Path
 
 import joblib
+import keras
 import ray
 
-from convnets import paths
-from convnets.errors import UserError, one_line
+from convnets import cli, paths
+from convnets.errors import NotFinite, Stopped, UserError, one_line
 from convnets.training import callbacks, checkpoints, run_copies, training
 from convnets.training.cluster_table import ProgressTable
 
@@ -58,7 +60,12 @@ class Job:
 @contextlib.contextmanager
 def connected(address):
     """Connect to the Ray cluster at an address, or, for "local", start one of this machine's cores, for this block."""
-    environment = {"TF_NUM_INTRAOP_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment = {  # of the workers
+        "TF_NUM_INTRAOP_THREADS": "1",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "CUDA_VISIBLE_DEVICES": "-1",  # a GPU is not for several trainings at once
+        "KERAS_BACKEND": keras.backend.backend(),
+    }
     options = {
         "address": address,
         "log_to_driver": False,
@@ -76,9 +83,14 @@ def connected(address):
         }
     try:
         ray.init(**options)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
         raise UserError(f"can't use Ray at {address} ({one_line(error)}): see docs/many-machines.md") from error
     try:
+        most = max((node["Resources"].get("memory", 0) for node in ray.nodes() if node["Alive"]), default=0)
+        if most < MEMORY:
+            raise UserError(
+                f"a training needs {MEMORY / 1e9} GB of memory, and Ray has {most / 1e9:.1f}: close other programs"
+            )
         yield
     finally:
         ray.shutdown()
@@ -99,10 +111,9 @@ def _train_and_send(train, dataset, arguments, name, files):
         changes, failure = run_copies.Changes(run_dir), []
 
         def body():
-            import keras
-
-            watcher = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: sent.put(changes()))
             try:
+                cli.set_keras_up()
+                watcher = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: sent.put(changes()))
                 options = training.RunOptions(verbose=0, watchers=(watcher,))
                 train(*arguments, dataset, run_dir, options)
                 sent.put(changes())
@@ -154,8 +165,13 @@ class _Driver:
 
     @property
     def saved(self):
+        for job in self.jobs:
+            if job.unwritten:
+                self._write(job)
         done = sum(job.state == "done" for job in self.jobs)
-        return f"{done} of {len(self.jobs)} runs are complete, and the others are saved up to their last epoch"
+        lost = ", ".join(job.run_dir.name for job in self.jobs if job.unwritten)
+        but = f", but for {lost}: the last epochs could not be written" if lost else ""
+        return f"{done} of {len(self.jobs)} runs are complete, and the others are saved up to their last epoch{but}"
 
     def run(self):
         given_up = None
@@ -207,16 +223,21 @@ class _Driver:
         except StopIteration:
             del self.running[stream]
             self._end(job, "done")
+        except Stopped:
+            raise
         except Exception as error:  # whatever it was, another worker tries again
             del self.running[stream]
             ray.cancel(stream, force=True)  # should it still be at work
             reason = getattr(error, "cause", None) or error
             job.failures += 1
-            if job.failures >= MOST_FAILURES:
+            if job.failures >= MOST_FAILURES or isinstance(reason, NotFinite):
                 self._end(job, "failed", reason)
             else:
                 job.notes.append(f"started again: {one_line(reason)}")
-                self._submit(job)
+                try:
+                    self._submit(job)
+                except UserError as error:
+                    self._end(job, "failed", error)
         else:
             job.state = "training"
             if changes:
@@ -238,7 +259,7 @@ class _Driver:
 
     def _end(self, job, state, reason=None):
         job.state = state
-        if reason:
-            job.notes.append(one_line(reason))
+        if reason:  # a worker knows the run by a folder of its own
+            job.notes.append(re.sub(r"\S*/tmp\w+/" + re.escape(job.run_dir.name), str(job.run_dir), one_line(reason)))
         if state in ("done", "failed") and not job.unwritten:
             job.lock.close()

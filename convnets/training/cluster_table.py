@@ -23,7 +23,7 @@ class ProgressTable:
 
     def __init__(self, jobs, shown):
         self.jobs = jobs
-        self.console = Console(quiet=not shown, highlight=False)
+        self.console = Console(quiet=not shown, highlight=False, markup=False, emoji=False)
         if not self.console.is_terminal:
             self.console.width = WIDTH_IN_A_FILE
         self.live = Live(console=self.console, auto_refresh=False) if self.console.is_terminal else None
@@ -42,7 +42,7 @@ class ProgressTable:
             self.console.print(self._drawn())
         for job in self.jobs:
             for note in job.notes:
-                self.console.print(f"{job.run_dir.name}: {note}", markup=False, soft_wrap=True)
+                self.console.print(f"{job.run_dir.name}: {note}", soft_wrap=True)
 
     def update(self):
         if self.live:
@@ -59,7 +59,7 @@ class ProgressTable:
             job.seconds = history["seconds"].median()
             sessions = json.loads((job.run_dir / "run.json").read_text(encoding="utf-8"))["sessions"]
             for change in provenance.changes(*sessions[-2:]) if len(sessions) > 1 else ():
-                note = f"{change}: its bits may differ from a run on one machine"
+                note = f"{change}: the result may differ slightly from that of an uninterrupted run"
                 job.notes += [] if note in job.notes else [note]
 
     def _drawn(self):

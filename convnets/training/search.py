@@ -25,9 +25,10 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
+from convnets import cli
 from convnets.architectures import search_space
 from convnets.data import augmentation
-from convnets.errors import Stopped, UserError
+from convnets.errors import NotFinite, Stopped, UserError, one_line
 from convnets.training import cluster, training
 
 os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # with its other reporter, Tune can be silent
@@ -41,7 +42,7 @@ FINALISTS = 3
 STEPS_TO_TIME = 12
 LEAST_TRIALS = 10  # fewer say nothing of what matters
 SETTINGS = [*search_space.CHOICES, *search_space.RANGES]
-GIVEN_UP = {"parameters": "parameters", "seconds": "seconds an epoch", "loss": "steps with a loss that is no number"}
+GIVEN_UP = {"parameters": "too many parameters", "seconds": "an epoch takes too long", "loss": "its loss became NaN"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,18 +54,22 @@ class Limits:
 
 
 def held_out_dataset(dataset, most_images=None):
-    """Return a Dataset whose test images are the last training images, which are no longer among the training ones.
+    """Return a Dataset whose test images are some training images, which are no longer among the training ones.
 
+    They are the last ones; of a folder of pictures, which is in the order of the files' names, random ones.
     most_images: how many of the others to learn from; default: all.
     """
-    held_out = math.floor(len(dataset.x_train) * (1 - HELD_OUT))
-    kept = min(held_out, most_images or held_out)
+    order = np.arange(len(dataset.x_train))
+    if dataset.folder:
+        order = np.random.default_rng(0).permutation(order)
+    first = math.floor(len(order) * (1 - HELD_OUT))
+    training_images, held_out = np.sort(order[:first][:most_images]), np.sort(order[first:])
     return dataclasses.replace(
         dataset,
-        x_train=dataset.x_train[:kept],
-        y_train=dataset.y_train[:kept],
-        x_test=dataset.x_train[held_out:],
-        y_test=dataset.y_train[held_out:],
+        x_train=dataset.x_train[training_images],
+        y_train=dataset.y_train[training_images],
+        x_test=dataset.x_train[held_out],
+        y_test=dataset.y_train[held_out],
     )
 
 
@@ -125,6 +130,7 @@ def train_choice(choice, epochs, precision, seed, dataset, run_dir, options, lim
 
 def _trial(config, dataset, share, epochs, limits, precision, seed):
     """Train the network of one choice on a share of the images. Tune calls this in a process of its own."""
+    cli.set_keras_up()
     with tempfile.TemporaryDirectory() as folder:
         run_dir = Path(folder) / "run"
         if checkpoint := tune.get_checkpoint():
@@ -136,7 +142,7 @@ def _trial(config, dataset, share, epochs, limits, precision, seed):
         except _GiveUp as reason:
             what, seconds = reason.args
             tune.report({"accuracy": 0.0, "epochs": 0, "seconds_an_epoch": seconds, "given_up": what})
-        except UserError:  # the loss is no longer a number
+        except NotFinite:
             tune.report({"accuracy": 0.0, "epochs": 0, "seconds_an_epoch": math.nan, "given_up": "loss"})
 
 
@@ -151,14 +157,18 @@ class _Print(tune.Callback):
     """Print a line for each trial that ends, and what is the best so far."""
 
     def on_trial_complete(self, iteration, trials, trial, **info):
-        results = [each.last_result for each in trials if each.is_finished() and "accuracy" in (each.last_result or {})]
+        ended = [each for each in trials if each is trial or each.is_finished()]  # this one's status changes later
+        results = [each.last_result for each in ended if "accuracy" in (each.last_result or {})]
         result = trial.last_result or {}
         if "accuracy" not in result:
             return
-        what = f"given up, too many {GIVEN_UP[result['given_up']]}" if result.get("given_up") else ""
+        what = f"given up: {GIVEN_UP[result['given_up']]}" if result.get("given_up") else ""
         what = what or f"{result['accuracy']:.2%} of held-out images after epoch {result['epochs']}"
         best = max(each["accuracy"] for each in results)
         print(f"Network {len(results)}: {what}; best so far {best:.2%}", flush=True)
+
+    def on_trial_error(self, iteration, trials, trial, **info):
+        print(f"A network could not be trained: {one_line(trial.get_error() or 'unknown')}", flush=True)
 
 
 def search(dataset, folder, *, minutes, epochs, limits, precision, seed, sampler="tpe"):
@@ -176,7 +186,7 @@ def search(dataset, folder, *, minutes, epochs, limits, precision, seed, sampler
     )
     parent, name = str(folder).rsplit("/", 1)
     if tune.Tuner.can_restore(str(folder)):
-        tuner = tune.Tuner.restore(str(folder), trainable, resume_errored=True)
+        tuner = tune.Tuner.restore(str(folder), trainable, resume_errored=True, param_space=_space())
     else:
         proposer = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}[sampler]
         tuner = tune.Tuner(
@@ -191,6 +201,7 @@ def search(dataset, folder, *, minutes, epochs, limits, precision, seed, sampler
                 ),
                 num_samples=-1,  # until the time is over
                 time_budget_s=60 * minutes,
+                trial_dirname_creator=lambda trial: trial.trial_id,  # else too long for some systems
             ),
             run_config=tune.RunConfig(
                 name=name,
@@ -210,8 +221,8 @@ def search(dataset, folder, *, minutes, epochs, limits, precision, seed, sampler
 def table(results):
     """Return what a search found, a pandas.DataFrame, a row a network, best first.
 
-    accuracy: of held-out images, after so many epochs. seconds_an_epoch: as in
-    Limits. curve: the accuracy after each
+    accuracy: of held-out images, after so many epochs. seconds_an_epoch: as in Limits.
+    curve: the accuracy after each
     epoch, as JSON. given_up: why a network was not trained, "parameters", "seconds" or "loss".
     """
     rows = [
@@ -224,8 +235,11 @@ def table(results):
         for result in results
         if result.metrics and "accuracy" in result.metrics
     ]
-    if not rows:
-        raise UserError("no network was trained for a single epoch in this time: give more --minutes")
+    if not any(row["curve"] for row in rows):
+        raise UserError(
+            "no network within the limits was trained for an epoch: start again with --fresh, and more --minutes or "
+            "larger --max-parameters and --max-seconds-per-epoch"
+        )
     return pd.DataFrame(rows).sort_values(["epochs", "accuracy"], ascending=False, ignore_index=True)
 
 

@@ -106,7 +106,7 @@ def train(model, dataset, run_dir, recipe=None, options=None, **settings):
         names = {field.name for field in dataclasses.fields(Recipe)} & settings.keys()
         recipe = Recipe(**{name: settings.pop(name) for name in names})
     options = options or RunOptions(**settings)
-    run_dir = Path(run_dir).resolve()  # however it is written, one run has one lock
+    run_dir = Path(run_dir).resolve()
     say = print if options.verbose else lambda *_: None
     loggers = _loggers(run_dir, options)
     with locked(run_dir):
@@ -132,7 +132,7 @@ def train(model, dataset, run_dir, recipe=None, options=None, **settings):
             return pd.DataFrame(progress.history)
         session = provenance.describe(first_epoch=first_epoch + 1, epochs=recipe.epochs)
         if run["sessions"] and (moved := provenance.changes(run["sessions"][-1], session)):
-            say(f"The bits may differ from those of a run on one machine: {'; '.join(moved)}.")
+            say(f"The result may differ slightly from that of an uninterrupted run: {'; '.join(moved)}.")
         run["sessions"].append(session)
         files.write(run_dir / "run.json", files.to_json(run))  # fails at once if nothing can be saved
         if dataset.pictures is not None:
@@ -232,8 +232,9 @@ def locked(run_dir):
 
     Raises UserError if another process holds it.
     """
-    # Beside the run's folder, not in it: --fresh renames the folder.
+    run_dir = Path(run_dir).resolve()  # however it is written, one run has one lock
     files.make_folder(run_dir.parent)
+    # Beside the run's folder, not in it: --fresh renames the folder.
     lock = FileLock(run_dir.with_name(f".{run_dir.name}.lock"), blocking=False)
     try:
         lock.acquire()

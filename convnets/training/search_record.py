@@ -1,0 +1,123 @@
+"""What a search was asked for, and what it found: models/search-DATASET/search.json, trials.csv, and a script."""
+
+import contextlib
+import dataclasses
+import json
+import shutil
+import uuid
+from pathlib import Path
+
+import keras
+import pandas as pd
+
+from convnets import cli, files, paths
+from convnets.architectures import search_script
+from convnets.data import folders
+from convnets.errors import UserError
+from convnets.training import autotune, checkpoints, training
+
+
+@dataclasses.dataclass
+class SearchRecord:
+    """A search's folder, and what is written there.
+
+    asked: all that decides what the search finds. storage: where Ray Tune keeps networks in training.
+    """
+
+    folder: Path
+    asked: dict
+    storage: str
+
+    @property
+    def precision(self):
+        return self.asked["precision"]
+
+    @property
+    def policy(self):
+        """The precision by its name in Keras."""
+        return "mixed_bfloat16" if self.precision == "bfloat16" else "float32"
+
+    def trials(self):
+        """Return what a finished search found, as search.judge_finalists returns it, or None."""
+        path = self.folder / "trials.csv"
+        return pd.read_csv(path) if path.exists() else None
+
+    def finish(self, trials):
+        """Keep what the search found, and remove what is only needed to go on with it."""
+        files.write(self.folder / "trials.csv", trials.to_csv(index=False))
+        if "://" not in self.storage:
+            shutil.rmtree(self.storage, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def opened(dataset, options):
+    """Return the SearchRecord of a dataset's search, a new one or the one in its folder, for this block.
+
+    options: of search_models.py. Raises UserError if the search in the folder was asked for something else, or if
+    another process has it open.
+    """
+    folder = cli.run_folder(f"search-{dataset.name}").resolve()
+    with training.locked(folder):
+        if options.fresh and folder.exists():
+            print(f"The old search is kept in {checkpoints.set_aside(folder)}.")
+        recorded = _read(folder)
+        autotune.set_precision(options.precision or recorded.get("precision"))
+        asked = {
+            "dataset": dataset.name,
+            "image_size": dataset.input_shape[0] if dataset.folder else None,
+            "pictures": None if dataset.pictures is None else folders.fingerprint(dataset.pictures),
+            "minutes": options.minutes,
+            "epochs": options.epochs,
+            "max_parameters": options.max_parameters,
+            "max_seconds_per_epoch": options.max_seconds_per_epoch,
+            "seed": options.seed,
+            "precision": "bfloat16" if "bfloat16" in keras.config.dtype_policy().name else "float32",
+            "storage": _absolute(options.storage or folder),
+        }
+        changed = [
+            f"{name} was {recorded.get(name)}, now {value}"
+            for name, value in asked.items()
+            if recorded and recorded.get(name) != value
+        ]
+        if changed:
+            raise UserError(
+                f"{folder} is another search ({'; '.join(changed)}): use its options, or start a new one with --fresh"
+            )
+        trials = recorded.get("trials", f"trials-{dataset.name}-{uuid.uuid4().hex[:8]}")  # others may use the storage
+        files.make_folder(folder)
+        files.write(folder / "search.json", files.to_json({**asked, "trials": trials}))
+        yield SearchRecord(folder, asked, f"{asked['storage']}/{trials}")
+
+
+def refuse_other_scripts(path):
+    """Raise UserError if a found network can't be written to a path, or if another script would be lost."""
+    if path.suffix != ".py" or path.resolve().parent != paths.PROJECT:
+        raise UserError(f"--output {path}: the script must be a .py file in {paths.PROJECT}, where it finds convnets/")
+    first_line = search_script.FIRST_LINE
+    if path.exists() and not path.read_text(encoding="utf-8", errors="replace").startswith(first_line):
+        raise UserError(f"--output {path}: this is another script, which search_models.py did not write")
+
+
+def write_script(path, text, run):
+    """Write a found network's script, unless it is there. A script of another one is renamed, and so is its run."""
+    if path.exists() and path.read_text(encoding="utf-8") == text:
+        return
+    training.set_aside(run)  # first: where the new script is, there is no run of the old one
+    if path.exists():
+        print(f"The old script is kept in {checkpoints.set_aside(path)}.")
+    files.write(path, text)
+    print(f"Script: {path}")
+
+
+def _absolute(storage):
+    return str(storage) if "://" in str(storage) else str(Path(storage).resolve())
+
+
+def _read(folder):
+    """Return what the search in a folder was asked for, or {} if there is none."""
+    try:
+        return json.loads((folder / "search.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder / 'search.json'} can't be read: --fresh starts a new search") from error
