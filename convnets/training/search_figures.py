@@ -17,7 +17,7 @@ def search_page(trials, importances, front):
     figure = Figure(figsize=(14, 5), layout="constrained")
     trained = trials[trials["curve"].notna()]
     best = trained.iloc[0]
-    title = f"{len(trials)} networks, {len(trials) - len(trained)} of them beyond the limits"
+    title = f"{len(trials)} networks, {len(trials) - len(trained)} of them given up at once"
     note = f"Best: {best['accuracy']:.1%} of held-out images after {best['epochs']} epochs"
     if "finalist_accuracy" in trials:
         note += f"; {best['finalist_accuracy']:.1%} as a finalist, trained on more images"
