@@ -52,6 +52,8 @@ def main(argv=None):
             settings = {"epochs": options.epochs, "precision": record.policy, "seed": options.seed}
             limits = search.Limits(options.max_parameters, options.max_seconds_per_epoch)
             with cluster.connected(options.on_ray or "local"):
+                if cluster.machines() > 1 and not options.storage:
+                    raise UserError("several machines need a folder or bucket that all of them reach: --storage FOLDER")
                 found = search.search(dataset, record.storage, minutes=options.minutes, limits=limits, **settings)
                 trials = search.judge_finalists(found, dataset, record.folder, **settings)
             record.finish(trials)

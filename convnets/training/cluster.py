@@ -96,6 +96,11 @@ def connected(address):
         ray.shutdown()
 
 
+def machines():
+    """Return how many machines the connected cluster has."""
+    return sum(node["Alive"] for node in ray.nodes())
+
+
 # ---------------------------------------------------------------- in a worker
 
 

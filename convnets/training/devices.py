@@ -26,7 +26,7 @@ def spread(count, batch_size, dataset):
             if of_a_batch % count:  # JAX would refuse it, but only amid the training
                 raise UserError(
                     f"--devices {count}: batches of {size} among {images} images leave one of {of_a_batch}, which does "
-                    "not divide evenly: name another number of devices, or, if it is of training images, another --batch-size"
+                    "not divide evenly: name another number of devices, or another --batch-size for the training images"
                 )
     keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices[:count]))
     print(f"Devices: {', '.join(devices[:count])}, {batch_size // count} images of each batch on each")

@@ -185,7 +185,11 @@ def search(dataset, folder, *, minutes, epochs, limits, precision, seed, sampler
         {"cpu": 1, "memory": cluster.MEMORY},
     )
     parent, name = str(folder).rsplit("/", 1)
-    if tune.Tuner.can_restore(str(folder)):
+    try:
+        started_before = tune.Tuner.can_restore(str(folder))
+    except (OSError, ValueError) as error:
+        raise UserError(f"can't use {folder} ({one_line(error)}): name another --storage") from error
+    if started_before:
         tuner = tune.Tuner.restore(str(folder), trainable, resume_errored=True, param_space=_space())
     else:
         proposer = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}[sampler]
