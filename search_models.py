@@ -49,12 +49,12 @@ def main(argv=None):
         if (trials := record.trials()) is not None:
             print(f"This search is finished: {len(trials)} networks. --fresh starts a new one.")
         else:
-            settings = {"epochs": options.epochs, "precision": record.policy, "seed": options.seed}
             limits = search.Limits(options.max_parameters, options.max_seconds_per_epoch)
+            settings = {"limits": limits, "epochs": options.epochs, "precision": record.policy, "seed": options.seed}
             with cluster.connected(options.on_ray or "local"):
                 if cluster.machines() > 1 and not options.storage:
                     raise UserError("several machines need a folder or bucket that all of them reach: --storage FOLDER")
-                found = search.search(dataset, record.storage, minutes=options.minutes, limits=limits, **settings)
+                found = search.search(dataset, record.storage, minutes=options.minutes, **settings)
                 trials = search.judge_finalists(found, dataset, record.folder, **settings)
             record.finish(trials)
 

@@ -38,8 +38,11 @@ def search_trials(sampler, minutes, seed):
     autotune.set_precision()
     precision = keras.config.dtype_policy().name
     with tempfile.TemporaryDirectory() as folder, cluster.connected("local"):
-        dataset, settings = datasets.load(DATASET), {"epochs": EPOCHS, "precision": precision, "seed": seed}
-        trials = search.search(dataset, f"{folder}/trials", sampler=sampler, minutes=minutes, limits=LIMITS, **settings)
+        dataset, settings = (
+            datasets.load(DATASET),
+            {"limits": LIMITS, "epochs": EPOCHS, "precision": precision, "seed": seed},
+        )
+        trials = search.search(dataset, f"{folder}/trials", sampler=sampler, minutes=minutes, **settings)
         trials = search.judge_finalists(trials, dataset, folder, **settings)
     rows = [{"sampler": sampler, "minutes": minutes, "search_seed": seed, **row} for row in trials.to_dict("records")]
     record(TRIALS, rows, ["sampler", "search_seed"])

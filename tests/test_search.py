@@ -196,11 +196,13 @@ def test_the_best_finalist_wins(monkeypatch, tmp_path, tiny_dataset):
         return []
 
     monkeypatch.setattr(search.cluster, "train_all", train_all)
-    settings = {"epochs": 2, "precision": "float32", "seed": 1}
-    judged = search.judge_finalists(pd.concat([found, given_up], ignore_index=True), tiny_dataset, tmp_path, **settings)
-    assert judged["accuracy"].tolist() == [0.8, 0.7, 0.9, 0.6, 0.0]
+    settings = {"limits": search.Limits(1000, 10), "epochs": 2, "precision": "float32", "seed": 1}
+    too_slow = trials([0.95], [11])
+    found = pd.concat([too_slow, found, given_up], ignore_index=True)
+    judged = search.judge_finalists(found, tiny_dataset, tmp_path, **settings)
+    assert judged["accuracy"].tolist() == [0.8, 0.7, 0.9, 0.95, 0.6, 0.0]
     assert judged["finalist_accuracy"].tolist()[:3] == [0.7, 0.6, 0.5]
-    assert judged["finalist_accuracy"].isna().tolist() == [False, False, False, True, True]
+    assert judged["finalist_accuracy"].isna().tolist() == [False, False, False, True, True, True]
 
 
 def test_a_choice_comes_back_from_the_table_of_trials(tmp_path):

@@ -247,13 +247,14 @@ def table(results):
     return pd.DataFrame(rows).sort_values(["epochs", "accuracy"], ascending=False, ignore_index=True)
 
 
-def judge_finalists(trials, dataset, folder, *, epochs, precision, seed):
+def judge_finalists(trials, dataset, folder, *, limits, epochs, precision, seed):
     """Train the best networks of a search on all images but the held-out ones, on the connected Ray cluster.
 
-    trials: what `search` returned. folder: of their runs. Returns the trials with the best finalist first, and another
+    trials: what `search` returned. folder: of their runs. limits: those of the search; a network that turned out to
+    take more seconds than its first steps had promised is no finalist. Returns the trials with the best finalist first, and another
     column, finalist_accuracy: of the held-out images; missing for the others.
     """
-    best = trials[trials["epochs"] > 0].head(FINALISTS)
+    best = trials[(trials["epochs"] > 0) & (trials["seconds_an_epoch"] <= limits.seconds_an_epoch)].head(FINALISTS)
     part = held_out_dataset(dataset)
     arguments = [(choice_of(row), epochs, precision, seed) for _, row in best.iterrows()]
     jobs = [
