@@ -251,8 +251,9 @@ def judge_finalists(trials, dataset, folder, *, limits, epochs, precision, seed)
     """Train the best networks of a search on all images but the held-out ones, on the connected Ray cluster.
 
     trials: what `search` returned. folder: of their runs. limits: those of the search; a network that turned out to
-    take more seconds than its first steps had promised is no finalist. Returns the trials with the best finalist first, and another
-    column, finalist_accuracy: of the held-out images; missing for the others.
+    take more seconds than its first steps had promised is no finalist.
+    Returns the trials with the best finalist first, and another column, finalist_accuracy: of the held-out images;
+    missing for the others.
     """
     best = trials[(trials["epochs"] > 0) & (trials["seconds_an_epoch"] <= limits.seconds_an_epoch)].head(FINALISTS)
     part = held_out_dataset(dataset)
