@@ -306,9 +306,6 @@ def importing_keras(precision="float32"):
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # A cluster that was started on a machine with a token asks for it. Ray reads this only when it is imported.
-    if "ray" not in sys.modules and (Path.home() / ".ray" / "auth_token").exists():
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
     logging.getLogger("tensorflow").setLevel("ERROR")  # it warns when several networks are compiled one after the other
     sys.stderr.flush()
     stderr = os.dup(2)

@@ -181,7 +181,7 @@ def test_a_long_table_is_cut():
 
 def test_a_cluster_that_is_not_there_is_one_line(monkeypatch):
     monkeypatch.setattr(cluster.ray, "init", lambda **_: (_ for _ in ()).throw(ConnectionError("no\nsuch cluster")))
-    message = r"can't use Ray at auto \(no such cluster\): see docs/many-machines.md"
+    message = r"can't use Ray at auto \(no such cluster\): .*RAY_AUTH_MODE=token.*docs/many-machines.md"
     with pytest.raises(UserError, match=message), cluster.connected("auto"):
         pass
 

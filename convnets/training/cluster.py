@@ -84,7 +84,10 @@ def connected(address):
     try:
         ray.init(**options)
     except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
-        raise UserError(f"can't use Ray at {address} ({one_line(error)}): see docs/many-machines.md") from error
+        raise UserError(
+            f"can't use Ray at {address} ({one_line(error)}): start it, and set RAY_AUTH_MODE=token here, too, if it is "
+            "set there, as docs/many-machines.md says"
+        ) from error
     try:
         most = max((node["Resources"].get("memory", 0) for node in ray.nodes() if node["Alive"]), default=0)
         if most < MEMORY:
