@@ -85,8 +85,8 @@ def connected(address):
         ray.init(**options)
     except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
         raise UserError(
-            f"can't use Ray at {address} ({one_line(error)}): start it, and set RAY_AUTH_MODE=token here, too, if it is "
-            "set there, as docs/many-machines.md says"
+            f"can't use Ray at {address} ({one_line(error)}): start it, and set RAY_AUTH_MODE=token here if it is set "
+            "there, as docs/many-machines.md says"
         ) from error
     try:
         most = max((node["Resources"].get("memory", 0) for node in ray.nodes() if node["Alive"]), default=0)
