@@ -235,7 +235,8 @@ class _Driver:
             raise
         except Exception as error:  # whatever it was, another worker tries again
             del self.running[stream]
-            ray.cancel(stream, force=True)  # should it still be at work
+            if not isinstance(error, ray.exceptions.RayTaskError):  # then it has ended, and its worker does other work
+                ray.cancel(stream, force=True)
             reason = getattr(error, "cause", None) or error
             job.failures += 1
             if job.failures >= MOST_FAILURES or isinstance(reason, NotFinite):
