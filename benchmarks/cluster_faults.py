@@ -176,8 +176,8 @@ FAULTS = {  # and how often each comes
     Trial.driver_killed: 2,
     Trial.driver_killed_amid_a_write: 3,
     Trial.driver_stopped_by_ctrl_c: 1,
-    Trial.folder_read_only: 1,
-    Trial.worker_frozen: 1,
+    Trial.folder_read_only: 3,
+    Trial.worker_frozen: 3,
     Trial.head_killed: 1,
 }
 
