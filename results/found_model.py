@@ -12,7 +12,7 @@ import math
 
 from convnets import cli
 
-EPOCHS = 16
+EPOCHS = 12
 BATCH_SIZE = 64
 PRECISION = "bfloat16"  # as in the search
 
