@@ -150,8 +150,9 @@ class Trial:
     def _wait_for(self, moment):
         deadline = time.monotonic() + PATIENCE
         while not self.ended and time.monotonic() < deadline:
-            if moment():
-                return True
+            with contextlib.suppress(FileNotFoundError):  # a folder that goes while it is looked through
+                if moment():
+                    return True
             time.sleep(0.0005)
         return False
 
