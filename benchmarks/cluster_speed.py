@@ -2,14 +2,12 @@
 
     python -m benchmarks.cluster_speed mnist       all networks on MNIST, 3 seeds each, with Ray and without
     python -m benchmarks.cluster_speed overhead    what Ray costs beyond the trainings, with 1 to 8 nodes
-    python -m benchmarks.cluster_speed threads     one training on two cores against two on one core each
 
 Nodes are processes on this machine. For the overhead the trainings only sleep and write a file of 1 MB an epoch, so
 that more of them than there are cores can run at once, and the engine's part is what is left.
 """
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -50,38 +48,6 @@ def mnist(epochs):
         "ratio": seconds["with"] / seconds["without"],
     }
     record(paths.RESULTS / "cluster_mnist.csv", [row], ["epochs"])
-
-
-def threads(script, epochs):
-    """Time epochs of a script on two cores, and of two such trainings at once, each on one core."""
-    with tempfile.TemporaryDirectory() as folder:
-        alone = _history_seconds([_start(script, f"{folder}/alone", epochs, 2)], [f"{folder}/alone"])
-        runs = [f"{folder}/{number}" for number in (1, 2)]
-        both = _history_seconds([_start(script, run, epochs, 1) for run in runs], runs)
-    row = {
-        "script": script,
-        "seconds_an_epoch_on_two_cores": alone,
-        "seconds_an_epoch_on_one_core": both,
-        "ratio": both / (2 * alone),  # of the time that both need
-    }
-    record(paths.RESULTS / "cluster_threads.csv", [row], ["script"])
-
-
-def _start(script, run, epochs, threads):
-    command = [sys.executable, f"{script}.py", "--dataset", "cifar10", "--run", run, "--epochs", str(epochs)]
-    environment = {**os.environ, "TF_NUM_INTRAOP_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
-    return subprocess.Popen(command, cwd=paths.PROJECT, env=environment, stdout=subprocess.DEVNULL)
-
-
-def _history_seconds(processes, runs):
-    """Wait for trainings, and return the mean seconds of an epoch but for the first, which compiles."""
-    import pandas as pd
-
-    for process in processes:
-        if process.wait():
-            raise RuntimeError("a training failed")
-    histories = [pd.read_csv(f"{run}/history.csv") for run in runs]
-    return float(pd.concat([history.iloc[1:] for history in histories])["seconds"].mean())
 
 
 def _seconds(command):
@@ -157,14 +123,11 @@ def _job(cluster, folder, name):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["mnist", "overhead", "threads"])
+    parser.add_argument("what", choices=["mnist", "overhead"])
     parser.add_argument("--epochs", type=int, default=2, help="of a training (default: %(default)s)")
-    parser.add_argument("--script", choices=["basic_model", "improved_model"], default="improved_model")
     options = parser.parse_args()
     if options.what == "mnist":
         mnist(options.epochs)
-    elif options.what == "threads":
-        threads(options.script, options.epochs)
     else:
         overhead(CLUSTERS)
 

@@ -372,16 +372,6 @@ def trust_table(measured, question):
     return _table(" | ".join([name, *wide.columns]), rows, measured)
 
 
-def thread_table(runs):
-    """Trainings on a core each against trainings on all cores, one after the other, in Markdown."""
-    header = "script | seconds an epoch on two cores | two at once, on a core each | share of the time for both"
-    line = (
-        "`{row.script}.py` | {row.seconds_an_epoch_on_two_cores:.0f} | {row.seconds_an_epoch_on_one_core:.0f} "
-        "| {row.ratio:.2f}"
-    )
-    return _table_of(runs, header, line)
-
-
 def cluster_mnist_table(runs):
     """All MNIST networks with Ray and without, in Markdown."""
     header = "networks | seeds | epochs | minutes without Ray | with Ray | ratio"
@@ -460,7 +450,6 @@ def found_table(runs):
 
 
 TABLES = {
-    "cluster_threads": thread_table,
     "cluster_mnist": cluster_mnist_table,
     "cluster_faults": fault_table,
     "cluster_overhead": overhead_table,
