@@ -1,6 +1,6 @@
 """How long trainings take on a Ray cluster.
 
-    python -m benchmarks.cluster_speed mnist       all networks on MNIST, 3 seeds each, with Ray and without
+    python -m benchmarks.cluster_speed mnist       all networks on MNIST, with Ray and without
     python -m benchmarks.cluster_speed overhead    what Ray costs beyond the trainings, with 1 to 8 nodes
 
 Nodes are processes on this machine. For the overhead the trainings only sleep and write a file of 1 MB an epoch, so
@@ -29,25 +29,34 @@ compare_models.main(sys.argv[2:])
 """
 
 
-def mnist(epochs):
-    """Time `compare_models.py` on all MNIST networks with 3 seeds, for some epochs, with and without Ray."""
+def mnist(epochs, seeds):
+    """Time `compare_models.py` on all MNIST networks with some seeds, for some epochs, with and without Ray."""
     import compare_models
 
     names = [name for name, network in compare_models.networks().items() if network.dataset == "mnist"]
     seconds = {}
     for way, more in (("without", []), ("with", ["--on-ray"])):
         with tempfile.TemporaryDirectory() as folder:
-            options = [*names, "--seeds", "3", "--epochs", str(epochs), "--output-dir", f"{folder}/figures", *more]
+            options = [
+                *names,
+                "--seeds",
+                str(seeds),
+                "--epochs",
+                str(epochs),
+                "--output-dir",
+                f"{folder}/figures",
+                *more,
+            ]
             seconds[way] = _seconds([sys.executable, "-c", DRIVER, f"{folder}/models", *options])
     row = {
         "networks": len(names),
-        "seeds": 3,
+        "seeds": seeds,
         "epochs": epochs,
         "seconds_without_ray": seconds["without"],
         "seconds_with_ray": seconds["with"],
         "ratio": seconds["with"] / seconds["without"],
     }
-    record(paths.RESULTS / "cluster_mnist.csv", [row], ["epochs"])
+    record(paths.RESULTS / "cluster_mnist.csv", [row], ["seeds", "epochs"])
 
 
 def _seconds(command):
@@ -125,9 +134,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["mnist", "overhead"])
     parser.add_argument("--epochs", type=int, default=2, help="of a training (default: %(default)s)")
+    parser.add_argument("--seeds", type=int, default=3, help="of each network (default: %(default)s)")
     options = parser.parse_args()
     if options.what == "mnist":
-        mnist(options.epochs)
+        mnist(options.epochs, options.seeds)
     else:
         overhead(CLUSTERS)
 
