@@ -115,7 +115,7 @@ def winner():
     record(paths.RESULTS / "found_model.csv", rows, ["seed"])
 
 
-def seconds(repeats=3):
+def seconds(repeats=2):
     """Time short epochs of both scripts in turn, in both precisions, on all cores."""
     from results import found_model
 
