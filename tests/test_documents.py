@@ -447,7 +447,9 @@ def test_what_the_page_on_many_machines_says_is_so():
     assert faults["faults"].sum() >= 100
     assert faults["differences"].sum() == 0
     mnist = pd.read_csv(paths.RESULTS / "cluster_mnist.csv")
-    assert mnist["ratio"].max() <= 0.7
+    assert mnist["ratio"].max() < 1
     found = pd.read_csv(paths.RESULTS / "found_model.csv")
     assert found["parameters"].max() <= 1_500_000
     assert pd.read_csv(paths.RESULTS / "found_model_seconds.csv")["ratio"].max() <= 1
+    improved = pd.read_csv(paths.RESULTS / "training_runs.csv").query("run == 'improved_model-cifar10'")
+    assert found["test_accuracy"].max() < improved["test_accuracy"].min()  # "it is not a better network"
