@@ -30,6 +30,8 @@ from convnets import files, paths
 from convnets.data import image_files
 from convnets.errors import UserError
 
+pd.set_option("mode.string_storage", "python")  # names of files need not be UTF-8, as pyarrow, if installed, asks
+
 RECORD = "pictures.csv"  # in a run's folder: the pictures that the run was trained and tested on
 TRAINING_PARTS = ("train", "training", "training_set")
 TEST_PARTS = ("test", "testing", "test_set", "val", "valid", "validation", "eval")
