@@ -428,7 +428,7 @@ def test_networks_that_there_are_not(compare, capsys):
     with pytest.raises(SystemExit) as end:
         compare()
     assert end.value.code == 2
-    assert "name networks, or give --article, --all or --list" in capsys.readouterr().err
+    assert "name networks (before --on-ray), or give --article, --all or --list" in capsys.readouterr().err
 
 
 def test_a_dictionary_is_the_first_layer():
