@@ -11,6 +11,8 @@ trained on all images that are not held out.
 
 The best one becomes found_model.py, a script like basic_model.py, which is then trained on all training images. Stop
 with Ctrl-C at any time: the same command goes on. What was tried is in models/search-DATASET/ and in a picture.
+
+It needs Ray and Optuna: pip install -r requirements-ray.txt
 """
 
 import signal

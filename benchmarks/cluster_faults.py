@@ -61,8 +61,8 @@ class Trial:
     def start_driver(self):
         """Start the driver, or start it again: the same command goes on."""
         command = [sys.executable, "-c", DRIVER, str(self.folder), *self.options, "--on-ray", self.cluster.address]
-        self.log = open(self.folder.with_name("driver.log"), "a")  # noqa: SIM115
-        self.driver = subprocess.Popen(command, cwd=paths.PROJECT, stdout=self.log, stderr=self.log)
+        with open(self.folder.with_name("driver.log"), "a") as log:
+            self.driver = subprocess.Popen(command, cwd=paths.PROJECT, stdout=log, stderr=log)
 
     def close(self):
         self.driver.kill()

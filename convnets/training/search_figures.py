@@ -30,7 +30,7 @@ def search_page(trials, importances, front):
         style = {"color": drawing.HELD_OUT, "zorder": 3} if is_best else {"color": "#B8B8B8", "linewidth": 1}
         curves.plot(range(1, len(curve) + 1), curve, marker="o", markersize=3, **style)
     curves.set(xlabel="epoch", ylabel="accuracy of held-out images (%)", title="Each network; the best in green")
-    curves.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
+    curves.xaxis.get_major_locator().set_params(integer=True)
 
     shown = list(importances.items())[:10][::-1]
     bars.barh([name.replace("_", " ") for name, _ in shown], [share for _, share in shown], color=drawing.HELD_OUT)
