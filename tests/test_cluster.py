@@ -166,7 +166,7 @@ def test_the_table_in_a_file_says_how_all_trainings_stand():
             job("next"),
         ]
     ).splitlines()
-    assert lines[0].split() == ["run", "machine", "epoch", "test", "accuracy", "state"]
+    assert lines[0].split() == ["run", "machine", "epoch", "accuracy", "state"]
     assert lines[1].split() == ["busy", "b", "4/10", "50.00%", "training,", "started", "again:", "lost"]
     assert lines[2].split() == ["next", "0/10", "waiting"]
     assert lines[3].split() == ["ready", "a", "10/10", "99.00%", "done"]

@@ -63,7 +63,7 @@ class ProgressTable:
                 job.notes += [] if note in job.notes else [note]
 
     def _drawn(self):
-        table = Table("run", "machine", "epoch", "test accuracy", "state", box=None, pad_edge=False)
+        table = Table("run", "machine", "epoch", "accuracy", "state", box=None, pad_edge=False)
         order = {"training": 0, "failed": 1, "waiting": 2, "done": 3}
         jobs = sorted(self.jobs, key=lambda job: order[job.state])
         for job in jobs[:MOST_ROWS]:
