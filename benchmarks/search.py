@@ -28,8 +28,8 @@ with cli.importing_keras():
     from convnets.training import autotune, cluster, search, training
 
 SCRIPT, TRIALS = paths.RESULTS / "found_model.py", paths.RESULTS / "search_trials.csv"
-EPOCHS, FINAL_EPOCHS, SEEDS = 6, 12, (1337, 2, 3)
-LIMITS = search.Limits(parameters=1_500_000, seconds_an_epoch=110)
+EPOCHS, FINAL_EPOCHS, SEEDS = 8, 24, (1337, 2, 3)
+LIMITS = search.Limits(parameters=1_500_000, seconds_an_epoch=100)
 IMAGES = 6400  # of a short epoch, to time it
 DATASET = "cifar10"
 

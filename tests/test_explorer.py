@@ -238,7 +238,7 @@ def test_a_picture_of_the_reader_s_folder(tab, run, folder):
     page.choose("My pictures", "digit.png")
     image, _ = run.prepare(Image.open(folder / "digit.png").convert("RGB"))
     page.wait(lambda: np.array_equal(page.pixels("input1"), plots.rgba(image)))
-    assert "file=digit.png" in page.page.url
+    page.wait(lambda: "file=digit.png" in page.page.url)
     page.wait_for_text(f"--image {folder / 'digit.png'}")
 
 

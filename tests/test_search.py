@@ -184,9 +184,9 @@ def test_the_one_setting_that_matters_is_found():
 
 
 def test_the_best_finalist_wins(monkeypatch, tmp_path, tiny_dataset):
-    found = trials([0.9, 0.8, 0.7, 0.6], [1, 2, 3, 4])
+    found = trials([0.9, 0.8, 0.7, 0.6, 0.5], [1, 2, 3, 4, 5])
     given_up = trials([0.0], [9], epochs=0)
-    accuracies = iter([0.5, 0.7, 0.6])
+    accuracies = iter([0.5, 0.7, 0.6, 0.4])
 
     def train_all(jobs, train):
         for job in jobs:
@@ -200,9 +200,9 @@ def test_the_best_finalist_wins(monkeypatch, tmp_path, tiny_dataset):
     too_slow = trials([0.95], [11])
     found = pd.concat([too_slow, found, given_up], ignore_index=True)
     judged = search.judge_finalists(found, tiny_dataset, tmp_path, **settings)
-    assert judged["accuracy"].tolist() == [0.8, 0.7, 0.9, 0.95, 0.6, 0.0]
-    assert judged["finalist_accuracy"].tolist()[:3] == [0.7, 0.6, 0.5]
-    assert judged["finalist_accuracy"].isna().tolist() == [False, False, False, True, True, True]
+    assert judged["accuracy"].tolist() == [0.8, 0.7, 0.9, 0.6, 0.95, 0.5, 0.0]
+    assert judged["finalist_accuracy"].tolist()[:4] == [0.7, 0.6, 0.5, 0.4]
+    assert judged["finalist_accuracy"].isna().tolist() == [False] * 4 + [True] * 3
 
 
 def test_a_choice_comes_back_from_the_table_of_trials(tmp_path):

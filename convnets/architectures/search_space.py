@@ -24,6 +24,12 @@ CHOICES = {
     "augmentation": ("none", "flip", "flip and shift", "flip, shift and zoom"),
 }
 RANGES = {"learning_rate": (3e-4, 1e-2), "weight_decay": (1e-3, 0.3)}  # AdamW's, on a logarithmic scale
+FIRST = {  # where the search begins: improved_model.py, as nearly as these choices have it
+    "blocks": 3, "convolutions": 2, "filters": 32, "growth": 2.0, "kernel": 3, "normalization": "none",
+    "activation": "relu", "dropout": 0.2, "flatten": "all", "dense_layers": 2, "units": 256, "dense_dropout": 0.5,
+    "optimizer": "adamw", "batch_size": 64, "augmentation": "flip, shift and zoom",
+    "learning_rate": 5e-4, "weight_decay": 0.1,
+}  # fmt: skip
 SGD_FACTOR = 20  # SGD takes as many times larger steps, with as many times smaller decay
 """
 blocks: of convolutions, each followed by pooling. convolutions: in a block. filters: of the first block's convolutions.

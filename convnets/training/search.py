@@ -38,7 +38,7 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 HELD_OUT = 0.1  # of the training images
 MOST_IMAGES = 15_000  # to learn from in a trial: of the same minutes, more networks make more than more images
 FIRST_EPOCHS, KEPT = 2, 3  # ASHA: after 2, 6, 18 ... epochs, the best third goes on
-FINALISTS = 3
+FINALISTS = 4
 STEPS_TO_TIME = 12
 LEAST_TRIALS = 10  # fewer say nothing of what matters
 SETTINGS = [*search_space.CHOICES, *search_space.RANGES]
@@ -176,7 +176,8 @@ def search(dataset, folder, *, minutes, epochs, limits, precision, seed, sampler
 
     dataset: a datasets.Dataset. folder: of this search, a path or a bucket, such as s3://bucket/name, that all machines
     can reach. epochs: of a trial that is not ended early. limits: Limits. precision: a name of Keras's.
-    sampler: "tpe" or "random". Returns what `table` returns. Raises Stopped after Ctrl-C.
+    sampler: "tpe", which starts from search_space.FIRST, or "random".
+    Returns what `table` returns. Raises Stopped after Ctrl-C.
     """
     part = held_out_dataset(dataset, MOST_IMAGES)
     settings = {"epochs": epochs, "limits": limits, "precision": precision, "seed": seed}
@@ -193,13 +194,14 @@ def search(dataset, folder, *, minutes, epochs, limits, precision, seed, sampler
         tuner = tune.Tuner.restore(str(folder), trainable, resume_errored=True, param_space=_space())
     else:
         proposer = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}[sampler]
+        first = {"tpe": [search_space.FIRST], "random": []}[sampler]
         tuner = tune.Tuner(
             trainable,
             param_space=_space(),
             tune_config=tune.TuneConfig(
                 metric="accuracy",
                 mode="max",
-                search_alg=OptunaSearch(sampler=proposer(seed=seed)),
+                search_alg=OptunaSearch(sampler=proposer(seed=seed), points_to_evaluate=first),
                 scheduler=ASHAScheduler(
                     time_attr="epochs", max_t=epochs, grace_period=min(FIRST_EPOCHS, epochs), reduction_factor=KEPT
                 ),
