@@ -17,7 +17,9 @@ from convnets import cli
 from convnets.training import autotune
 
 # In pixels: shift, the largest random shift of an image; cutout, the side of the grey square that hides a part of it
-Recipe = namedtuple("Recipe", ["filters", "epochs", "batch_size", "shift", "cutout"], defaults=[2, 0])
+Recipe = namedtuple(
+    "Recipe", ["filters", "epochs", "batch_size", "shift", "cutout", "small_epochs"], defaults=[2, 0, 0]
+)
 RECIPES = {
     "80": Recipe((32, 64, 128), epochs=1, batch_size=500),
     "85": Recipe((32, 80, 128), epochs=2, batch_size=500),
@@ -84,17 +86,17 @@ def set_first_weights(model, images):
         model.get_layer(f"conv{number}").set_weights([kernel])
 
 
-def compile_model(model, steps):
+def compile_model(model, steps, highest_rate=0.24, weight_decay=0.1, label_smoothing=0.2):
     """Compile with the Muon optimizer and label smoothing. steps: of the whole training."""
     import keras
 
     from convnets.architectures.optimizers import Muon
 
     # Trick, 3.5 points over Nesterov's momentum (not tuned): steps that are large in all directions, and shrink to 0.
-    rate = keras.optimizers.schedules.PolynomialDecay(0.24, steps, end_learning_rate=0)
+    rate = keras.optimizers.schedules.PolynomialDecay(highest_rate, steps, end_learning_rate=0)
     # Trick, 0.4 points: label smoothing. The right class gets 82 %, and each of the others 2 %.
-    loss = keras.losses.CategoricalCrossentropy(label_smoothing=0.2)
-    model.compile(loss=loss, optimizer=Muon(rate, weight_decay=0.1), metrics=["accuracy"])
+    loss = keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing)
+    model.compile(loss=loss, optimizer=Muon(rate, weight_decay=weight_decay), metrics=["accuracy"])
 
 
 def main(argv=None):
@@ -134,7 +136,7 @@ def main(argv=None):
 
     # Training
     settings = {"initial_weights": options.weights, "class_weights": options.class_weights}
-    settings["alternate_flips"] = dataset.flippable
+    settings |= {"alternate_flips": dataset.flippable, "small_epochs": recipe.small_epochs}
     to_learn = training.Recipe(options.epochs or recipe.epochs, batch_size, options.seed, augment, **settings)
     history = training.train(model, dataset, run, to_learn, cli.run_options(options))
     training.report(history, run)

@@ -70,8 +70,8 @@ def patches(variant):
         training.Recipe,
     )
 
-    def held_out(*arguments):
-        data = load(*arguments)
+    def held_out(*arguments, **settings):
+        data = load(*arguments, **settings)
         parts = {"x_train": data.x_train[:-HELD_OUT], "y_train": data.y_train[:-HELD_OUT]}
         return dataclasses.replace(data, **parts, x_test=data.x_train[-HELD_OUT:], y_test=data.y_train[-HELD_OUT:])
 

@@ -35,8 +35,10 @@ def changes(before, now):
 
 def device():
     """Names the device on which Keras puts a new array, on any backend; a CPU with its cores and its make."""
-    name = str(keras.ops.zeros(1).device)
-    return f"CPU, {os.cpu_count()} cores: {_processor()}" if "cpu" in name.lower() else name
+    device = keras.ops.zeros(1).device
+    if "cpu" in str(device).lower():
+        return f"CPU, {os.cpu_count()} cores: {_processor()}"
+    return f"GPU: {device.device_kind}" if hasattr(device, "device_kind") else str(device)  # JAX names the model
 
 
 def _processor():

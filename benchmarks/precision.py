@@ -1,0 +1,51 @@
+"""What the article's networks reach on CIFAR-10 with computations in bfloat16, against float32.
+
+    python -m benchmarks.precision                          3 seeds of each; hours on two cores
+    python -m benchmarks.precision --jobs 12                on a GPU, twelve trainings at once
+
+Each script trains to its last epoch, as a reader runs it. A row a training in results/precision.csv; the same command
+goes on with those that are not there yet.
+"""
+
+import argparse
+import concurrent.futures
+import tempfile
+
+import pandas as pd
+
+from benchmarks.fast_training import SEEDS, run_script
+from benchmarks.results import record
+from convnets import paths
+
+RESULTS = paths.RESULTS / "precision.csv"
+SCRIPTS = ("improved_model", "basic_model")  # the longer one first
+
+
+def trained(script, precision, seed):
+    with tempfile.TemporaryDirectory() as folder:
+        result = run_script(["--precision", precision, "--seed", str(seed)], folder, [f"{script}.py"])
+    names = ("epochs", "test_accuracy", "training_seconds")
+    return {"script": script, "precision": precision, "seed": seed, **{name: result[name] for name in names}}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=3, help="number of seeds (default: %(default)s)")
+    parser.add_argument("--jobs", type=int, default=1, help="trainings at once (default: %(default)s)")
+    options = parser.parse_args()
+    key = ["script", "precision", "seed"]
+    done = set(pd.read_csv(RESULTS)[key].itertuples(index=False, name=None)) if RESULTS.exists() else set()
+    trainings = [
+        (script, precision, seed)
+        for script in SCRIPTS
+        for seed in SEEDS[: options.seeds]
+        for precision in ("bfloat16", "float32")
+        if (script, precision, seed) not in done
+    ]
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        for ended in concurrent.futures.as_completed([pool.submit(trained, *each) for each in trainings]):
+            record(RESULTS, [ended.result()], key)
+
+
+if __name__ == "__main__":
+    main()
