@@ -5,6 +5,7 @@
     python -m benchmarks.fast_training tutorials                  seconds that the article's two networks need
     python -m benchmarks.fast_training peer                       an epoch of the same network in plain PyTorch
     python -m benchmarks.fast_training recipes                    airbench94's recipes and ours, alternating
+    python -m benchmarks.fast_training gpu --seeds 5              on a GPU, with JAX and PyTorch
     python -m benchmarks.fast_training profile                    share of the processor's peak, and time per operation
 
 Needs CIFAR-10; peer and recipes also need benchmarks/requirements.txt. Each measurement runs in a process of its own.
@@ -263,7 +264,22 @@ def recipes(options):
             record(RESULTS / "fast_recipes.csv", [{**result, "recipe": recipe, "seed": seed}], ["recipe", "seed"])
 
 
-WHAT = {function.__name__: function for function in (targets, startup, tutorials, peer, recipes, profile)}
+def gpu(options):
+    """Train to 94 % on a GPU with Keras on JAX (KERAS_BACKEND=jax), and by airbench94's recipe in PyTorch."""
+    rows = []
+    for seed in SEEDS[: options.seeds]:
+        with tempfile.TemporaryDirectory() as folder:
+            ours = run_script(["--target", "94", "--seed", str(seed)], folder)
+        ours["seconds"] = ours.pop("training_seconds")
+        rows.append({"recipe": "fast_model.py", "seed": seed, **ours})
+        for compiled in (False, True):
+            result = run(f"bare_pytorch.train('muon', {seed}, device='cuda', compiled={compiled})")
+            rows.append({**result, "recipe": "airbench94_muon, compiled" if compiled else "airbench94_muon"})
+    names = ["recipe", "seed", "epochs", "test_accuracy", "test_accuracy_with_views", "seconds", "compilation_seconds"]
+    record(RESULTS / "fast_gpu.csv", pd.DataFrame(rows)[names].to_dict("records"), ["recipe", "seed"])
+
+
+WHAT = {function.__name__: function for function in (targets, startup, tutorials, peer, recipes, profile, gpu)}
 
 
 def main():

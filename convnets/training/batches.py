@@ -1,5 +1,6 @@
 """Batches of images, in an order and with an augmentation that depend on seed and epoch alone."""
 
+import functools
 import math
 
 import keras
@@ -22,15 +23,16 @@ class TrainingBatches(keras.utils.PyDataset):
     passes: how many times an epoch goes through all images, each time in another order.
     alternate_flips: half of the images, chosen once, are flipped horizontally in odd passes, the others in even ones.
     small_passes: in so many of the first passes, the images have `small_scale` times their height and width.
+    threads: how many prepare batches. More than one pays where a batch takes longer to prepare than to train on.
     """
 
     num_batches = None
 
     def __init__(
         self, images, labels, *, batch_size, seed, first_epoch, passes=1, augment=None, alternate_flips=False,
-        small_passes=0, small_scale=1.0,
+        small_passes=0, small_scale=1.0, threads=1,
     ):  # fmt: skip
-        super().__init__()
+        super().__init__(workers=threads)
         self.small_passes, self.small_scale = small_passes, small_scale
         self.images, self.labels = images, labels
         self.batch_size, self.seed, self.augment = batch_size, seed, augment
@@ -39,15 +41,13 @@ class TrainingBatches(keras.utils.PyDataset):
             self._flip_coins = np.random.default_rng((seed, FLIPS)).integers(0, 2, len(images))
         self.batches_per_pass = math.ceil(len(images) / batch_size)
         self.batches_per_epoch = passes * self.batches_per_pass
-        self._first_pass, self._pass_in_order = passes * first_epoch, None
+        self._first_pass = passes * first_epoch
+        self._order = functools.lru_cache(maxsize=2)(self._shuffled)  # at an epoch's end, threads need two orders
 
     def __getitem__(self, index):
         passed, batch = divmod(index, self.batches_per_pass)
         passed += self._first_pass
-        if passed != self._pass_in_order:
-            self._order = np.random.default_rng((self.seed, passed, 0)).permutation(len(self.images))
-            self._pass_in_order = passed
-        chosen = self._order[batch * self.batch_size : (batch + 1) * self.batch_size]
+        chosen = self._order(passed)[batch * self.batch_size : (batch + 1) * self.batch_size]
         pixels = scale_pixels(self.images[chosen])
         if self._flip_coins is not None:
             flipped = (self._flip_coins[chosen] + passed) % 2 == 1
@@ -57,6 +57,9 @@ class TrainingBatches(keras.utils.PyDataset):
         if passed < self.small_passes:
             pixels = shrink(pixels, self.small_scale)
         return pixels, self.labels[chosen]
+
+    def _shuffled(self, passed):
+        return np.random.default_rng((self.seed, passed, 0)).permutation(len(self.images))
 
 
 class TestBatches(keras.utils.PyDataset):

@@ -20,6 +20,7 @@ from convnets.training import callbacks, checkpoints, weight_files
 from convnets.training.batches import TestBatches, TrainingBatches
 from convnets.training.callbacks import count, duration
 
+THREADS_FOR_GPU = 4  # that prepare batches, or a GPU would wait for them
 LONGEST = 200  # characters of a difference between two runs in a message; a model inside a model has thousands
 
 
@@ -158,6 +159,7 @@ def train(model, dataset, run_dir, recipe=None, options=None, **settings):
             alternate_flips=recipe.alternate_flips,
             small_passes=recipe.passes * recipe.small_epochs,
             small_scale=recipe.small_scale,
+            threads=1 if provenance.device().startswith("CPU") else THREADS_FOR_GPU,
         )
         stop, timer = callbacks.StopOnSignal(progress), callbacks.TimeSteps()
         try:
