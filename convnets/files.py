@@ -10,9 +10,13 @@ from convnets.errors import UserError
 
 
 def make_folder(path):
-    """Make a folder if there is none yet. Raises UserError if that is impossible."""
+    """Make a folder if there is none yet; it survives a power cut. Raises UserError if that is impossible."""
+    path = Path(path)
     try:
-        Path(path).mkdir(parents=True, exist_ok=True)
+        missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+        path.mkdir(parents=True, exist_ok=True)
+        for folder in missing:
+            sync_names(folder.parent)
     except OSError as error:
         raise UserError(f"can't make the folder {path} ({error.strerror}): name another one with --run") from error
 
@@ -39,11 +43,16 @@ def write(path, content):
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
-    if os.name == "posix":  # there the new name survives a power cut only once its folder is written
-        folder = os.open(path.parent, os.O_RDONLY)
+    sync_names(path.parent)
+
+
+def sync_names(folder):
+    """Make sure that the names in a folder, new, changed or gone, survive a power cut."""
+    if os.name == "posix":  # Windows does not let a program write a folder
+        descriptor = os.open(folder, os.O_RDONLY)
         with contextlib.suppress(OSError):  # some network file systems can't
-            os.fsync(folder)
-        os.close(folder)
+            os.fsync(descriptor)
+        os.close(descriptor)
 
 
 def to_json(value):

@@ -146,6 +146,7 @@ def set_aside(folder):
         number += 1
     try:
         folder.rename(aside)
+        files.sync_names(folder.parent)
     except OSError as error:
         raise UserError(f"can't rename {folder} ({error.strerror}): close the programs that use it") from error
     return aside
