@@ -1,17 +1,23 @@
-"""Kill training processes repeatedly, and check that nothing is lost.
+"""Kill and disturb training processes repeatedly, and check that nothing is lost.
 
-    python -m benchmarks.kill_and_resume                     100 kills of basic_model.py
-    python -m benchmarks.kill_and_resume improved_model      with augmentation
-    python -m benchmarks.kill_and_resume --seed 2            at other moments; results of other seeds are kept
+    python -m benchmarks.kill_and_resume                          1,000 kills; hours
+    python -m benchmarks.kill_and_resume --kills 20 fast_model    of one case only
 
-Each run is killed with SIGKILL and resumed. Half of the kills come at random moments, the other half as soon as a
-partially written checkpoint file appears. A reference run with the same seed is never killed. At the end, both must
-be identical bit for bit: weights, optimizer, random generators and history. The data are scikit-learn's digits.
+A training of twelve epochs is started, again and again, and each time something happens to it: SIGKILL at a random
+moment, or surely amid a write, since the process ends itself between two file operations; SIGSTOP and SIGCONT; a
+clock that is years off; a full disk; a folder that becomes read-only; memory that runs out. At the end it must be
+identical, bit for bit, with a training that was left alone: weights, optimizer, random generators and history. Then the
+next training begins, with other random numbers. The data are scikit-learn's digits, also as a folder of pictures.
+
+Each training is a row of results/kill_and_resume.csv; the same command goes on with the next one.
 """
 
 import argparse
-import itertools
+import os
 import random
+import resource
+import runpy
+import signal
 import subprocess
 import sys
 import tempfile
@@ -20,46 +26,109 @@ from collections import Counter
 from pathlib import Path
 
 import h5py
+import numpy as np
+import pandas as pd
 
+from benchmarks import file_operations
 from benchmarks.results import record
 from convnets import paths
 from convnets.training import checkpoints
 
-# The files of a checkpoint in the order in which they are written, by their names while they are incomplete.
-PARTIAL_FILES = {
-    "amid the weights": ".partial-epoch-*.weights.h5",
-    "amid the record": ".partial-epoch-*.json",
-    "amid the history": ".partial-history.csv",
+RESULTS = paths.RESULTS / "kill_and_resume.csv"
+EPOCHS = 12
+CASES = {
+    "basic_model": ["basic_model.py", "--dataset", "digits"],
+    "improved_model": ["improved_model.py", "--dataset", "digits"],
+    "fast_model": ["fast_model.py", "--dataset", "digits", "--precision", "float32"],
+    "fast_model, bfloat16": ["fast_model.py", "--dataset", "digits", "--precision", "bfloat16"],
+    "basic_model, pictures": ["basic_model.py", "--dataset", "PICTURES"],
 }
+FAULTS = {  # and how often each comes
+    "killed amid a write": 40,
+    "killed at a random moment": 40,
+    "stopped and continued": 4,
+    "wrong clock": 5,
+    "disk full": 5,
+    "folder read-only": 3,
+    "out of memory": 3,
+}
+OPERATIONS = 70  # file operations of about two epochs
+PATIENCE = 300  # seconds for one process
+REFUSED = 2  # the exit code of a script that says what is wrong
 
-NO_END = 100_000  # epochs, so many that no process reaches the end before it is killed
+
+# ---------------------------------------------------------------- in the process that something happens to
 
 
-def kill_and_resume(script, folder, *, kills, seed):
-    """Train twice, once killed `kills` times and once undisturbed, and compare.
+def disturbed(fault, at, script, *arguments):
+    """Run a script to which something happens at its file operation number `at`."""
+    count = 0
 
-    Returns (differences, a list that should be empty; the number of epochs; a Counter of the moments of the kills).
-    """
-    rng = random.Random(seed)
-    undisturbed, killed = Path(folder) / "undisturbed", Path(folder) / "killed"
-    tally = Counter()
-    targets = itertools.cycle(reversed(PARTIAL_FILES.values()))  # the history first: an epoch is saved by then
-    while tally.total() < kills:
-        checkpoints.remove_leftovers(killed)  # so that what is there afterwards is from this kill
-        process = _start(script, killed, NO_END)
-        at_random = tally.total() % 2 == 0
-        moment = _at_a_random_moment(process, rng) if at_random else _during_a_write(process, killed, next(targets))
-        ended = process.poll() is not None
+    def note(what, path, content):
+        nonlocal count
+        count += 1
+        if fault in ("killed amid a write", "wrong clock") and count == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif fault == "disk full" and count >= at and what == "half written":
+            raise OSError(28, "No space left on device")
+        elif fault == "folder read-only" and count >= at and what == "create":
+            raise OSError(30, "Read-only file system")
+        elif fault == "out of memory" and count == at:
+            used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+            resource.setrlimit(resource.RLIMIT_AS, (used, used))  # no more than what it has
+
+    if fault == "wrong clock":
+        now, years = time.time, random.Random(at).choice((-20, -1, 1, 20))
+        time.time = lambda: now() + years * 365.25 * 86400
+    sys.argv = [script, *arguments]
+    with file_operations.watched(arguments[arguments.index("--run") + 1], note):
+        runpy.run_path(script, run_name="__main__")
+
+
+# ---------------------------------------------------------------- and in the one that watches
+
+
+def interrupt(case, run, rng):
+    """Start or resume the training of a case, let something happen to it, and return (what, how the process ended)."""
+    fault = rng.choices(list(FAULTS), FAULTS.values())[0]
+    if fault in ("killed at a random moment", "stopped and continued"):
+        process = _start(_command(case, run))
+        _wait_for_a_random_moment(process, rng)
+        if fault == "stopped and continued":
+            process.send_signal(signal.SIGSTOP)
+            time.sleep(rng.uniform(0.1, 2))
+            process.send_signal(signal.SIGCONT)
+            time.sleep(rng.uniform(0.1, 2))
         process.kill()
-        process.communicate()
-        if ended:
-            raise RuntimeError(f"the training ended by itself after {tally.total()} kills")
-        tally[_interrupted_write(killed) or moment] += 1
-    reached, _ = checkpoints.newest(killed)
-    epochs = 2 + (reached.epoch if reached else 0)
-    for run in (killed, undisturbed):
-        _start(script, run, epochs).communicate()
-    return differences(undisturbed, killed, epochs), epochs, tally
+    else:
+        call = (fault, rng.randrange(1, OPERATIONS), *_command(case, run))
+        process = _start(["-c", f"from benchmarks import kill_and_resume as k; k.disturbed(*{call!r})"])
+    try:
+        _, errors = process.communicate(timeout=PATIENCE)
+    except subprocess.TimeoutExpired:  # without memory, a process may wait for ever
+        process.kill()
+        _, errors = process.communicate()
+    if process.returncode not in (0, REFUSED, -signal.SIGKILL) and fault != "out of memory":
+        raise RuntimeError(f"{fault}: exit code {process.returncode}: {errors}")
+    return fault, process.returncode
+
+
+def interrupted_training(case, folder, seed):
+    """Train a case in a folder, with something happening to it again and again, until it is complete.
+
+    Returns (a Counter of what happened; how many processes were killed).
+    """
+    rng, run = random.Random(f"{case}, {seed}"), Path(folder) / "interrupted"
+    happened, kills = Counter(), 0
+    while True:
+        fault, code = interrupt(case, run, rng)
+        damaged = checkpoints.newest(run)[1]
+        if damaged:
+            raise RuntimeError(f"{fault}: {damaged}")
+        if code == 0 and fault != "stopped and continued":  # it ended before anything happened
+            return happened, kills
+        happened[fault] += 1
+        kills += code == -signal.SIGKILL
 
 
 def differences(run, other, epochs):
@@ -82,36 +151,48 @@ def differences(run, other, epochs):
     return found + [name for name in arrays if arrays[name] != others.get(name)]
 
 
-def _start(script, run, epochs):
-    command = [sys.executable, f"{script}.py", "--dataset", "digits", "--run", run, "--epochs", str(epochs)]
-    return subprocess.Popen(command, cwd=paths.PROJECT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+def train_undisturbed(case, run):
+    """Train a case in a folder, and leave it alone."""
+    _start(_command(case, run)).communicate()
 
 
-def _at_a_random_moment(process, rng):
-    """Wait until a random moment in the first seconds of training or, one time in ten, of the start of the process."""
+def write_pictures(folder):
+    """Write scikit-learn's digits as a folder of pictures, in two parts."""
+    from PIL import Image
+
+    from convnets.data import datasets
+
+    digits = datasets.load("digits")
+    parts = {"train": (digits.x_train, digits.y_train), "test": (digits.x_test, digits.y_test)}
+    for part, (images, labels) in parts.items():
+        for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+            path = Path(folder) / part / str(label) / f"{number:04d}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.squeeze(image)).save(path)
+
+
+def _command(case, run):
+    arguments = list(CASES[case])
+    if "PICTURES" in arguments:
+        folders = (folder / "pictures" for folder in Path(run).parents)
+        arguments[arguments.index("PICTURES")] = str(next(folder for folder in folders if folder.is_dir()))
+    return [*arguments, "--run", str(run), "--epochs", str(EPOCHS)]
+
+
+def _start(arguments):
+    pipe = subprocess.PIPE
+    return subprocess.Popen([sys.executable, *arguments], cwd=paths.PROJECT, stdout=pipe, stderr=pipe, text=True)
+
+
+def _wait_for_a_random_moment(process, rng):
+    """Wait until some moment in the first seconds of training or, one time in ten, of the start of the process."""
     if rng.random() < 0.1:
         time.sleep(rng.uniform(0, 2))
-        return "at start"
+        return
     for line in process.stdout:
         if line.startswith("Epoch "):
             break
     time.sleep(rng.uniform(0, 2))
-    return "while training"
-
-
-def _during_a_write(process, run, pattern):
-    """Wait until a file that matches the pattern appears. The kill may still come after it is complete."""
-    while process.poll() is None and not any(run.glob(pattern)):
-        time.sleep(0.0002)
-    return "just after a write"
-
-
-def _interrupted_write(run):
-    """Return which write a killed process was interrupted in, according to the files it left, or None."""
-    for moment, pattern in PARTIAL_FILES.items():
-        if any(run.glob(pattern)):
-            return moment
-    return None
 
 
 def _arrays(path):
@@ -129,25 +210,31 @@ def _without_seconds(history):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("script", nargs="?", choices=["basic_model", "improved_model"], default="basic_model")
-    parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=1337, help="of the random moments (default: %(default)s)")
-    parser.add_argument("--output", type=Path, default=paths.RESULTS / "kill_and_resume.csv")
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"default: all of {', '.join(CASES)}")
+    parser.add_argument("--kills", type=int, default=1000, help="in all, before it ends (default: %(default)s)")
     options = parser.parse_args()
-
+    cases = options.cases or list(CASES)
     with tempfile.TemporaryDirectory() as folder:
-        found, epochs, tally = kill_and_resume(options.script, folder, kills=options.kills, seed=options.seed)
-    row = {
-        "script": options.script,
-        "kills": options.kills,
-        "epochs": epochs,
-        "seed": options.seed,
-        **{moment.replace(" ", "_"): tally[moment] for moment in PARTIAL_FILES},
-        "differences": len(found),
-    }
-    print(dict(tally), *found, sep="\n")
-    record(options.output, [row], ["script", "seed"])
-    sys.exit(bool(found))
+        write_pictures(Path(folder) / "pictures")
+        undisturbed = {}
+        while (done := _table())["kills"].sum() < options.kills:
+            case = min(cases, key=lambda case: done.loc[done["case"] == case, "kills"].sum())
+            if case not in undisturbed:
+                undisturbed[case] = Path(folder) / case / "undisturbed"
+                train_undisturbed(case, undisturbed[case])
+            seed = int((done["case"] == case).sum()) + 1
+            with tempfile.TemporaryDirectory(dir=undisturbed[case].parent) as scratch:
+                happened, kills = interrupted_training(case, scratch, seed)
+                found = differences(undisturbed[case], Path(scratch) / "interrupted", EPOCHS)
+            counts = {fault.replace(" ", "_").replace("-", "_"): happened[fault] for fault in FAULTS}
+            row = {"case": case, "seed": seed, "kills": kills, **counts, "epochs": EPOCHS, "differences": len(found)}
+            record(RESULTS, [row], ["case", "seed"])
+            if found:
+                sys.exit("\n".join(found))
+
+
+def _table():
+    return pd.read_csv(RESULTS) if RESULTS.exists() else pd.DataFrame(columns=["case", "kills"])
 
 
 if __name__ == "__main__":

@@ -19,21 +19,18 @@ applications", 2014 (ALICE). SQLite, "Testing", section "Crash testing".
 """
 
 import argparse
-import builtins
-import contextlib
 import itertools
-import os
 import shutil
 import tempfile
 from collections import namedtuple
 from pathlib import Path
-from unittest import mock
 
 import keras
 
+from benchmarks import file_operations
 from benchmarks.kill_and_resume import differences
 from benchmarks.results import record
-from convnets import cli, files, paths
+from convnets import cli, paths
 from convnets.data import datasets
 from convnets.errors import UserError
 from convnets.training import checkpoints, training
@@ -44,76 +41,6 @@ Operation = namedtuple("Operation", ["what", "path", "content"], defaults=[None]
 
 
 # ---------------------------------------------------------------- recording
-
-
-@contextlib.contextmanager
-def recorded(folder):
-    """Record the file operations below a folder within a block. Yields the list of Operations, which grows."""
-    operations, folder = [], Path(folder).resolve()
-    descriptors = {}
-    before = {name: getattr(os, name) for name in ("open", "close", "fsync", "replace", "rename", "unlink", "mkdir")}
-
-    def note(what, path, content=None):
-        if Path(path).is_relative_to(folder):
-            operations.append(Operation(what, Path(path).relative_to(folder), content))
-
-    class Recorded:
-        """A file that is written, whose writes are noted."""
-
-        def __init__(self, path):
-            note("create", path)
-            self.path, self.file = path, builtins.open(path, "wb")  # noqa: SIM115
-            descriptors[self.file.fileno()] = path
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            descriptors.pop(self.file.fileno())
-            self.file.close()
-
-        def write(self, content):
-            note("write", self.path, bytes(content))
-            return self.file.write(content)
-
-        def __getattr__(self, name):
-            return getattr(self.file, name)
-
-    def opened(path, mode="r", **settings):
-        return Recorded(path) if mode == "wb" else builtins.open(path, mode, **settings)
-
-    def open_descriptor(path, *arguments, **settings):
-        descriptor = before["open"](path, *arguments, **settings)
-        descriptors[descriptor] = path
-        return descriptor
-
-    def close(descriptor):
-        descriptors.pop(descriptor, None)
-        before["close"](descriptor)
-
-    def fsync(descriptor):
-        before["fsync"](descriptor)
-        note("sync", descriptors[descriptor])
-
-    def replace(old, new):
-        before["replace"](old, new)
-        note("rename", old, Path(new).relative_to(folder))
-
-    def unlink(path, **settings):
-        before["unlink"](path, **settings)
-        note("remove", path)
-
-    def mkdir(path, *arguments, **settings):
-        before["mkdir"](path, *arguments, **settings)
-        note("make folder", path)
-
-    instead = {"open": open_descriptor, "close": close, "fsync": fsync, "replace": replace, "rename": replace}
-    instead |= {"unlink": unlink, "mkdir": mkdir}
-    with contextlib.ExitStack() as stack:
-        for name, function in instead.items():
-            stack.enter_context(mock.patch.object(os, name, function))
-        stack.enter_context(mock.patch.object(files, "open", opened, create=True))
-        yield operations
 
 
 class NoteSaved(keras.callbacks.Callback):
@@ -233,9 +160,16 @@ def train(run, epochs, watchers=()):
 
 
 def trace(folder, epochs=EPOCHS):
-    """Train in a folder, which is empty. Returns the recorded Operations."""
-    with recorded(folder) as operations:
-        train(Path(folder) / "run", epochs, watchers=(NoteSaved(operations),))
+    """Train in a folder, which is empty. Returns the Operations."""
+    folder, operations = Path(folder).resolve(), []
+
+    def note(what, path, content):
+        content = content.relative_to(folder) if what == "rename" else content
+        if what != "half written":  # what may be torn is for the Disk to say
+            operations.append(Operation(what, path.relative_to(folder), content))
+
+    with file_operations.watched(folder, note):
+        train(folder / "run", epochs, watchers=(NoteSaved(operations),))
     return operations
 
 

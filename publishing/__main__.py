@@ -141,14 +141,17 @@ def speed_table(speeds):
     return _table_of(speeds, header, line, measured_on=False)
 
 
-def kill_table(kills):
-    """The README's table of killed trainings, in Markdown."""
-    kills = kills.groupby("script", as_index=False).sum(numeric_only=True)
-    kills["amid_a_write"] = kills[["amid_the_weights", "amid_the_record", "amid_the_history"]].sum(axis=1)
-    kills["differences"] = kills["differences"].astype(object).replace(0, "none")
-    header = "script | kills | of them amid a write | arrays that differ in the end"
-    line = "`{row.script}.py` | {row.kills} | {row.amid_a_write} | {row.differences}"
-    return _table_of(kills, header, line, measured_on=False)
+def kill_table(trainings):
+    """The table of trainings to which something happened, in Markdown."""
+    first = ["kills", "killed_amid_a_write"]
+    others = ["stopped_and_continued", "wrong_clock", "disk_full", "folder_read_only", "out_of_memory"]
+    sums = trainings.groupby("case").agg({"seed": "size", **dict.fromkeys([*first, *others, "differences"], "sum")})
+    sums.loc["**in all**"] = sums.sum()
+    header = ["", "trainings", "kills", "of them amid a write", *(name.replace("_", " ") for name in others)]
+    lines = [f"| {' | '.join([*header, 'arrays that differ'])} |", "|---" * (len(header) + 1) + "|"]
+    for case, row in sums.iterrows():
+        lines.append(f"| {case} | {' | '.join(str(value) for value in row)} |")
+    return "\n".join([*lines, "", _measured_on(trainings)])
 
 
 def view_table(speeds):

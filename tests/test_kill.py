@@ -1,4 +1,4 @@
-"""Kill and stop real training processes. A longer version, with 100 kills, is benchmarks/kill_and_resume.py."""
+"""Kill and stop real training processes. A thousand kills: benchmarks/kill_and_resume.py."""
 
 import os
 import signal
@@ -9,7 +9,8 @@ import time
 import pytest
 
 import basic_model
-from benchmarks.kill_and_resume import differences, kill_and_resume
+from benchmarks import kill_and_resume
+from benchmarks.kill_and_resume import differences
 from convnets import paths
 from convnets.training import checkpoints
 
@@ -39,16 +40,14 @@ def test_a_killed_training_resumes_to_the_same_bits(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("script", "seed"), [("basic_model", 1), ("improved_model", 2)])
-def test_a_training_killed_six_times_ends_with_the_same_bits(script, seed, tmp_path, monkeypatch):
-    monkeypatch.delenv("TF_NUM_INTRAOP_THREADS")  # with all cores
-    found, epochs, tally = kill_and_resume(script, tmp_path, kills=6, seed=seed)
-    assert found == []
-    assert epochs >= 3
-    assert tally.total() == 6
-    # The second kill waits for the first history, so a later process must have found a checkpoint.
-    sessions = checkpoints.newest(tmp_path / "killed")[0].run["sessions"]
-    assert len({session["first_epoch"] for session in sessions}) >= 2
+@pytest.mark.parametrize("case", kill_and_resume.CASES)
+def test_whatever_happens_to_a_training_it_ends_with_the_same_bits(case, tmp_path, monkeypatch):
+    monkeypatch.setattr(kill_and_resume, "EPOCHS", 3)
+    kill_and_resume.write_pictures(tmp_path / "pictures")
+    happened, kills = kill_and_resume.interrupted_training(case, tmp_path / case, seed=1)
+    assert happened.total() >= kills >= 1
+    kill_and_resume.train_undisturbed(case, tmp_path / case / "undisturbed")
+    assert differences(tmp_path / case / "undisturbed", tmp_path / case / "interrupted", 3) == []
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends POSIX signals")
