@@ -15,7 +15,6 @@ Each training is a row of results/kill_and_resume.csv; the same command goes on 
 import argparse
 import os
 import random
-import resource
 import runpy
 import signal
 import subprocess
@@ -74,6 +73,8 @@ def disturbed(fault, at, script, *arguments):
         elif fault == "folder read-only" and count >= at and what == "create":
             raise OSError(30, "Read-only file system")
         elif fault == "out of memory" and count == at:
+            import resource  # Unix only
+
             used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
             resource.setrlimit(resource.RLIMIT_AS, (used, used))  # no more than what it has
 

@@ -153,10 +153,12 @@ def small_model(input_shape):
     return model
 
 
-def train(run, epochs, watchers=()):
+def train(run, epochs, watchers=(), seed=1):
+    """Train the small network on digits, or resume its training. Returns the network."""
     digits = datasets.load("digits")
     model = small_model(digits.input_shape)
-    return training.train(model, digits, run, epochs=epochs, batch_size=500, verbose=0, watchers=watchers)
+    training.train(model, digits, run, epochs=epochs, batch_size=500, seed=seed, verbose=0, watchers=watchers)
+    return model
 
 
 def trace(folder, epochs=EPOCHS):

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import errno
 import logging
 import os
 import random
@@ -234,7 +235,7 @@ def dataset_name(text):
 def names(text):
     """Parse names, separated by commas or from a text file with one a line, into a tuple."""
     try:
-        text = Path(text).read_text(encoding="utf-8").strip().replace("\n", ",") if os.path.isfile(text) else text
+        text = Path(text).read_text(encoding="utf-8-sig").strip().replace("\n", ",") if os.path.isfile(text) else text
     except (OSError, ValueError) as error:
         raise argparse.ArgumentTypeError(f"can't read the names in {text} ({error})") from None
     parts = tuple(part.strip() for part in text.split(","))
@@ -320,6 +321,10 @@ def importing_keras(precision="float32"):
         raise UserError(f"the package {error.name} is not installed: pip install -r {requirements}") from error
     except ImportError as error:
         reason = " ".join(str(error).split())
+        if os.name == "nt" and "DLL load failed" in reason:
+            raise UserError(
+                f"a package can't be loaded ({reason}): install Microsoft's Visual C++ Redistributable, and restart"
+            ) from error
         raise UserError(f"a package can't be loaded ({reason}): install it again, in a new environment") from error
     except ValueError as error:  # Keras's word for a backend that it does not know
         reason = f"Keras can't start ({error}): see to KERAS_BACKEND and to ~/.keras/keras.json"
@@ -342,20 +347,29 @@ def set_keras_up(precision="float32"):
 def run(main):
     """Call main(), and end the process as a reader expects: with one line instead of a traceback."""
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # a file name that the terminal can't show must not stop a script
+        if hasattr(stream, "reconfigure"):  # not in IDLE
+            stream.reconfigure(errors="backslashreplace")  # a file name that can't be shown must not stop a script
     try:
         main()
     except UserError as error:
         sys.exit(_say(f"error: {error}.", 2))
     except Stopped as stopped:
         words = ["python", *(word for word in sys.argv if word != "--fresh")]
-        command = subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
-        sys.exit(_say(f"\n{stopped} To resume: {command}", stopped.exit_code))
+        sys.exit(_say(f"\n{stopped} To resume: {command_line(words)}", stopped.exit_code))
     except KeyboardInterrupt:
         sys.exit(_say("\nStopped.", 130))
-    except BrokenPipeError:  # the reader of our output, `head` perhaps, has gone
+    except OSError as error:
+        gone = isinstance(error, BrokenPipeError) or (os.name == "nt" and error.errno == errno.EINVAL)
+        if not gone:
+            raise
+        # The reader of our output, `head` perhaps, has gone.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+
+
+def command_line(words):
+    """Return a command as the reader's terminal takes it."""
+    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
 
 
 def _say(text, exit_code):

@@ -1,12 +1,22 @@
 """Write files whole or not at all."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
+import time
 from pathlib import Path
 
 from convnets.errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+TRIES = 10
+MOST_JSON = 100_000_000  # bytes; the record of 100,000 epochs takes a third of that
 
 
 def make_folder(path):
@@ -33,8 +43,8 @@ def write(path, content):
         with open(partial, "wb") as file:
             file.write(content.encode(errors="surrogateescape") if isinstance(content, str) else content)
             file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
+            _sync(file.fileno())
+        _replace(partial, path)
     except OSError as error:
         raise UserError(
             f"can't write {path} ({error.strerror}); what was saved before is kept: "
@@ -46,13 +56,43 @@ def write(path, content):
     sync_names(path.parent)
 
 
+def _sync(descriptor):
+    """Make sure that a file's content is on the disk."""
+    if hasattr(fcntl, "F_FULLFSYNC"):  # macOS, where fsync leaves it in the drive's cache
+        fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+    else:
+        os.fsync(descriptor)
+
+
+def _replace(old, new):
+    """Rename a file. On Windows that fails while another program, such as a virus scanner, has one of them open."""
+    for _ in range(TRIES if os.name == "nt" else 0):
+        with contextlib.suppress(PermissionError):
+            return os.replace(old, new)
+        time.sleep(0.2)
+    return os.replace(old, new)
+
+
 def sync_names(folder):
     """Make sure that the names in a folder, new, changed or gone, survive a power cut."""
     if os.name == "posix":  # Windows does not let a program write a folder
         descriptor = os.open(folder, os.O_RDONLY)
         with contextlib.suppress(OSError):  # some network file systems can't
-            os.fsync(descriptor)
+            _sync(descriptor)
         os.close(descriptor)
+
+
+def read_json(path):
+    """Return what a JSON file holds, whoever wrote it. Raises OSError, or ValueError if it holds none, or too much."""
+    path = Path(path)
+    if not path.is_file():  # nor a pipe, which would wait for ever
+        raise FileNotFoundError(errno.ENOENT, "there is no such file", str(path))
+    if path.stat().st_size > MOST_JSON:
+        raise ValueError(f"it has more than {MOST_JSON:,} bytes")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (RecursionError, MemoryError) as error:
+        raise ValueError("it is nested too deeply, or too large for the memory") from error
 
 
 def to_json(value):

@@ -1,8 +1,10 @@
 """On what a training ran: kept with each run, so that a number can be traced to where it came from."""
 
+import contextlib
 import datetime
 import os
 import platform
+import subprocess
 from importlib import metadata
 from pathlib import Path
 
@@ -46,4 +48,8 @@ def _processor():
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):  # not Linux, or a processor that doesn't name itself there
-        return platform.processor() or platform.machine()
+        pass
+    with contextlib.suppress(OSError, subprocess.SubprocessError):  # macOS
+        command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    return platform.processor() or platform.machine()

@@ -35,6 +35,7 @@ ARCHIVE_NAMES = (
     "cifar-10-batches-py-target_archive",  # Keras 3
 )
 BATCH_SIZE = 10_000
+MOST_BYTES = 40_000_000  # of a batch; the official ones have 31 million
 
 # SHA-256 of each batch as records of one label byte and 3,072 pixel bytes, which is how the binary version stores them.
 BATCHES = {
@@ -78,7 +79,7 @@ def find(folder):
 
 
 def _read_batch(path):
-    return _records(path.name, path.read_bytes())
+    return _records(path.name, source_files.read_bytes(path, MOST_BYTES))
 
 
 def _read_archive(path):
@@ -86,6 +87,8 @@ def _read_archive(path):
     batches = {}
     with tarfile.open(path, "r|*") as archive:
         for member in archive:
+            if member.size > MOST_BYTES:  # before it is unpacked, if only to skip it
+                raise Damaged(f"{member.name} in it has {member.size:,} bytes")
             filename = Path(member.name).name
             name = filename.removesuffix(".bin")
             if name in BATCHES and member.isfile():
@@ -101,7 +104,10 @@ def _records(filename, content):
         records = np.frombuffer(content, dtype="uint8")
     else:
         batch = _unpickle(content)
-        labels, pixels = np.asarray(batch[b"labels"]), batch[b"data"]
+        labels, pixels = batch[b"labels"], batch[b"data"]
+        if not all(isinstance(label, int) for label in labels):  # nested lists could grow beyond all bounds
+            raise Damaged(f"{filename} contains labels that are no whole numbers")
+        labels = np.asarray(labels)
         if pixels.shape != (BATCH_SIZE, 3072) or labels.shape != (BATCH_SIZE,):
             raise Damaged(f"{filename} contains images of shape {pixels.shape} and labels of shape {labels.shape}")
         records = np.hstack([labels.astype("uint8")[:, None], pixels])

@@ -135,7 +135,7 @@ def unchanged(run_dir, table):
 
 def fingerprint(table):
     """Return the SHA-256 of all that training depends on: names, parts, classes and pixels. table: Folder.table."""
-    return hashlib.sha256(table.to_csv(index=False).encode(errors="surrogateescape")).hexdigest()
+    return hashlib.sha256(table.to_csv(index=False, lineterminator="\n").encode(errors="surrogateescape")).hexdigest()
 
 
 # ---------------------------------------------------------------- what is in the folder
@@ -261,6 +261,7 @@ def _decode(cache, folder, listed, image_size, old_pixels, old):
                 progress.update(len(entries))
             progress.close()
         if len(broken) > MOST_BROKEN * len(listed):
+            del unsorted  # or Windows would not let the file go
             raise UserError(
                 f"{len(broken)} of {len(listed)} pictures in {folder} can't be read: {_reasons(broken)}. "
                 "Replace or remove them"
@@ -301,7 +302,9 @@ def _keep(cache, unsorted, order, index):
         pixels.flush()
         index["pixels"] = files.fingerprint(partial)
         del pixels
-        os.replace(partial, cache / f"{index['pixels']}.npy")
+        kept = cache / f"{index['pixels']}.npy"
+        if not kept.is_file() or files.fingerprint(kept) != index["pixels"]:  # else it may be in use, as on Windows
+            os.replace(partial, kept)
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
@@ -316,7 +319,7 @@ def _keep(cache, unsorted, order, index):
 def _cached(cache):
     """Return (pixels, index) as kept by an earlier start, or (None, None) if there is none or it is damaged."""
     try:
-        index = json.loads((cache / "index.json").read_text(encoding="utf-8"))
+        index = files.read_json(cache / "index.json")
         path = cache / f"{index['pixels']}.npy"
         if files.fingerprint(path) == index["pixels"]:
             return np.load(path, mmap_mode="r"), index

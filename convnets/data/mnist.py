@@ -4,6 +4,8 @@ Source: LeCun, Bottou, Bengio and Haffner, "Gradient-Based Learning Applied to D
 """
 
 import gzip
+import io
+import zipfile
 
 import numpy as np
 
@@ -36,6 +38,7 @@ IDX_FILES = {
     "x_test": "t10k-images-idx3-ubyte",
     "y_test": "t10k-labels-idx1-ubyte",
 }
+MOST_BYTES = 100_000_000  # of an array, or of a file; the training images have 47 million
 LIBSVM_FILES = {"train": "mnist-digits-train.txt", "test": "mnist-digits-test.txt"}  # the scadamale article's
 
 
@@ -63,6 +66,10 @@ def find(folder):
 
 
 def _read_npz(path):
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            if member.file_size > MOST_BYTES:
+                raise Damaged(f"{member.filename} in it has {member.file_size:,} bytes")
     with np.load(path, allow_pickle=False) as file:
         parts = {part: file[part] for part in SHAPES}
     for part, array in parts.items():
@@ -77,9 +84,11 @@ def _idx_path(folder, name):
 
 
 def _read_idx(path):
-    content = path.read_bytes()
     if path.suffix == ".gz":
-        content = gzip.decompress(content)
+        with gzip.open(path) as file:
+            content = file.read(MOST_BYTES)  # and no more, whatever is packed into it
+    else:
+        content = source_files.read_bytes(path, MOST_BYTES)
     part = next(part for part, name in IDX_FILES.items() if path.name.startswith(name.split("-idx")[0]))
     dimensions = len(SHAPES[part])
     if content[:4] != bytes([0, 0, 8, dimensions]):  # 8 stands for unsigned bytes
@@ -100,7 +109,8 @@ def _read_libsvm(path):
     """Read one of the scadamale article's text files. No official checksum exists, so their values are checked."""
     from sklearn.datasets import load_svmlight_file
 
-    pixels, labels = load_svmlight_file(str(path), n_features=784, zero_based=False)
+    content = io.BytesIO(source_files.read_bytes(path, 4 * MOST_BYTES))  # as text, pixels take more
+    pixels, labels = load_svmlight_file(content, n_features=784, zero_based=False)
     pixels = pixels.toarray()
     (expected,) = SHAPES[f"y_{path.stem.rpartition('-')[2]}"]
     if len(labels) != expected:

@@ -65,6 +65,13 @@ def read(path, reader, *, one_of=None):
     )
 
 
+def read_bytes(path, most):
+    """Return the content of a file. Raises Damaged, before it is read, if it has more than `most` bytes."""
+    if (size := path.stat().st_size) > most:
+        raise Damaged(f"it has {size:,} bytes, and the official file fewer than {most:,}")
+    return path.read_bytes()
+
+
 def check_sha256(name, array, expected):
     """Raise Damaged unless the bytes of an array have the expected SHA-256."""
     if hashlib.sha256(np.ascontiguousarray(array)).hexdigest() != expected:

@@ -1,6 +1,7 @@
 """Where the page is served. Imports no Panel."""
 
 import contextlib
+import os
 import socket
 
 from convnets.errors import UserError
@@ -25,7 +26,8 @@ def free_port(host, port):
     """Return the first free port from `port` on."""
     for tried in range(port, port + PORTS):
         with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if os.name != "nt":  # where it would find ports free that are not
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((host, tried))
                 return tried

@@ -1,11 +1,10 @@
 """What the page can show: the runs and the pictures on this machine. Imports neither Keras nor Panel."""
 
 import contextlib
-import json
 import threading
 from pathlib import Path
 
-from convnets import paths
+from convnets import files, paths
 from convnets.data import DATASETS
 from convnets.errors import UserError
 
@@ -17,8 +16,8 @@ def names():
     """Return the names of all runs with a history, the newest first, and then the pretrained ones."""
 
     def found(folder):
-        files = sorted(folder.glob("*/history.csv"), key=_time, reverse=True)
-        return [file.parent.name for file in files if not file.parent.name.startswith(".")]
+        histories = sorted(folder.glob("*/history.csv"), key=_time, reverse=True)
+        return [file.parent.name for file in histories if not file.parent.name.startswith(".")]
 
     return list(dict.fromkeys([*found(paths.MODELS), *sorted(found(paths.PRETRAINED))]))
 
@@ -63,7 +62,7 @@ def load_dataset(name, data_dir=None, **size):
 def read_ahead(run, data_dir):
     """Load the dataset of a run while Keras is imported."""
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError, UserError):  # then it is not read ahead
-        run = json.loads((folder_of(run) / "run.json").read_text(encoding="utf-8"))
+        run = files.read_json(folder_of(run) / "run.json")
         if run["dataset"] in DATASETS:
             load_dataset(run["dataset"], data_dir)
 
@@ -73,9 +72,9 @@ def pictures_in(folder):
     from convnets.data import image_files
 
     try:
-        files = [path for path in image_files.files_below(Path(folder)) if image_files.is_picture(path)]
+        pictures = [path for path in image_files.files_below(Path(folder)) if image_files.is_picture(path)]
     except OSError as error:
         raise UserError(f"can't read {folder} ({error.strerror}): name a folder of pictures") from error
-    if not files:
+    if not pictures:
         raise UserError(f"there are no pictures in {folder}: name another folder with --pictures")
-    return [path.relative_to(folder).as_posix() for path in files]
+    return [path.relative_to(folder).as_posix() for path in pictures]

@@ -1,11 +1,11 @@
 """The page: what it shows, as its address holds it, and how its parts stand together."""
 
 import contextlib
-import shlex
 
 import panel as pn
 import param
 
+from convnets import cli
 from convnets.explorer import at_hand, loading, plots
 from convnets.explorer.background import Background
 from convnets.explorer.trainings import Trainings
@@ -192,4 +192,4 @@ class Page(param.Parameterized):
             "How good": [("visualize_results.py", *run)],
             "Training": [("visualize_results.py", *run)],
         }[self.section]
-        self.command.say("\n".join(f"$ python {shlex.join(command)}" for command in commands))
+        self.command.say("\n".join(f"$ python {cli.command_line(command)}" for command in commands))

@@ -1,10 +1,9 @@
 """Training: the curves of any runs, which grow while one trains; what a network was after earlier epochs."""
 
-import json
-
 import pandas as pd
 import panel as pn
 
+from convnets import files
 from convnets.explorer import at_hand, plots
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C")
@@ -102,7 +101,7 @@ def describe(name, history):
     last = history.iloc[-1]
     text = f"{name}: {last['val_accuracy']:.2%} on test images after epoch {int(last['epoch'])}"
     try:
-        run = json.loads((at_hand.folder_of(name) / "run.json").read_text(encoding="utf-8"))
+        run = files.read_json(at_hand.folder_of(name) / "run.json")
         epochs = run["sessions"][-1]["epochs"]
     except (OSError, ValueError, TypeError, LookupError):  # older runs do not say how many epochs were asked for
         return text

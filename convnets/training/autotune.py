@@ -10,7 +10,7 @@ import sys
 import time
 import warnings
 
-from convnets import paths
+from convnets import files, paths
 from convnets.errors import UserError
 
 PRECISIONS = ("float32", "bfloat16")
@@ -53,7 +53,7 @@ def _fastest_thread_count(*candidates):
     key = f"{platform.node()}: {candidates}"
     kept = {}
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-        kept = dict(json.loads(CACHE.read_text(encoding="utf-8")))
+        kept = dict(files.read_json(CACHE))
         return int(kept[key])
     print(f"Trying {' and '.join(map(str, candidates))} threads, once only; this takes some seconds ...")
     seconds = {}
@@ -96,11 +96,10 @@ def set_precision(precision=None, run_dir=None):
 
 def _recorded(run_dir):
     """Return the precision of the run in a folder, or None if there is none."""
-    try:
-        options = json.loads((run_dir / "run.json").read_text(encoding="utf-8"))["options"]
-        return "bfloat16" if options.get("precision") == "mixed_bfloat16" else "float32"
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return None
+    from convnets.training import checkpoints
+
+    run = checkpoints.read_run(run_dir)
+    return {"mixed_bfloat16": "bfloat16"}.get(run["options"].get("precision"), "float32") if run else None
 
 
 def time_convolution(repeats=5):

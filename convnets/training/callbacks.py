@@ -77,7 +77,8 @@ class StopOnSignal(keras.callbacks.Callback):
         if threading.current_thread() is not threading.main_thread():  # only the main thread may catch signals
             yield
             return
-        before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
+        caught = [signal.SIGINT, signal.SIGTERM, *([signal.SIGBREAK] if hasattr(signal, "SIGBREAK") else [])]  # Windows
+        before = {number: signal.signal(number, remember) for number in caught}
         try:
             yield
         finally:

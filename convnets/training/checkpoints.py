@@ -135,7 +135,8 @@ def _prune(newest):
 def remove_leftovers(folder):
     """Remove the half-written files that a killed process left in a run's folder."""
     for partial in Path(folder).glob(".partial-*"):
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # in use by another program
+            partial.unlink(missing_ok=True)
 
 
 def set_aside(folder):
@@ -238,8 +239,11 @@ def load_all(folder):
 def restore(model, checkpoint):
     """Bring a compiled model into the state of a checkpoint, including optimizer and random generators."""
     model.optimizer.build(model.trainable_variables)
-    with h5py.File(checkpoint.weights_path, "r") as file:
-        saved = len(file.get("optimizer/vars", ()))
+    try:
+        with h5py.File(checkpoint.weights_path, "r") as file:
+            saved = len(file.get("optimizer/vars", ()))
+    except Exception as error:  # h5py may stumble over a stranger's file in any way
+        raise UserError(f"can't read {checkpoint.weights_path}: it is no weights file") from error
     if saved != len(model.optimizer.variables):  # Keras itself would only warn, and go on with an empty optimizer
         raise UserError(
             f"{checkpoint.weights_path} holds {saved} optimizer variables, not {len(model.optimizer.variables)}: "
@@ -252,24 +256,24 @@ def restore(model, checkpoint):
             f"{checkpoint.record_path} is of a network with {len(checkpoint.seed_generators)} random generators (in "
             f"its dropout layers), not {len(variables)}: name another run with --run, or start anew with --fresh"
         )
-    for variable, value in zip(variables, checkpoint.seed_generators, strict=True):
-        variable.assign(np.asarray(value, dtype=variable.dtype))
+    try:
+        for variable, value in zip(variables, checkpoint.seed_generators, strict=True):
+            variable.assign(np.asarray(value, dtype=variable.dtype))
+    except (ValueError, TypeError, OverflowError) as error:
+        raise UserError(f"{checkpoint.record_path} holds other things than states of random generators") from error
 
 
 def _load_weights(model, checkpoint):
-    try:
-        model.load_weights(checkpoint.weights_path)
-    except ValueError as error:
-        raise UserError(f"{checkpoint.weights_path} does not fit this network: {one_line(error)}") from error
+    weight_files.load_own(model, checkpoint.weights_path)
 
 
 def architecture_differences(folder, model):
     """Describe, a line each, how the network saved in a folder differs from a model."""
     path = Path(folder) / "architecture.json"
     try:
-        saved = json.loads(path.read_text(encoding="utf-8"))["config"]["layers"]
+        saved = files.read_json(path)["config"]["layers"]
         saved = [{"class_name": layer["class_name"], **layer["config"]} for layer in saved]
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, LookupError):
         return []  # it is written anew, and the weights can only be loaded into a network of the same shape
     layers = [
         {"class_name": layer["class_name"], **layer["config"]} for layer in architecture(model)["config"]["layers"]
@@ -307,13 +311,15 @@ def _without_names(layers):
 def _read(folder, epoch):
     path = folder / f"epoch-{epoch:04d}.json"
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = files.read_json(path)
         checksum = record.pop("record_sha256")
         checkpoint = Checkpoint(folder=folder, **record)
     except OSError as error:
         raise UserError(f"can't read {path}: {error.strerror}") from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise _Damaged(f"{path} is damaged ({one_line(error)})") from error
+    if not _is_meaningful(checkpoint):
+        raise _Damaged(f"{path} is damaged (it holds other things than a record does)")
     if checksum != _record_sha256(record) or checkpoint.epoch != epoch:
         raise _Damaged(f"{path} is damaged (its checksum is not the recorded one)")
     if not checkpoint.weights_path.is_file():
@@ -321,6 +327,44 @@ def _read(folder, epoch):
     if files.fingerprint(checkpoint.weights_path) != checkpoint.weights_sha256:
         raise _Damaged(f"{checkpoint.weights_path} is damaged (its checksum is not the recorded one)")
     return checkpoint
+
+
+def _is_meaningful(checkpoint):
+    """Return whether a record's parts have the right types: its checksum may be right, and yet a stranger's."""
+    history, run = checkpoint.history, checkpoint.run
+    return (
+        isinstance(history, list)
+        and all(isinstance(row, dict) for row in history)
+        and [row.get("epoch") for row in history] == list(range(1, len(history) + 1))
+        and len(history) == checkpoint.epoch
+        and all(isinstance(value, int | float) for row in history for value in row.values())
+        and all("val_accuracy" in row for row in history)
+        and is_meaningful_run(run)
+        and isinstance(checkpoint.weights_sha256, str)
+        and isinstance(checkpoint.seed_generators, list)
+    )
+
+
+def is_meaningful_run(run):
+    """Return whether the contents of a run.json have the right types."""
+    return (
+        isinstance(run, dict)
+        and isinstance(run.get("dataset"), str)
+        and isinstance(run.get("options"), dict)
+        and isinstance(run.get("class_names"), list)
+        and all(isinstance(name, str) for name in run["class_names"])
+        and isinstance(run.get("sessions"), list)
+        and all(isinstance(session, dict) for session in run["sessions"])
+    )
+
+
+def read_run(folder):
+    """Return what made the run in a folder, the contents of run.json, or {} if there are none that make sense."""
+    try:
+        run = files.read_json(Path(folder) / "run.json")
+    except (OSError, ValueError):
+        return {}
+    return run if is_meaningful_run(run) else {}
 
 
 def _epochs(folder, ending="json"):

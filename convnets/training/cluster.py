@@ -113,7 +113,7 @@ def _train_and_send(train, dataset, arguments, name, files):
     A thread trains, since Ray takes what this generator yields only when it asks for the next.
     """
     sent = queue.SimpleQueue()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         run_dir = Path(folder).resolve() / name
         run_copies.write(run_dir, files)
         changes, failure = run_copies.Changes(run_dir), []
@@ -269,6 +269,7 @@ class _Driver:
     def _end(self, job, state, reason=None):
         job.state = state
         if reason:  # a worker knows the run by a folder of its own
-            job.notes.append(re.sub(r"\S*/tmp\w+/" + re.escape(job.run_dir.name), str(job.run_dir), one_line(reason)))
+            elsewhere = r"\S*[\\/]tmp\w+[\\/]" + re.escape(job.run_dir.name)
+            job.notes.append(re.sub(elsewhere, lambda _: str(job.run_dir), one_line(reason)))
         if state in ("done", "failed") and not job.unwritten:
             job.lock.close()

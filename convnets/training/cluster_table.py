@@ -1,7 +1,6 @@
 """The live table of trainings on a cluster: which trains where, how far it is, and the time left for all."""
 
 import contextlib
-import json
 import statistics
 import time
 
@@ -10,7 +9,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
-from convnets import provenance
+from convnets import files, provenance
 from convnets.training.callbacks import duration
 
 MOST_ROWS = 20
@@ -57,7 +56,7 @@ class ProgressTable:
             history = pd.read_csv(job.run_dir / "history.csv")
             job.epoch, job.accuracy = len(history), history["val_accuracy"].iloc[-1]
             job.seconds = history["seconds"].median()
-            sessions = json.loads((job.run_dir / "run.json").read_text(encoding="utf-8"))["sessions"]
+            sessions = files.read_json(job.run_dir / "run.json")["sessions"]
             for change in provenance.changes(*sessions[-2:]) if len(sessions) > 1 else ():
                 note = f"{change}: the result may differ slightly from that of an uninterrupted run"
                 job.notes += [] if note in job.notes else [note]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import h5py
 
+from convnets import files
 from convnets.errors import UserError, one_line
 from convnets.training import weight_files
 
@@ -55,7 +56,7 @@ def load_architecture(path, *, weights):
     import convnets.architectures.fast_layers  # noqa: F401 - so that Keras knows these layers
 
     with _one_error(path):
-        description = json.loads(path.read_text(encoding="utf-8"))
+        description = files.read_json(path)
         if isinstance(description, str):  # as in the article, which saves model.to_json() with json.dump
             description = json.loads(description)
         if path.name != "architecture.json" and not (isinstance(description, dict) and "class_name" in description):

@@ -131,7 +131,7 @@ def train_choice(choice, epochs, precision, seed, dataset, run_dir, options, lim
 def _trial(config, dataset, share, epochs, limits, precision, seed):
     """Train the network of one choice on a share of the images. Tune calls this in a process of its own."""
     cli.set_keras_up()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         run_dir = Path(folder) / "run"
         if checkpoint := tune.get_checkpoint():
             with checkpoint.as_directory() as saved:

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import json
 import shutil
 import uuid
 from pathlib import Path
@@ -116,7 +115,7 @@ def _absolute(storage):
 def _read(folder):
     """Return what the search in a folder was asked for, or {} if there is none."""
     try:
-        return json.loads((folder / "search.json").read_text(encoding="utf-8"))
+        return files.read_json(folder / "search.json")
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:

@@ -140,7 +140,7 @@ def train(model, dataset, run_dir, recipe=None, options=None, **settings):
         run["sessions"].append(session)
         files.write(run_dir / "run.json", files.to_json(run))  # fails at once if nothing can be saved
         if dataset.pictures is not None:
-            files.write(run_dir / folders.RECORD, dataset.pictures.to_csv(index=False))
+            files.write(run_dir / folders.RECORD, dataset.pictures.to_csv(index=False, lineterminator="\n"))
         progress.write_summaries(model)
 
         y_train, y_test = (

@@ -35,7 +35,7 @@ def load(model, path):
         raise UserError(f"can't read weights from {path}: it is damaged or no HDF5 file") from error
     if backend in ("theano", b"theano"):
         raise UserError(f"{path} was saved on Theano, whose convolutions are mirrored: other networks can't use it")
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         # Keras chooses its reader by the name alone, so the file gets the right name.
         named = shutil.copy(path, Path(folder) / ("keras_2.h5" if is_keras_2 else "keras_3.weights.h5"))
         try:
@@ -46,6 +46,22 @@ def load(model, path):
             reason = one_line(reason.split("Target variable:")[0])
             raise UserError(f"{path} does not fit this network: {reason}") from error
     refuse_not_finite(model, path)
+
+
+def load_own(model, path):
+    """Load a .weights.h5 file that lies in a run's folder, with the optimizer's state if the model is compiled.
+
+    Raises UserError if it does not fit the network, or is not what the record beside it says: that record may be a
+    stranger's, too.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            refuse_links(file, path)
+        model.load_weights(path)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{path} does not fit this network: {one_line(error)}") from error
 
 
 def refuse_not_finite(model, path):

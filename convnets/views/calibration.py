@@ -14,7 +14,6 @@ out-of-distribution detection", 2020; Sun et al., "Out-of-distribution detection
 import dataclasses
 import hashlib
 import io
-import json
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -158,7 +157,7 @@ def keep(model, dataset, folder):
 def load(folder, model):
     """Return the Calibration that is kept in a run's folder, or None if there is none of the model's weights."""
     try:
-        numbers = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        numbers = files.read_json(folder / FILE)
         centres = np.load(folder / CENTRES_FILE, mmap_mode="r")  # refuses a file that is smaller than it says
         kept = Calibration(**numbers, centres=np.array(centres))
     except (OSError, ValueError, TypeError, EOFError):

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import hashlib
 import io
-import json
 from pathlib import Path
 
 import keras
@@ -296,10 +295,7 @@ def _runs(models):
 
 def _recorded(path, what):
     """Return an entry of a run's run.json, or None."""
-    try:
-        return json.loads((path / "run.json").read_text(encoding="utf-8"))[what]
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
+    return checkpoints.read_run(path).get(what)
 
 
 def _text(shape):
