@@ -218,7 +218,7 @@ def test_a_failure_is_tried_again_and_then_reported_and_the_rest_goes_on(this_ma
     (runs["no run"] / "thesis.txt").write_text("mine")
     with training.locked(runs["in use"]):
         failed = cluster.train_all(jobs, train_or_fail)
-    assert {each.run_dir.name: each.notes[-1].split(":")[0] for each in failed} == {
+    assert {each.run_dir.name: each.notes[-1].split(": ")[0] for each in failed} == {
         "always fails": "broken in two lines",
         "in use": f"another process is training in {runs['in use']}",
         "no run": f"{runs['no run']} holds other files and no training run",

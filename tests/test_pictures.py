@@ -111,6 +111,7 @@ def test_what_the_system_refuses_is_said(tmp_path, monkeypatch):
         image_files.open_upright(tmp_path / ("x" * 300))
 
 
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no such pipes")
 def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "p.jpg")
     assert image_files.files_below(tmp_path) == []
@@ -118,6 +119,7 @@ def test_a_pipe_is_not_waited_for(tmp_path):
         image_files.open_upright(tmp_path / "p.jpg")
 
 
+@pytest.mark.skipif(os.name != "posix", reason="makes links, for which Windows wants permission")
 def test_pictures_are_looked_for_in_linked_folders_but_not_in_hidden_ones(tmp_path):
     for folder in ("holidays", "holidays/.thumbnails", "elsewhere"):
         (tmp_path / folder).mkdir()

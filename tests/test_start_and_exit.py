@@ -39,6 +39,7 @@ def test_each_way_to_end_has_its_exit_code_and_message(error, exit_code, text, m
     assert capsys.readouterr().err == text
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs head")
 def test_a_closed_pipe_ends_a_script_without_a_traceback():
     program = "from convnets import cli; cli.run(lambda: [print(number) for number in range(10**6)])"
     result = subprocess.run(
