@@ -657,6 +657,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kinds", nargs="*", choices=[*KINDS, []], metavar="KIND", help=f"{', '.join(KINDS)}")
     parser.add_argument("--cases", type=int, default=10_000, help="in all (default: %(default)s)")
+    parser.add_argument("--output", type=Path, default=RESULTS, metavar="FILE", help="the table to add to")
     parser.add_argument("--only", metavar="KIND:NUMBER", help="one case, with all details")
     options = parser.parse_args()
     with prepared() as (templates, scratch):
@@ -664,6 +665,7 @@ def main():
             kind, number = options.only.split(":")
             print(*outcome(kind, int(number), templates, scratch), sep="\n")
             return
+        all_failed = 0
         for kind in options.kinds or KINDS:
             counts, started = collections.Counter(), time.perf_counter()
             for number in numbers_of(kind, options.cases):
@@ -671,10 +673,12 @@ def main():
                 counts[what] += 1
                 if what not in GOOD:
                     print(f"{kind}:{number} {what}: {details.strip().splitlines()[-1:]}", flush=True)
-            bad = sum(count for what, count in counts.items() if what not in GOOD)
+            failed = sum(count for what, count in counts.items() if what not in GOOD)
             row = {"kind": kind, "cases": counts.total(), **{what.replace(" ", "_"): counts[what] for what in GOOD}}
             seconds = (time.perf_counter() - started) / max(1, counts.total())
-            record(RESULTS, [{**row, "failed": bad, "seconds_a_case": seconds}], ["kind"])
+            record(options.output, [{**row, "failed": failed, "seconds_a_case": seconds}], ["kind"])
+            all_failed += failed
+    sys.exit(bool(all_failed))
 
 
 if __name__ == "__main__":

@@ -154,6 +154,23 @@ def kill_table(trainings):
     return "\n".join([*lines, "", _measured_on(trainings)])
 
 
+def power_cut_table(cuts):
+    """The table of power cuts, in Markdown."""
+    header = "epochs | operations on files | states of the disk | from the last epoch | from the one before | more lost"
+    line = "{row.epochs} | {row.operations} | {row.states} "
+    line += "| {row.from_the_last_epoch} | {row.from_the_one_before} | {row.lost_more}"
+    return _table_of(cuts, header, line)
+
+
+def hostile_table(kinds):
+    """The table of hostile files, in Markdown."""
+    sums = kinds.groupby("kind", sort=False)[["cases", "read", "other_numbers", "refused", "failed"]].sum()
+    sums.loc["**in all**"] = sums.sum()
+    lines = ["| | cases | read correctly | other numbers | refused | failed |", "|---|---|---|---|---|---|"]
+    lines += [f"| {kind} | {' | '.join(f'{value:,}' for value in row)} |" for kind, row in sums.iterrows()]
+    return "\n".join([*lines, "", _measured_on(kinds)])
+
+
 def view_table(speeds):
     """The table of how fast occlusion and activation maximization are, in Markdown."""
     speeds = speeds.assign(difference=speeds["largest_difference"].map("{:.0e}".format, na_action="ignore").fillna(""))
@@ -486,6 +503,8 @@ TABLES = {
     "training_runs": trained_table,
     "training_speed": speed_table,
     "kill_and_resume": kill_table,
+    "power_cuts": power_cut_table,
+    "hostile_files": hostile_table,
     "view_speed": view_table,
     "script_seconds": script_table,
     "fast_model": fast_table,
