@@ -4,9 +4,9 @@
     python search_models.py --minutes 60                      CIFAR-10 if available
     python search_models.py --on-ray auto --storage /shared   on several machines, see docs/many-machines.md
 
-This script tries networks of the articles' kind: blocks of convolutions, then dense layers, with other filters,
-kernels, activations, dropout, optimizers and augmentation. It trains each for some epochs, on a part of the training
-images, and judges it by others that are held out. Networks that fall behind are ended early. The three best are then
+This script starts from improved_model.py's network and tries others of the articles' kind: blocks of convolutions, then
+dense layers, with other filters, kernels, activations, dropout, optimizers and augmentation. It trains each for some epochs, on a part of the training
+images, and judges it by others that are held out. Networks that fall behind are ended early. The four best are then
 trained on all images that are not held out.
 
 The best one becomes found_model.py, a script like basic_model.py, which is then trained on all training images. Stop
@@ -22,7 +22,7 @@ import sys
 from convnets import cli
 from convnets.errors import Stopped, UserError
 
-EPOCHS = 6  # of a network in the search
+EPOCHS = 8  # of a network in the search
 FINAL_EPOCHS = 20  # of the best one, afterwards
 
 

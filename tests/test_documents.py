@@ -441,8 +441,10 @@ def test_what_the_page_on_many_machines_says_is_so():
     assert f"at {cluster.MEMORY / 1e9} GB each" in page
     assert cluster.MOST_FAILURES == 3
     assert "fails three times" in page
-    assert f"at most {search.MOST_IMAGES:,} images for six epochs" in page
-    assert (search_models.EPOCHS, search.HELD_OUT) == (6, 0.1)
+    assert f"at most {search.MOST_IMAGES:,} images for eight epochs" in page
+    assert (search_models.EPOCHS, search.HELD_OUT) == (8, 0.1)
+    assert search.FINALISTS == 4
+    assert "the four best" in page
     faults = pd.read_csv(paths.RESULTS / "cluster_faults.csv")
     assert faults["faults"].sum() >= 100
     assert faults["differences"].sum() == 0
