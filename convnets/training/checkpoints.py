@@ -27,6 +27,8 @@ from convnets import files
 from convnets.errors import NotFinite, UserError, one_line
 from convnets.training import model_files, weight_files
 
+MOST_BYTES = 4 * 2**30  # of weights and optimizer; a network of 1.5 million parameters takes 18 million
+
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
@@ -324,6 +326,8 @@ def _read(folder, epoch):
         raise _Damaged(f"{path} is damaged (its checksum is not the recorded one)")
     if not checkpoint.weights_path.is_file():
         raise _Damaged(f"{checkpoint.weights_path} is missing")
+    if (size := checkpoint.weights_path.stat().st_size) > MOST_BYTES:  # or the checksum would take minutes
+        raise _Damaged(f"{checkpoint.weights_path} is damaged (it has {size:,} bytes)")
     if files.fingerprint(checkpoint.weights_path) != checkpoint.weights_sha256:
         raise _Damaged(f"{checkpoint.weights_path} is damaged (its checksum is not the recorded one)")
     return checkpoint
