@@ -4,7 +4,7 @@
     python search_models.py --minutes 60                      CIFAR-10 if available
     python search_models.py --on-ray auto --storage /shared   on several machines, see docs/many-machines.md
 
-This script starts from improved_model.py's network and tries others of the articles' kind: blocks of convolutions, then
+This script starts near improved_model.py's network and tries others of the articles' kind: blocks of convolutions, then
 dense layers, with other filters, kernels, activations, dropout, optimizers and augmentation. It trains each for some
 epochs, on a part of the training images, and judges it by others that are held out. Networks that fall behind are ended
 early. The four best are then trained on all images that are not held out.

@@ -4,7 +4,7 @@
     python -m benchmarks.choose_recipe 94 --seeds 5 --jobs 12    on a GPU, twelve at once
 
 Each candidate trains on nine tenths of CIFAR-10's training images and is judged by the other tenth. The test images are
-not loaded. Every training is a row of results/recipe_trials.csv; the same command goes on where it was stopped.
+not used. Every training is a row of results/recipe_trials.csv; the same command goes on where it was stopped.
 """
 
 import argparse
@@ -79,7 +79,7 @@ CANDIDATES = {  # changes to the first of each list
 
 def operations(settings):
     """Return the floating point operations of a training, in all convolutions and their gradients."""
-    total, channels = 0, 24
+    total = 0
     for scale, epochs in (
         (0.75, settings["small_epochs"]),
         (1.0, settings["epochs"] - settings["small_epochs"]),
@@ -91,7 +91,7 @@ def operations(settings):
             per_image += passes * 2 * 9 * side**2 * width * width
             channels = width
         total += epochs * per_image
-    return total * 50_000
+    return total * (50_000 - ablation.HELD_OUT)
 
 
 def train(settings):

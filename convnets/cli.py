@@ -359,7 +359,9 @@ def run(main):
     except KeyboardInterrupt:
         sys.exit(_say("\nStopped.", 130))
     except OSError as error:
-        gone = isinstance(error, BrokenPipeError) or (os.name == "nt" and error.errno == errno.EINVAL)
+        gone = isinstance(error, BrokenPipeError) or (
+            os.name == "nt" and error.errno == errno.EINVAL and error.filename is None
+        )
         if not gone:
             raise
         # The reader of our output, `head` perhaps, has gone.

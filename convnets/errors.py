@@ -18,5 +18,6 @@ class Stopped(Exception):
 
 
 def one_line(error):
-    """An error's text without its line breaks, and not too long."""
-    return " ".join(str(error).split())[:300] or type(error).__name__
+    """An error's text without its line breaks and other control characters, and not too long."""
+    text = "".join(character if character.isprintable() else " " for character in str(error)[:10_000])
+    return " ".join(text.split())[:300] or type(error).__name__

@@ -16,16 +16,16 @@ except ImportError:  # Windows
     fcntl = None
 
 TRIES = 10
-MOST_JSON = 100_000_000  # bytes; the record of 100,000 epochs takes a third of that
+MOST_JSON = 10_000_000  # bytes; the record of 30,000 epochs has as many
 
 
 def make_folder(path):
     """Make a folder if there is none yet; it survives a power cut. Raises UserError if that is impossible."""
     path = Path(path)
     try:
-        missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+        new = [folder for folder in path.parents if not folder.exists()]
         path.mkdir(parents=True, exist_ok=True)
-        for folder in missing:
+        for folder in (path, *new):  # the first one also if it is there: who made it may have been killed before this
             sync_names(folder.parent)
     except OSError as error:
         raise UserError(f"can't make the folder {path} ({error.strerror}): name another one with --run") from error
@@ -58,10 +58,10 @@ def write(path, content):
 
 def _sync(descriptor):
     """Make sure that a file's content is on the disk."""
+    os.fsync(descriptor)
     if hasattr(fcntl, "F_FULLFSYNC"):  # macOS, where fsync leaves it in the drive's cache
-        fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
-    else:
-        os.fsync(descriptor)
+        with contextlib.suppress(OSError):  # some file systems can't
+            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
 
 
 def _replace(old, new):
@@ -76,10 +76,12 @@ def _replace(old, new):
 def sync_names(folder):
     """Make sure that the names in a folder, new, changed or gone, survive a power cut."""
     if os.name == "posix":  # Windows does not let a program write a folder
-        descriptor = os.open(folder, os.O_RDONLY)
-        with contextlib.suppress(OSError):  # some network file systems can't
-            _sync(descriptor)
-        os.close(descriptor)
+        with contextlib.suppress(OSError):  # some network file systems can't, and some folders can't be read
+            descriptor = os.open(folder, os.O_RDONLY)
+            try:
+                _sync(descriptor)
+            finally:
+                os.close(descriptor)
 
 
 def read_json(path):

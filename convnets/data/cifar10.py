@@ -12,6 +12,7 @@ import numpy as np
 
 from convnets.data import downloads, source_files
 from convnets.data.source_files import Damaged
+from convnets.errors import one_line
 
 TITLE = "CIFAR-10"
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -84,11 +85,12 @@ def _read_batch(path):
 
 def _read_archive(path):
     """Read the batches straight from the archive. Nothing is unpacked, so no file can be written anywhere."""
-    batches = {}
-    with tarfile.open(path, "r|*") as archive:
+    batches, total = {}, 0
+    with tarfile.open(path, "r|*", tarinfo=_SmallMember) as archive:
         for member in archive:
-            if member.size > MOST_BYTES:  # before it is unpacked, if only to skip it
-                raise Damaged(f"{member.name} in it has {member.size:,} bytes")
+            total += member.size
+            if total > 10 * MOST_BYTES:
+                raise Damaged("it contains more than the official archive")
             filename = Path(member.name).name
             name = filename.removesuffix(".bin")
             if name in BATCHES and member.isfile():
@@ -96,6 +98,15 @@ def _read_archive(path):
     if missing := sorted(BATCHES.keys() - batches.keys()):
         raise Damaged(f"it does not contain {', '.join(missing)}")
     return batches
+
+
+class _SmallMember(tarfile.TarInfo):
+    """A member of an archive, also a long name or another header, which tarfile would read whole."""
+
+    def _proc_member(self, archive):
+        if self.size > MOST_BYTES:
+            raise Damaged(f"{self.name[:100]} in it has {self.size:,} bytes")
+        return super()._proc_member(archive)
 
 
 def _records(filename, content):
@@ -119,11 +130,14 @@ def _unpickle(content):
     try:
         return _RestrictedUnpickler(io.BytesIO(content), encoding="bytes").load()
     except Exception as error:  # a damaged pickle can fail in any way
-        raise Damaged(f"unreadable pickle: {error}") from error
+        raise Damaged(f"unreadable pickle: {one_line(error)}") from error
 
 
-class _RestrictedUnpickler(pickle.Unpickler):
-    """Load lists, dicts, strings, numbers and uint8 arrays, all that a batch contains, and run nothing else."""
+class _RestrictedUnpickler(pickle._Unpickler):
+    """Load lists, dicts, strings, numbers and uint8 arrays, all that a batch contains, and run nothing else.
+
+    (Python's own unpickler, since the one in C takes as much memory as a number in the pickle says.)
+    """
 
     def find_class(self, module, name):
         allowed = {

@@ -94,7 +94,7 @@ def _load_folder(folder, image_size, channels):
     folder = folder.resolve()
     found = folders.load(folder, image_size=image_size, channels=channels)
     return Dataset(
-        f"{folder.name}-folder" if folder.name.lower() in SOURCES else folder.name,
+        f"{folder.name}-folder" if os.path.normcase(folder.name) in SOURCES else folder.name,
         found.class_names,
         *found.arrays,
         source=str(folder),

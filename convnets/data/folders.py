@@ -105,6 +105,8 @@ def changes(before, now):
 
 def recorded(run_dir):
     """Return Folder.table as it was when a run was trained, or None if there is no sound record."""
+    if not (run_dir / RECORD).is_file():  # nor a pipe, which would wait for ever
+        return None
     try:
         table = pd.read_csv(run_dir / RECORD, dtype=str, keep_default_na=False, encoding_errors="surrogateescape")
         return table if {"file", "part", "class", "sha256"} <= set(table) else None
@@ -269,7 +271,9 @@ def _decode(cache, folder, listed, image_size, old_pixels, old):
         images = _split(images)
         order = sorted(range(len(images)), key=lambda row: images[row][1] == "test")  # training first; else as it was
         index = {"listed": listed, "images": [images[row] for row in order], "broken": broken}
-        return _keep(cache, unsorted, order, index)
+        kept = _keep(cache, unsorted, order, index)
+        del unsorted  # or Windows would not let the file go
+        return kept
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)

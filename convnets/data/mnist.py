@@ -111,10 +111,10 @@ def _read_libsvm(path):
 
     content = io.BytesIO(source_files.read_bytes(path, 4 * MOST_BYTES))  # as text, pixels take more
     pixels, labels = load_svmlight_file(content, n_features=784, zero_based=False)
-    pixels = pixels.toarray()
     (expected,) = SHAPES[f"y_{path.stem.rpartition('-')[2]}"]
     if len(labels) != expected:
         raise Damaged(f"it contains {len(labels)} images instead of {expected}")
+    pixels = pixels.toarray()
     if not (np.isin(pixels, np.arange(256)).all() and np.isin(labels, np.arange(10)).all()):
         raise Damaged("its pixels are not all whole numbers from 0 to 255, or its labels not from 0 to 9")
     return pixels.astype("uint8").reshape(-1, 28, 28), labels.astype("uint8")

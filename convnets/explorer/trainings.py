@@ -102,7 +102,7 @@ def describe(name, history):
     text = f"{name}: {last['val_accuracy']:.2%} on test images after epoch {int(last['epoch'])}"
     try:
         run = files.read_json(at_hand.folder_of(name) / "run.json")
-        epochs = run["sessions"][-1]["epochs"]
+        epochs = int(run["sessions"][-1]["epochs"])
     except (OSError, ValueError, TypeError, LookupError):  # older runs do not say how many epochs were asked for
         return text
     seconds = (epochs - len(history)) * history["seconds"].tail(3).mean()

@@ -99,7 +99,9 @@ def _recorded(run_dir):
     from convnets.training import checkpoints
 
     run = checkpoints.read_run(run_dir)
-    return {"mixed_bfloat16": "bfloat16"}.get(run["options"].get("precision"), "float32") if run else None
+    if not run:
+        return None
+    return "bfloat16" if run["options"].get("precision") == "mixed_bfloat16" else "float32"
 
 
 def time_convolution(repeats=5):

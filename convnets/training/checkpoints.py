@@ -27,6 +27,7 @@ from convnets import files
 from convnets.errors import NotFinite, UserError, one_line
 from convnets.training import model_files, weight_files
 
+COLUMNS = {"epoch", "accuracy", "loss", "val_accuracy", "val_loss", "seconds"}  # of every history
 MOST_BYTES = 4 * 2**30  # of weights and optimizer; a network of 1.5 million parameters takes 18 million
 
 
@@ -274,15 +275,15 @@ def architecture_differences(folder, model):
     path = Path(folder) / "architecture.json"
     try:
         saved = files.read_json(path)["config"]["layers"]
-        saved = [{"class_name": layer["class_name"], **layer["config"]} for layer in saved]
-    except (OSError, ValueError, TypeError, LookupError):
+        saved = _without_names([{"class_name": layer["class_name"], **layer["config"]} for layer in saved])
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return []  # it is written anew, and the weights can only be loaded into a network of the same shape
     layers = [
         {"class_name": layer["class_name"], **layer["config"]} for layer in architecture(model)["config"]["layers"]
     ]
     if len(saved) != len(layers):
         return [f"the network had {len(saved)} layers, now {len(layers)}"]
-    saved, layers = _without_names(saved), _without_names(layers)
+    layers = _without_names(layers)
     return [
         f"layer {number} ({new['class_name']}): {name} was {old.get(name)}, now {value}"
         for number, (old, new) in enumerate(zip(saved, layers, strict=True))
@@ -335,15 +336,14 @@ def _read(folder, epoch):
 
 def _is_meaningful(checkpoint):
     """Return whether a record's parts have the right types: its checksum may be right, and yet a stranger's."""
-    history, run = checkpoint.history, checkpoint.run
+    history = checkpoint.history
     return (
-        isinstance(history, list)
-        and all(isinstance(row, dict) for row in history)
-        and [row.get("epoch") for row in history] == list(range(1, len(history) + 1))
-        and len(history) == checkpoint.epoch
-        and all(isinstance(value, int | float) for row in history for value in row.values())
-        and all("val_accuracy" in row for row in history)
-        and is_meaningful_run(run)
+        type(checkpoint.epoch) is int
+        and isinstance(history, list)
+        and all(isinstance(row, dict) and row.keys() >= COLUMNS for row in history)
+        and all(type(value) in (int, float) and not abs(value) > 1e300 for row in history for value in row.values())
+        and [row["epoch"] for row in history] == list(range(1, checkpoint.epoch + 1))
+        and is_meaningful_run(checkpoint.run)
         and isinstance(checkpoint.weights_sha256, str)
         and isinstance(checkpoint.seed_generators, list)
     )
@@ -359,6 +359,7 @@ def is_meaningful_run(run):
         and all(isinstance(name, str) for name in run["class_names"])
         and isinstance(run.get("sessions"), list)
         and all(isinstance(session, dict) for session in run["sessions"])
+        and all(isinstance(session.get("versions", {}), dict) for session in run["sessions"])
     )
 
 

@@ -19,7 +19,6 @@ from convnets.errors import UserError, one_line
 from convnets.training import weight_files
 
 NEED_SAFE_MODE_OFF = ("Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer")
-UNKNOWN = r"(?:locate (?:class|function)|Unknown layer:|deserialize) '(?:[\w.]+\.)?(\w+)'"  # in Keras's messages
 MOST_EXPANDED = 2**30  # bytes that a .keras file may hold unpacked, unless that is at most twice its size
 
 
@@ -107,6 +106,9 @@ def _read_keras(path):
         size = sum(entry.file_size for entry in archive.infolist())
         if size > max(2 * path.stat().st_size, MOST_EXPANDED):
             raise UserError(f"{path} is refused: unpacked it would take {size:,} bytes")
+        for entry in archive.infolist():
+            if entry.filename != "model.weights.h5" and entry.file_size > files.MOST_JSON:
+                raise UserError(f"{path} is refused: its {entry.filename[:100]} has {entry.file_size:,} bytes")
         names = archive.namelist()
         if "config.json" not in names or "model.weights.h5" not in names:
             raise UserError(f"{path} holds no model: save it with model.save, in Keras 3")

@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from convnets import files, provenance
 from convnets.data import folders
-from convnets.errors import Stopped, UserError
+from convnets.errors import Stopped, UserError, one_line
 from convnets.training import callbacks, checkpoints, weight_files
 from convnets.training.batches import TestBatches, TrainingBatches
 from convnets.training.callbacks import count, duration
@@ -132,7 +132,7 @@ def train(model, dataset, run_dir, recipe=None, options=None, **settings):
         first_epoch = len(progress.history)
         if first_epoch >= recipe.epochs:
             progress.write_summaries(model)
-            say(_finished(model, run, first_epoch, recipe.epochs))
+            say(_finished(model, identity, first_epoch, recipe.epochs))
             return pd.DataFrame(progress.history)
         session = provenance.describe(first_epoch=first_epoch + 1, epochs=recipe.epochs)
         if run["sessions"] and (moved := provenance.changes(run["sessions"][-1], session)):
@@ -212,10 +212,10 @@ def _keep_old_run(run_dir, say):
         say(f"The old run is kept in {checkpoints.set_aside(run_dir)}.")
 
 
-def _finished(model, run, epochs, asked):
+def _finished(model, identity, epochs, asked):
     """Return the message that a run is finished, and what to do to train longer."""
     longer = f"To train longer: --epochs {epochs + asked}."
-    schedule = run["options"]["optimizer"]["learning_rate"]
+    schedule = identity["optimizer"]["learning_rate"]
     if isinstance(schedule, dict):
         longer = "Its learning rate schedule has ended, so more epochs would change little."
         if int(model.optimizer.iterations) < schedule["config"].get("decay_steps", 0):
@@ -320,6 +320,7 @@ def _refuse_another(run_dir, checkpoint, identity, model, dataset):
         if checkpoint.run["options"].get("image_size") == identity["image_size"]:  # else all pixels differ
             found.insert(0, f"{dataset.folder} has changed since ({_changes(run_dir, dataset)})")
     if found:
+        found = [one_line(each) for each in found]
         found = [each if len(each) <= LONGEST else f"{each[: LONGEST - 3]}..." for each in found]
         if len(found) > 3:
             found[3:] = [f"and {len(found) - 3} more"]
@@ -350,6 +351,7 @@ def _flat(options):
 def _weights_on_record(initial_weights, checkpoint):
     """Return the name and checksum of initial weights. A run that is resumed needs neither the file nor the option."""
     recorded = checkpoint.run["options"].get("initial_weights") if checkpoint else None
+    recorded = recorded if recorded is None else str(recorded)
     if initial_weights is None:
         return recorded
     path = Path(initial_weights)

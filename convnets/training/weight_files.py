@@ -70,13 +70,20 @@ def refuse_not_finite(model, path):
         raise UserError(f"{path} holds weights that are not finite numbers: use those of an earlier epoch")
 
 
-def refuse_links(group, path):
-    """Raise UserError if an HDF5 file points to other files, which h5py would then read."""
+def refuse_links(group, path, seen=None):
+    """Raise UserError if an HDF5 file points to other files, which h5py would then read.
+
+    seen: the groups that were visited already, by their place in the file: one may have many names.
+    """
+    seen = set() if seen is None else seen
+    if (place := h5py.h5o.get_info(group.id).addr) in seen:
+        return
+    seen.add(place)
     for name in group:
         if not isinstance(group.get(name, getlink=True), h5py.HardLink):
             raise UserError(f"{path} is refused: its entry {name} is a link, which no weights file needs")
         entry = group[name]
         if isinstance(entry, h5py.Group):
-            refuse_links(entry, path)
+            refuse_links(entry, path, seen)
         elif isinstance(entry, h5py.Dataset) and (entry.external or entry.is_virtual):
             raise UserError(f"{path} is refused: the numbers of its entry {name} are in another file")

@@ -14,6 +14,7 @@ out-of-distribution detection", 2020; Sun et al., "Out-of-distribution detection
 import dataclasses
 import hashlib
 import io
+import math
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -160,9 +161,12 @@ def load(folder, model):
         numbers = files.read_json(folder / FILE)
         centres = np.load(folder / CENTRES_FILE, mmap_mode="r")  # refuses a file that is smaller than it says
         kept = Calibration(**numbers, centres=np.array(centres))
+        sound = all(math.isfinite(value) for name, value in numbers.items() if name != "weights")
+        sound &= min(kept.temperature, kept.energy_deviation, kept.distance_deviation) > 0
+        sound &= kept.centres.ndim == 2 and kept.centres.dtype.kind == "f"
     except (OSError, ValueError, TypeError, EOFError):
         return None
-    return kept if kept.weights == _weights(model) else None
+    return kept if sound and kept.weights == _weights(model) else None
 
 
 def _weights(model):

@@ -16,6 +16,7 @@ from convnets.training import checkpoints
 from convnets.views import calibration, classifiers, introspection
 from convnets.views.calibration import Calibration
 
+MOST_PIXELS = 1024  # height and width of the pictures that a run was trained on
 TRIES = 500  # random test images among which a correctly classified one is looked for
 
 USUAL_DATASET = {shape: name for name, shape in datasets.INPUT_SHAPES.items()}
@@ -281,6 +282,8 @@ def _newest_run_on_the_pictures(models, folder):
     for run in _runs(models):
         if (run / folders.RECORD).is_file():
             size = (_recorded(run, "options") or {}).get("image_size", datasets.IMAGE_SIZE)
+            if type(size) is not int or not 1 <= size <= MOST_PIXELS:
+                continue
             if folders.unchanged(run, folders.load(folder, image_size=size).table):
                 return run
     return None
@@ -289,6 +292,7 @@ def _newest_run_on_the_pictures(models, folder):
 def _runs(models):
     """Return the runs in the folder `models`, the one that was trained last first."""
     records = [path for path in models.glob("*/epoch-*.json") if path.parent.name != "stashed"]
+    records = [path for path in records if path.is_file()]  # no link to nowhere
     records.sort(key=lambda path: path.stat().st_mtime, reverse=True)
     return list(dict.fromkeys(path.parent for path in records))
 
