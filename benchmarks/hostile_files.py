@@ -36,6 +36,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 from benchmarks.results import record
@@ -44,6 +45,7 @@ from convnets.errors import UserError
 
 SECONDS, MEMORY = 2, 500e6  # beyond the honest case
 CANARY = "something_was_run"
+SECRET = 1234.5  # a number in the files outside: as a weight it shows that they were read
 RESULTS = paths.RESULTS / "hostile_files.csv"
 
 
@@ -289,11 +291,13 @@ def write_templates(folder):
     """Write the sound files that the cases change. In a process of its own, since it computes, and cases fork."""
     from benchmarks import power_cuts
     from convnets.training import checkpoints
+    from convnets.views import runs
 
     folder, sums = Path(folder), {}
     for name, seed in (("run", 1), ("other", 2)):
         power_cuts.train(folder / name, 2, seed=seed)
         sums[name] = [_sum(model) for _, model in checkpoints.load_all(folder / name)]
+        runs.load(folder / name)  # keeps the calibration
     model = checkpoints.load_model(folder / "run")
     model.save(folder / "model.keras")
     model.save(folder / "model.h5")
@@ -303,6 +307,8 @@ def write_templates(folder):
 
 
 def _sum(model):
+    """Return the checksum of a network's weights."""
+    assert not any((weight == SECRET).any() for weight in model.get_weights()), "it read another file"
     return hashlib.sha256(b"".join(np.ascontiguousarray(each) for each in model.get_weights())).hexdigest()
 
 
@@ -312,7 +318,7 @@ def _run_case(rng, templates, place):
     shutil.copytree(templates / "run", run)
     sums = json.loads((templates / "sums.json").read_text())
     path = rng.choice(sorted(path for path in run.iterdir() if path.suffix != ".png"))
-    signed = rng.random() < 0.5
+    signed, resume, with_images = (rng.random() < share for share in (0.5, 0.3, 0.3))
     match rng.choice(["content", "content", "content", "content", "path", "swap", "double"]):
         case "path":
             strange_path(rng, path, place)
@@ -328,11 +334,14 @@ def _run_case(rng, templates, place):
 
     def opened():
         from benchmarks import power_cuts
+        from convnets.training import training
         from convnets.views import runs
 
-        if rng.random() < 0.3:
-            return _sum(power_cuts.train(run, 2))
-        return _sum(runs.load(run, images=False, calibrate=False).model)
+        if resume:
+            model = power_cuts.train(run, 2)
+            training.report(pd.read_csv(run / "history.csv"), run)
+            return _sum(model)
+        return _sum(runs.load(run, images=with_images, calibrate=with_images).model)
 
     return Case(opened, None if signed or path.name == "architecture.json" else (*sums["run"], *sums["other"]))
 
@@ -562,14 +571,16 @@ def outcome(kind, number, templates, scratch):
     """Open a hostile file in a forked process. Returns (what came of it, details).
 
     "read": correctly; "other numbers", where no checksum says which are right; "refused"; else what is wrong:
-    "read wrongly", "not one line", "file not named", "traceback", "slow", "crashed", "ran code", "touched outside".
+    "read wrongly", "not one line", "file not named", "traceback", "slow or large", "crashed", "ran code",
+    "touched outside".
     """
     place = Path(scratch) / f"{kind}-{number}"
     outside = place / "outside"
     outside.mkdir(parents=True)
-    (outside / "secret").write_bytes(b"secret" * 20_000)
+    secret = np.full(30_000, SECRET, "f4")
+    (outside / "secret").write_bytes(secret.tobytes())
     with h5py.File(outside / "other.h5", "w") as file:
-        file["secret"] = np.ones(1000, "f4")
+        file["secret"] = secret
     rng = random.Random(f"{kind} {number}")
     reading, writing = os.pipe()
     child = os.fork()
@@ -584,7 +595,7 @@ def outcome(kind, number, templates, scratch):
     _, status = os.waitpid(child, 0)
     what, details = json.loads(text) if text else ("crashed", f"status {status}")
     if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM:
-        what = "slow"
+        what = "slow or large"
     shutil.rmtree(place)
     return what, details
 
@@ -601,6 +612,8 @@ def _open_within_limits(kind, rng, templates, place):
     except Exception:
         return "not made", traceback.format_exc()
     sys.stdout = sys.stderr = io.StringIO()
+    Path("/proc/self/clear_refs").write_text("5")  # counts the most memory anew
+    memory = _most_memory()
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     beyond = HONEST_MEMORY if kind in ("runs", "models", "weights") else 0
     resource.setrlimit(resource.RLIMIT_AS, (int(used + MEMORY + beyond),) * 2)
@@ -614,23 +627,27 @@ def _open_within_limits(kind, rng, templates, place):
         details = ""
     except UserError as error:
         details = str(error)
-        named = str(place) in details or any(path.name in details for path in place.rglob("*"))
+        named = str(place) in details
         what = "refused" if "\n" not in details and named else "file not named" if named is False else "not one line"
     except BaseException:
         what, details = "traceback", traceback.format_exc()
-    seconds = time.process_time() - started
+    seconds, megabytes = time.process_time() - started, (_most_memory() - memory) / 1e6
     if (place / CANARY).exists():
         return "ran code", details
     if _listing(place / "outside") != before:
         return "touched outside", details
-    allowed = SECONDS + (HONEST_SECONDS if kind in ("runs", "models", "weights") else 0)
-    if what in ("read", "other numbers", "refused") and seconds > allowed:
-        what, details = "slow", f"{seconds:.1f} s: {what}: {details}"
+    if what in GOOD and (seconds > SECONDS or megabytes > MEMORY / 1e6):
+        what, details = "slow or large", f"{seconds:.1f} s, {megabytes:.0f} MB: {what}: {details}"
     return what, details
 
 
-HONEST_SECONDS = 1.5  # to build a network in a process that has computed nothing yet
-HONEST_MEMORY = 3e9  # of addresses, most of which TensorFlow's threads reserve and never use
+def _most_memory():
+    """Return the most memory that this process had, in bytes."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return 1024 * int(status["VmHWM"].split()[0])
+
+
+HONEST_MEMORY = 3e9  # of addresses, which TensorFlow's threads reserve and never use
 GOOD = ("read", "other numbers", "refused")
 
 

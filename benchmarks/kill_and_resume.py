@@ -4,7 +4,7 @@
     python -m benchmarks.kill_and_resume --kills 20 fast_model    of one case only
 
 A training of twelve epochs is started, again and again, and each time something happens to it: SIGKILL at a random
-moment, or surely amid a write, since the process ends itself between two file operations; SIGSTOP and SIGCONT; a
+moment, or surely amid a write, since the process ends itself there; SIGSTOP and SIGCONT; a
 clock that is years off; a full disk; a folder that becomes read-only; memory that runs out. At the end it must be
 identical, bit for bit, with a training that was left alone: weights, optimizer, random generators and history. Then the
 next training begins, with other random numbers. The data are scikit-learn's digits, also as a folder of pictures.
@@ -51,7 +51,8 @@ FAULTS = {  # and how often each comes
     "folder read-only": 3,
     "out of memory": 3,
 }
-OPERATIONS = 70  # file operations of about two epochs
+OPERATIONS = {"killed amid a write": 30}  # the moments of about two epochs at which that can happen
+ALL_OPERATIONS = 70  # and those at which any other fault can
 PATIENCE = 300  # seconds for one process
 REFUSED = 2  # the exit code of a script that says what is wrong
 
@@ -60,13 +61,18 @@ REFUSED = 2  # the exit code of a script that says what is wrong
 
 
 def disturbed(fault, at, script, *arguments):
-    """Run a script to which something happens at its file operation number `at`."""
+    """Run a script to which something happens at its file operation number `at`.
+
+    Amid a write is: with half of the content in the file, with all of it but before the sync, or before the new name.
+    """
     count = 0
 
     def note(what, path, content):
         nonlocal count
-        count += 1
-        if fault in ("killed amid a write", "wrong clock") and count == at:
+        amid_a_write = what in ("half written", "write") or (what == "sync" and not Path(path).is_dir())
+        counts = amid_a_write or fault != "killed amid a write"
+        count += counts
+        if fault in ("killed amid a write", "wrong clock") and counts and count == at:
             os.kill(os.getpid(), signal.SIGKILL)
         elif fault == "disk full" and count >= at and what == "half written":
             raise OSError(28, "No space left on device")
@@ -102,7 +108,7 @@ def interrupt(case, run, rng):
             time.sleep(rng.uniform(0.1, 2))
         process.kill()
     else:
-        call = (fault, rng.randrange(1, OPERATIONS), *_command(case, run))
+        call = (fault, rng.randrange(1, OPERATIONS.get(fault, ALL_OPERATIONS)), *_command(case, run))
         process = _start(["-c", f"from benchmarks import kill_and_resume as k; k.disturbed(*{call!r})"])
     try:
         _, errors = process.communicate(timeout=PATIENCE)
@@ -218,7 +224,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         write_pictures(Path(folder) / "pictures")
         undisturbed = {}
-        while (done := _table())["kills"].sum() < options.kills:
+        while (done := _table().query("case in @cases"))["kills"].sum() < options.kills:
             case = min(cases, key=lambda case: done.loc[done["case"] == case, "kills"].sum())
             if case not in undisturbed:
                 undisturbed[case] = Path(folder) / case / "undisturbed"

@@ -1,13 +1,13 @@
 """Cut the power at every moment of a training, and resume from everything that the disk may then hold.
 
-    python -m benchmarks.power_cuts                every state, of three epochs; results/power_cuts.csv
+    python -m benchmarks.power_cuts                of three epochs; results/power_cuts.csv
 
 A process that is killed leaves its writes to the system. After a power cut, what was not yet synced (fsync) may be
 on the disk or not. So the file operations of a training are recorded: which file is made, written, synced, renamed or
-removed, and which folder is made or synced. For every moment between two of them, every state that POSIX allows is
-built:
+removed, and which folder is made or synced. For every moment between two of them, the states in which the disk may be
+are built:
 
-- The content of a file that was not synced is missing, torn at a sector, zeros, or whole.
+- The content of a file that was not synced is missing, torn in the middle, zeros, or whole.
 - What happened to a name since its folder was synced is there or not. Each name is on its own, since the order of
   operations may be another one, too.
 

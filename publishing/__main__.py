@@ -351,6 +351,8 @@ def interval(values):
 
 
 def mean_with_interval(percentages):
+    if len(percentages) == 1:
+        return f"{percentages.iloc[0]:.2f} %"
     low, high = interval(percentages)
     return f"{percentages.mean():.2f} %, interval {low:.2f} to {high:.2f}"
 

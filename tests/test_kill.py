@@ -46,6 +46,8 @@ def test_whatever_happens_to_a_training_it_ends_with_the_same_bits(case, tmp_pat
     kill_and_resume.write_pictures(tmp_path / "pictures")
     happened, kills = kill_and_resume.interrupted_training(case, tmp_path / case, seed=1)
     assert happened.total() >= kills >= 1
+    sessions = checkpoints.newest(tmp_path / case / "interrupted")[0].run["sessions"]
+    assert sessions[-1]["first_epoch"] > 1  # it went on from a checkpoint
     kill_and_resume.train_undisturbed(case, tmp_path / case / "undisturbed")
     assert differences(tmp_path / case / "undisturbed", tmp_path / case / "interrupted", 3) == []
 

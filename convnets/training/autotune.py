@@ -98,10 +98,10 @@ def _recorded(run_dir):
     """Return the precision of the run in a folder, or None if there is none."""
     from convnets.training import checkpoints
 
-    run = checkpoints.read_run(run_dir)
-    if not run:
+    options = checkpoints.read_run(run_dir).get("options")
+    if options is None:
         return None
-    return "bfloat16" if run["options"].get("precision") == "mixed_bfloat16" else "float32"
+    return "bfloat16" if options.get("precision") == "mixed_bfloat16" else "float32"
 
 
 def time_convolution(repeats=5):

@@ -343,33 +343,31 @@ def _is_meaningful(checkpoint):
         and all(isinstance(row, dict) and row.keys() >= COLUMNS for row in history)
         and all(type(value) in (int, float) and not abs(value) > 1e300 for row in history for value in row.values())
         and [row["epoch"] for row in history] == list(range(1, checkpoint.epoch + 1))
-        and is_meaningful_run(checkpoint.run)
+        and isinstance(checkpoint.run, dict)
+        and all(can_be(checkpoint.run.get(name)) for name, can_be in ENTRIES.items())
         and isinstance(checkpoint.weights_sha256, str)
         and isinstance(checkpoint.seed_generators, list)
     )
 
 
-def is_meaningful_run(run):
-    """Return whether the contents of a run.json have the right types."""
-    return (
-        isinstance(run, dict)
-        and isinstance(run.get("dataset"), str)
-        and isinstance(run.get("options"), dict)
-        and isinstance(run.get("class_names"), list)
-        and all(isinstance(name, str) for name in run["class_names"])
-        and isinstance(run.get("sessions"), list)
-        and all(isinstance(session, dict) for session in run["sessions"])
-        and all(isinstance(session.get("versions", {}), dict) for session in run["sessions"])
-    )
+ENTRIES = {  # of a run.json, and whether a value can be right
+    "dataset": lambda value: isinstance(value, str),
+    "options": lambda value: isinstance(value, dict),
+    "class_names": lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value),
+    "sessions": lambda value: (
+        isinstance(value, list)
+        and all(isinstance(each, dict) and isinstance(each.get("versions", {}), dict) for each in value)
+    ),
+}
 
 
 def read_run(folder):
-    """Return what made the run in a folder, the contents of run.json, or {} if there are none that make sense."""
+    """Return what made the run in a folder: those ENTRIES of its run.json that make sense."""
     try:
         run = files.read_json(Path(folder) / "run.json")
-    except (OSError, ValueError):
+        return {name: run[name] for name, can_be in ENTRIES.items() if name in run and can_be(run[name])}
+    except (OSError, ValueError, TypeError):
         return {}
-    return run if is_meaningful_run(run) else {}
 
 
 def _epochs(folder, ending="json"):

@@ -117,7 +117,12 @@ def train(model, dataset, run_dir, recipe=None, options=None, **settings):
         checkpoints.refuse_other_files(run_dir)
         checkpoint = None if options.fresh else _newest_checkpoint(run_dir, say)
         identity = run_identity(model, dataset, recipe, checkpoint)
-        run = {"dataset": dataset.key, "class_names": list(dataset.class_names), "options": identity, "sessions": []}
+        run = {
+            "dataset": dataset.key,
+            "class_names": list(map(str, dataset.class_names)),
+            "options": identity,
+            "sessions": [],
+        }
         if recipe.initial_weights and not checkpoint:
             weight_files.load(model, recipe.initial_weights)
         if options.fresh:

@@ -11,7 +11,7 @@ import numpy as np
 
 from convnets import cli, files, paths
 from convnets.data import datasets, downloads, folders, handwriting, image_files
-from convnets.errors import UserError
+from convnets.errors import UserError, one_line
 from convnets.training import checkpoints
 from convnets.views import calibration, classifiers, introspection
 from convnets.views.calibration import Calibration
@@ -170,6 +170,9 @@ def _dataset_for(model, path, name, data_dir, *, guess, images, load):
     load: called like datasets.load.
     """
     shape, classes = model.input_shape[1:], model.output_shape[-1]
+    recorded = _recorded(path, "dataset")
+    if name == recorded and str(name).startswith(("\\\\", "//")):  # Windows would log in there, and a run may lie
+        raise _Unknown(f"{path} was trained on pictures of another computer: say where they are with --dataset")
     name = name or (USUAL_DATASET.get(shape) if guess else None)
     if name is None:
         raise _Unknown(
@@ -180,14 +183,16 @@ def _dataset_for(model, path, name, data_dir, *, guess, images, load):
     try:
         dataset = load(name, data_dir, **size) if images else datasets.without_images(name, **size)
     except datasets.Unknown as error:
-        if name != _recorded(path, "dataset"):
+        if name != recorded:
             raise
-        raise _Unknown(f"the pictures of {path} are no longer in {name}: say where they are with --dataset") from error
-    recorded = _recorded(path, "class_names")
-    if dataset.folder and recorded and tuple(recorded) != dataset.class_names:
         raise _Unknown(
-            f"the network in {path} was trained on the classes {', '.join(recorded[:5])} ..., but {dataset.folder} has "
-            f"{', '.join(dataset.class_names[:5])} ...: name another --dataset, or another --run"
+            f"the pictures of {path} are no longer in {one_line(name)}: say where they are with --dataset"
+        ) from error
+    classes_then = _recorded(path, "class_names")
+    if dataset.folder and classes_then and tuple(classes_then) != dataset.class_names:
+        raise _Unknown(
+            f"the network in {path} was trained on the classes {one_line(', '.join(classes_then[:5]))} ..., but "
+            f"{dataset.folder} has {', '.join(dataset.class_names[:5])} ...: name another --dataset, or another --run"
         )
     if (dataset.input_shape, dataset.num_classes) != (shape, classes):
         raise _Unknown(
