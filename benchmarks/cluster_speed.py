@@ -1,6 +1,7 @@
 """How long trainings take on a Ray cluster.
 
     python -m benchmarks.cluster_speed mnist       all networks on MNIST, with Ray and without
+    python -m benchmarks.cluster_speed cores       how to share two cores: one training on both, or one on each
     python -m benchmarks.cluster_speed overhead    what Ray costs beyond the trainings, with 1 to 8 nodes
 
 Nodes are processes on this machine. For the overhead the trainings only sleep and write a file of 1 MB an epoch, so
@@ -8,6 +9,7 @@ that more of them than there are cores can run at once, and the engine's part is
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -57,6 +59,35 @@ def mnist(epochs, seeds):
         "ratio": seconds["with"] / seconds["without"],
     }
     record(paths.RESULTS / "cluster_mnist.csv", [row], ["seeds", "epochs"])
+
+
+def cores(networks=("bernet-best", "scadamale-two-convs")):
+    """Time an epoch of some networks in one process with all cores, and in two at once, with one core each or all."""
+    import pandas as pd
+
+    def start(folder, threads):
+        environment = {**os.environ, **({"TF_NUM_INTRAOP_THREADS": str(threads)} if threads else {})}
+        options = [f"{folder}/models", *networks, "--epochs", "1", "--output-dir", f"{folder}/figures"]
+        command = [sys.executable, "-c", DRIVER, *options]
+        return subprocess.Popen(command, cwd=paths.PROJECT, env=environment, stdout=subprocess.DEVNULL)
+
+    def seconds(folders, threads=None):
+        for process in [start(folder, threads) for folder in folders]:
+            process.wait()
+        histories = ([pd.read_csv(path) for path in Path(folder).rglob("history.csv")] for folder in folders)
+        return max(sum(history["seconds"].sum() for history in each) for each in histories)
+
+    with tempfile.TemporaryDirectory() as folder:
+        alone = seconds([f"{folder}/alone"])
+        rows = [
+            {
+                "threads_of_each": threads or "all",
+                "seconds": (both := seconds(folders, threads)),
+                "ratio": both / alone / 2,
+            }
+            for threads, folders in ((1, [f"{folder}/a", f"{folder}/b"]), (None, [f"{folder}/c", f"{folder}/d"]))
+        ]
+    record(paths.RESULTS / "cluster_cores.csv", [{**row, "seconds_alone": alone} for row in rows], ["threads_of_each"])
 
 
 def _seconds(command):
@@ -132,12 +163,14 @@ def _job(cluster, folder, name):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["mnist", "overhead"])
+    parser.add_argument("what", choices=["mnist", "cores", "overhead"])
     parser.add_argument("--epochs", type=int, default=2, help="of a training (default: %(default)s)")
     parser.add_argument("--seeds", type=int, default=3, help="of each network (default: %(default)s)")
     options = parser.parse_args()
     if options.what == "mnist":
         mnist(options.epochs, options.seeds)
+    elif options.what == "cores":
+        cores()
     else:
         overhead(CLUSTERS)
 

@@ -10,6 +10,7 @@ import basic_model
 import compare_models
 import fast_model
 import improved_model
+from benchmarks import kill_and_resume
 from convnets import paths
 
 NETWORKS = compare_models.networks()
@@ -301,9 +302,11 @@ def test_the_numbers_in_the_readme_were_measured():
     fast = pd.read_csv(paths.RESULTS / "fast_model.csv").groupby("target")["training_seconds"].mean()
     assert f"in {fast[94] / 60:.0f} minutes of training" in page
     kills = pd.read_csv(paths.RESULTS / "kill_and_resume.csv").sum(numeric_only=True)
-    amid = kills[["amid_the_weights", "amid_the_record", "amid_the_history"]].sum()
-    assert f"killed {kills['kills']:.0f} times, {amid:.0f} times during a write" in page
+    assert f"killed {kills['kills']:,} times, {kills['killed_amid_a_write']:,} of them amid a write" in page
     assert kills["differences"] == 0
+    hostile = pd.read_csv(paths.RESULTS / "hostile_files.csv").sum(numeric_only=True)
+    assert f"{hostile['cases']:,.0f} hostile files" in page
+    assert hostile["failed"] == 0
 
 
 def test_the_readme_is_short():
@@ -362,10 +365,12 @@ def test_what_the_benchmarks_found():
     assert speed["with augmentation"] <= 1.1
     memory = pd.read_csv(paths.RESULTS / "peak_memory.csv").set_index("script")["beyond_importing_keras_mb"]
     assert (memory[SCRIPTS] <= 1500).all()
-    kills = pd.read_csv(paths.RESULTS / "kill_and_resume.csv").groupby("script").sum(numeric_only=True)
-    assert kills.loc["basic_model", "kills"] >= 100
-    assert kills.loc["improved_model", "kills"] >= 40
+    kills = pd.read_csv(paths.RESULTS / "kill_and_resume.csv")
+    assert set(kills["case"]) == set(kill_and_resume.CASES)
+    assert (kills["epochs"] >= 10).all()
     assert (kills["differences"] == 0).all()
+    cuts = pd.read_csv(paths.RESULTS / "power_cuts.csv")
+    assert (cuts[["lost_more", "refused", "other_bits"]] == 0).all(axis=None)
 
 
 def test_what_own_pictures_reach():
@@ -401,6 +406,39 @@ def test_how_long_own_pictures_take():
     measured = pd.read_csv(paths.RESULTS / "picture_speed.csv").set_index("measured")["seconds"]
     assert measured["10,000 pictures, second start"] <= 2
     assert measured["classify_pictures.py, 100 photographs"] <= 2
+
+
+def test_the_tables_of_what_was_done_to_break_it():
+    from publishing.__main__ import hostile_table, kill_table, power_cut_table
+
+    faults = ["stopped_and_continued", "wrong_clock", "disk_full", "folder_read_only", "out_of_memory"]
+    training = {"case": "a", "seed": 1, "kills": 9, "killed_amid_a_write": 4, **dict.fromkeys(faults, 1)}
+    training |= {"differences": 0, "device": "a CPU"}
+    rows = kill_table(pd.DataFrame([training, {**training, "seed": 2}, {**training, "case": "b"}])).splitlines()
+    assert rows[2:5] == [
+        "| a | 2 | 18 | 8 | 2 | 2 | 2 | 2 | 2 | 0 |",
+        "| b | 1 | 9 | 4 | 1 | 1 | 1 | 1 | 1 | 0 |",
+        "| **in all** | 3 | 27 | 12 | 3 | 3 | 3 | 3 | 3 | 0 |",
+    ]
+    cuts = {"epochs": 3, "operations": 107, "states": 140, "from_the_last_epoch": 139, "from_the_one_before": 1}
+    table = power_cut_table(pd.DataFrame([{**cuts, "lost_more": 0, "device": "a CPU"}]))
+    assert "| 3 | 107 | 140 | 139 | 1 | 0 |" in table
+    kind = {"kind": "runs", "cases": 1000, "read": 600, "other_numbers": 100, "refused": 299, "failed": 1}
+    rows = hostile_table(pd.DataFrame([{**kind, "device": "a CPU"}])).splitlines()
+    assert rows[2:4] == ["| runs | 1,000 | 600 | 100 | 299 | 1 |", "| **in all** | 1,000 | 600 | 100 | 299 | 1 |"]
+
+
+def test_the_interval_of_a_mean():
+    """Of 93, 94 and 95 the mean is 94, its standard error 1 / sqrt(3), and Student's t with two degrees 4.3027."""
+    from publishing.__main__ import gpu_table, interval
+
+    assert interval(pd.Series([93.0, 94.0, 95.0])) == pytest.approx((94 - 2.4841, 94 + 2.4841), abs=1e-4)
+    run = {"recipe": "fast_model.py", "epochs": 12, "test_accuracy": 0.93, "seconds": 4.5, "device": "a GPU"}
+    runs = pd.DataFrame([{**run, "test_accuracy_with_views": share} for share in (0.93, 0.94, 0.95)])
+    assert "| `fast_model.py` | 12 | 3 | 93.00% | 94.00 %, interval 91.52 to 96.48 | 4.5 (4.5 to 4.5) |" in gpu_table(
+        runs
+    )
+    assert "| 94.00 % |" in gpu_table(runs.iloc[1:2])
 
 
 def test_the_tables_of_many_trainings_say_what_was_measured():
@@ -450,6 +488,8 @@ def test_what_the_page_on_many_machines_says_is_so():
     assert faults["differences"].sum() == 0
     mnist = pd.read_csv(paths.RESULTS / "cluster_mnist.csv")
     assert mnist["ratio"].max() < 1
+    cores = pd.read_csv(paths.RESULTS / "cluster_cores.csv").set_index("threads_of_each")["ratio"]
+    assert f"take {cores['1']:.2f} times as long" in page
     found = pd.read_csv(paths.RESULTS / "found_model.csv")
     assert found["parameters"].max() <= 1_500_000
     assert pd.read_csv(paths.RESULTS / "found_model_seconds.csv")["ratio"].max() <= 1
