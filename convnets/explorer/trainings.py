@@ -89,8 +89,11 @@ class Trainings:
 
 def read_history(name):
     """Return the history of a run, or None before its first epoch. The file is whole at every moment."""
+    path = at_hand.folder_of(name) / "history.csv"
+    if not path.is_file():  # nor a pipe, which would wait for ever
+        return None
     try:
-        history = pd.read_csv(at_hand.folder_of(name) / "history.csv")
+        history = pd.read_csv(path)
         return history if len(history) and set(history) >= COLUMNS else None
     except (OSError, ValueError):
         return None

@@ -157,6 +157,8 @@ def keep(model, dataset, folder):
 
 def load(folder, model):
     """Return the Calibration that is kept in a run's folder, or None if there is none of the model's weights."""
+    if not (folder / CENTRES_FILE).is_file():  # nor a pipe, which would wait for ever
+        return None
     try:
         numbers = files.read_json(folder / FILE)
         centres = np.load(folder / CENTRES_FILE, mmap_mode="r")  # refuses a file that is smaller than it says
