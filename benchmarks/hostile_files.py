@@ -23,7 +23,6 @@ import json
 import os
 import pickle
 import random
-import resource
 import shutil
 import signal
 import subprocess
@@ -606,6 +605,8 @@ def _listing(folder):
 
 
 def _open_within_limits(kind, rng, templates, place):
+    import resource  # Unix only
+
     signal.setitimer(signal.ITIMER_REAL, 30 * SECONDS)
     os.environ["KERAS_HOME"] = str(place / "nothing")
     try:
