@@ -167,9 +167,9 @@ def test_the_first_epochs_can_have_smaller_images(tiny_dataset):
 
 
 def test_threads_prepare_the_same_batches(tiny_dataset, build_tiny_model, tmp_path, monkeypatch):
-    """On a GPU, four threads prepare the batches. The bits are those of one thread, also after an interruption."""
+    """On a GPU with JAX, four threads prepare them. The bits are those of one thread, also after an interruption."""
     train(build_tiny_model(), tiny_dataset, tmp_path / "one", 4, augment=AUGMENT)
-    monkeypatch.setattr(training.provenance, "device", lambda: "GPU: of a test")
+    monkeypatch.setattr(training, "_batch_threads", lambda: 4)
     for epochs in (2, 4):
         train(build_tiny_model(), tiny_dataset, tmp_path / "four", epochs, augment=AUGMENT)
     assert differences(tmp_path / "one", tmp_path / "four", 4) == []

@@ -20,7 +20,6 @@ from convnets.training import callbacks, checkpoints, weight_files
 from convnets.training.batches import TestBatches, TrainingBatches
 from convnets.training.callbacks import count, duration
 
-THREADS_FOR_GPU = 4  # that prepare batches, or a GPU would wait for them
 LONGEST = 200  # characters of a difference between two runs in a message; a model inside a model has thousands
 
 
@@ -164,7 +163,7 @@ def train(model, dataset, run_dir, recipe=None, options=None, **settings):
             alternate_flips=recipe.alternate_flips,
             small_passes=recipe.passes * recipe.small_epochs,
             small_scale=recipe.small_scale,
-            threads=1 if provenance.device().startswith("CPU") else THREADS_FOR_GPU,
+            threads=_batch_threads(),
         )
         stop, timer = callbacks.StopOnSignal(progress), callbacks.TimeSteps()
         try:
@@ -192,6 +191,11 @@ def train(model, dataset, run_dir, recipe=None, options=None, **settings):
             progress.write_summaries(model)
             raise
         return pd.DataFrame(progress.history)
+
+
+def _batch_threads():
+    """Return how many threads prepare batches. On JAX one is too slow for a GPU; TensorFlow prepares them ahead."""
+    return 4 if keras.backend.backend() == "jax" and not provenance.device().startswith("CPU") else 1
 
 
 def _class_weights(recipe, labels, num_classes):
