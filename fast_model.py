@@ -16,10 +16,8 @@ from collections import namedtuple
 from convnets import cli
 from convnets.training import autotune
 
-# In pixels: shift, the largest random shift of an image; cutout, the side of the grey square that hides a part of it
-Recipe = namedtuple(
-    "Recipe", ["filters", "epochs", "batch_size", "shift", "cutout", "small_epochs"], defaults=[2, 0, 0]
-)
+# In pixels: shift, at most, at random; cutout, a hidden square's side. small_epochs: so many see smaller images at first
+Recipe = namedtuple("Recipe", "filters epochs batch_size shift cutout small_epochs", defaults=[2, 0, 0])
 RECIPES = {
     "80": Recipe((32, 64, 128), epochs=1, batch_size=500),
     "85": Recipe((32, 80, 128), epochs=2, batch_size=500),
@@ -87,7 +85,7 @@ def set_first_weights(model, images):
 
 
 def compile_model(model, steps, highest_rate=0.24, weight_decay=0.1, label_smoothing=0.2):
-    """Compile with the Muon optimizer and label smoothing. steps: of the whole training."""
+    """Compile with the Muon optimizer and label smoothing. steps: of the whole training. highest_rate: of learning."""
     import keras
 
     from convnets.architectures.optimizers import Muon
