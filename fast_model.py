@@ -16,7 +16,7 @@ from collections import namedtuple
 from convnets import cli
 from convnets.training import autotune
 
-# In pixels: shift, at most, at random; cutout, a hidden square's side. small_epochs: so many see smaller images at first
+# In pixels: shift, at most, at random; cutout, a hidden square. small_epochs: so many see smaller images at first
 Recipe = namedtuple("Recipe", "filters epochs batch_size shift cutout small_epochs", defaults=[2, 0, 0])
 RECIPES = {
     "80": Recipe((32, 64, 128), epochs=1, batch_size=500),
