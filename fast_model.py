@@ -16,8 +16,8 @@ from collections import namedtuple
 from convnets import cli
 from convnets.training import autotune
 
-# In pixels: shift, at most, at random; cutout, a hidden square. small_epochs: so many see smaller images at first
-Recipe = namedtuple("Recipe", "filters epochs batch_size shift cutout small_epochs", defaults=[2, 0, 0])
+# In pixels: shift, the largest random shift of an image; cutout, the side of the grey square that hides a part of it
+Recipe = namedtuple("Recipe", ["filters", "epochs", "batch_size", "shift", "cutout"], defaults=[2, 0])
 RECIPES = {
     "80": Recipe((32, 64, 128), epochs=1, batch_size=500),
     "85": Recipe((32, 80, 128), epochs=2, batch_size=500),
@@ -85,7 +85,7 @@ def set_first_weights(model, images):
 
 
 def compile_model(model, steps, highest_rate=0.24, weight_decay=0.1, label_smoothing=0.2):
-    """Compile with the Muon optimizer and label smoothing. steps: of the whole training. highest_rate: of learning."""
+    """Compile with the Muon optimizer and label smoothing. steps: of the whole training. highest_rate: the first."""
     import keras
 
     from convnets.architectures.optimizers import Muon
@@ -134,7 +134,7 @@ def main(argv=None):
 
     # Training
     settings = {"initial_weights": options.weights, "class_weights": options.class_weights}
-    settings |= {"alternate_flips": dataset.flippable, "small_epochs": recipe.small_epochs}
+    settings["alternate_flips"] = dataset.flippable
     to_learn = training.Recipe(options.epochs or recipe.epochs, batch_size, options.seed, augment, **settings)
     history = training.train(model, dataset, run, to_learn, cli.run_options(options))
     training.report(history, run)

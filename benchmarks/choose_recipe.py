@@ -96,12 +96,16 @@ def operations(settings):
 
 def train(settings):
     """Train with these settings, as fast_model.py with this process's command line does, without the test images."""
+    from convnets.training import training
+
     recipe = fast_model.Recipe(*[settings[name] for name in fast_model.Recipe._fields])
+    training_recipe = functools.partial(training.Recipe, small_epochs=settings["small_epochs"])
     compile_model = functools.partial(fast_model.compile_model, **{name: settings[name] for name in OPTIMIZER})
     with (
         ablation.patched(""),
         mock.patch.object(fast_model, "RECIPES", dict.fromkeys(fast_model.RECIPES, recipe)),
         mock.patch.object(fast_model, "compile_model", compile_model),
+        mock.patch.object(training, "Recipe", training_recipe),
     ):
         fast_model.main(sys.argv[1:])
 

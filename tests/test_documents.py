@@ -130,7 +130,7 @@ def test_the_tables_of_the_fast_network_say_what_was_measured():
         "",
         "Measured on: a CPU.",
     ]
-    settings = {"filters": "32-80-128", "batch_size": 500, "shift": 2, "cutout": 0, "small_epochs": 0, "epochs": 2}
+    settings = {"filters": "32-80-128", "batch_size": 500, "shift": 2, "cutout": 0, "epochs": 2}
     of_two = {**run, **seconds, **settings}
     variants = [
         {**of_two, "variant": "all tricks", "seed": 1},
