@@ -48,6 +48,7 @@ class Trial:
     def __init__(self, folder, nodes, options, rng):
         self.folder, self.nodes, self.options, self.rng = Path(folder), nodes, options, rng
         self.scratch = Path(tempfile.mkdtemp(prefix="faults-"))
+        self.tmpdir = os.environ.get("TMPDIR")
         os.environ["TMPDIR"] = str(self.scratch)  # where the workers keep their runs
         self.start_cluster()
         self.start_driver()
@@ -68,6 +69,9 @@ class Trial:
         self.driver.kill()
         self.driver.wait()
         self.cluster.shutdown()
+        os.environ.pop("TMPDIR")
+        if self.tmpdir is not None:
+            os.environ["TMPDIR"] = self.tmpdir
         shutil.rmtree(self.scratch, ignore_errors=True)
 
     def __enter__(self):
