@@ -1,8 +1,7 @@
 """Search for a network with Ray Tune: Optuna's TPE proposes networks, ASHA ends those that fall behind.
 
-A trial trains one network on some of the training images. The last ones are held out to test it. The finalists, the
-best of all trials, are then trained on all images but those, since what learns fastest from few images need not be best
-with many. The test images of the dataset are not looked at.
+A trial trains one network on the training images but the last ones, which are held out to judge it. The test images of
+the dataset are not looked at.
 
 Sources: Bergstra et al., "Algorithms for hyper-parameter optimization", 2011 (TPE). Li et al., "A system for massively
 parallel hyperparameter tuning", 2020 (ASHA).
@@ -36,9 +35,7 @@ os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 HELD_OUT = 0.1  # of the training images
-MOST_IMAGES = 15_000  # to learn from in a trial: of the same minutes, more networks make more than more images
 FIRST_EPOCHS, KEPT = 2, 3  # ASHA: after 2, 6, 18 ... epochs, the best third goes on
-FINALISTS = 4
 STEPS_TO_TIME = 12
 LEAST_TRIALS = 10  # fewer say nothing of what matters
 SETTINGS = [*search_space.CHOICES, *search_space.RANGES]
@@ -53,17 +50,16 @@ class Limits:
     seconds_an_epoch: float
 
 
-def held_out_dataset(dataset, most_images=None):
+def held_out_dataset(dataset):
     """Return a Dataset whose test images are some training images, which are no longer among the training ones.
 
     They are the last ones; of a folder of pictures, which is in the order of the files' names, random ones.
-    most_images: how many of the others to learn from; default: all.
     """
     order = np.arange(len(dataset.x_train))
     if dataset.folder:
         order = np.random.default_rng(0).permutation(order)
     first = math.floor(len(order) * (1 - HELD_OUT))
-    training_images, held_out = np.sort(order[:first][:most_images]), np.sort(order[first:])
+    training_images, held_out = np.sort(order[:first]), np.sort(order[first:])
     return dataclasses.replace(
         dataset,
         x_train=dataset.x_train[training_images],
@@ -87,13 +83,18 @@ class _Watch(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         self._ends.append(time.process_time())  # of the processor, since others may use it, too
-        if len(self._ends) == STEPS_TO_TIME and self._seconds_an_epoch() > self.limits.seconds_an_epoch:
+        if len(self._ends) == STEPS_TO_TIME:
+            self._end_if_slow()
+
+    def _end_if_slow(self):
+        if self._seconds_an_epoch() > self.limits.seconds_an_epoch:
             raise _GiveUp("seconds", self._seconds_an_epoch())
 
     def _seconds_an_epoch(self):
         return float(np.median(np.diff(self._ends))) * self.params["steps"] / self.share
 
     def on_epoch_end(self, epoch, logs=None):
+        self._end_if_slow()  # its first steps may have promised less
         history = pd.read_csv(self.run_dir / "history.csv")
         tune.report(
             {
@@ -179,7 +180,7 @@ def search(dataset, folder, *, minutes, epochs, limits, precision, seed, sampler
     sampler: "tpe", which starts from search_space.FIRST, or "random".
     Returns what `table` returns. Raises Stopped after Ctrl-C.
     """
-    part = held_out_dataset(dataset, MOST_IMAGES)
+    part = held_out_dataset(dataset)
     settings = {"epochs": epochs, "limits": limits, "precision": precision, "seed": seed}
     trainable = tune.with_resources(
         tune.with_parameters(_trial, dataset=part, share=len(part.x_train) / len(dataset.x_train), **settings),
@@ -227,8 +228,7 @@ def search(dataset, folder, *, minutes, epochs, limits, precision, seed, sampler
 def table(results):
     """Return what a search found, a pandas.DataFrame, a row a network, best first.
 
-    accuracy: of held-out images, after so many epochs. seconds_an_epoch: as in Limits.
-    curve: the accuracy after each
+    accuracy: of held-out images, after so many epochs. seconds_an_epoch: as in Limits. curve: the accuracy after each
     epoch, as JSON. given_up: why a network was not trained, "parameters", "seconds" or "loss".
     """
     rows = [
@@ -247,29 +247,6 @@ def table(results):
             "larger --max-parameters and --max-seconds-per-epoch"
         )
     return pd.DataFrame(rows).sort_values(["epochs", "accuracy"], ascending=False, ignore_index=True)
-
-
-def judge_finalists(trials, dataset, folder, *, limits, epochs, precision, seed):
-    """Train the best networks of a search on all images but the held-out ones, on the connected Ray cluster.
-
-    trials: what `search` returned. folder: of their runs. limits: those of the search; a network that turned out to
-    take more seconds than its first steps had promised is no finalist.
-    Returns the trials with the best finalist first, and another column, finalist_accuracy: of the held-out images;
-    missing for the others.
-    """
-    best = trials[(trials["epochs"] > 0) & (trials["seconds_an_epoch"] <= limits.seconds_an_epoch)].head(FINALISTS)
-    part = held_out_dataset(dataset)
-    arguments = [(choice_of(row), epochs, precision, seed) for _, row in best.iterrows()]
-    jobs = [
-        cluster.Job(Path(folder).resolve() / f"finalist-{number}", part, each, epochs=epochs)
-        for number, each in enumerate(arguments, 1)
-    ]
-    failed = cluster.train_all(jobs, train_choice)
-    if failed:
-        raise UserError(f"not completed: {cluster.summary(failed)}; the same command tries again")
-    accuracies = dict(zip(best.index, (job.accuracy for job in jobs), strict=True))
-    trials = trials.assign(finalist_accuracy=pd.Series(accuracies))
-    return trials.sort_values("finalist_accuracy", ascending=False, kind="stable", ignore_index=True)
 
 
 def choice_of(row):
