@@ -17,7 +17,6 @@ import shutil
 
 import keras
 import pandas as pd
-from scipy import stats
 
 import fast_model
 from benchmarks.ablation import VARIANTS
@@ -344,16 +343,10 @@ def gpu_table(runs):
     return "\n".join([*lines, "", _measured_on(runs)])
 
 
-def interval(values):
-    """Return the ends of the 95 % confidence interval of the mean of several measurements (Student's t)."""
-    half = stats.t.ppf(0.975, len(values) - 1) * values.sem()
-    return values.mean() - half, values.mean() + half
-
-
 def mean_with_interval(percentages):
     if len(percentages) == 1:
         return f"{percentages.iloc[0]:.2f} %"
-    low, high = interval(percentages)
+    low, high = comparison.interval(percentages)
     return f"{percentages.mean():.2f} %, interval {low:.2f} to {high:.2f}"
 
 

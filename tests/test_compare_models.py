@@ -183,12 +183,21 @@ def test_published_against_measured_worked_out_by_hand():
     two = table.loc[("scadamale-two-convs", "mnist")]
     assert (two["measured"], two["lowest"], two["highest"], two["seeds"], two["minutes"]) == (98.7, 98.5, 98.9, 2, 2.0)
     assert two["points_apart"] == pytest.approx(98.70 - 99.07)
+    assert (two["interval_low"], two["interval_high"]) == pytest.approx(
+        (98.7 - 12.706 * 0.2, 98.7 + 12.706 * 0.2), abs=1e-3
+    )
+    assert two["verdict"] == "holds"
+    assert np.isnan(table.loc[("bernet-dropout", "mnist"), "interval_low"])  # of one run
+    assert table.loc[("bernet-dense-100", "mnist"), "verdict"] is None
     assert table.loc[("bernet-dense-100", "mnist"), "points_apart"] == 0  # "larger than 98 %"
     assert table.loc[("scadamale-dropout-sgd", "mnist"), "points_apart"] == pytest.approx(0.25)  # "about 96-97 %"
     assert np.isnan(table.loc[("bernet-dropout", "mnist"), "points_apart"])
     printed = comparison.printable(table.reset_index()).set_index(["network", "data"])
     assert printed.loc[("scadamale-two-convs", "mnist"), "measured"] == "98.70 % (98.50 to 98.90)"
     assert printed.loc[("scadamale-two-convs", "mnist"), "points apart"] == "-0.37"
+    assert printed.loc[("scadamale-two-convs", "mnist"), "95 % interval"] == "96.16 to 101.24"
+    assert printed.loc[("scadamale-two-convs", "mnist"), "verdict"] == "holds"
+    assert printed.loc[("bernet-dropout", "digits"), ["95 % interval", "verdict"]].tolist() == ["", ""]
     assert printed.loc[("bernet-dropout", "digits"), "published"] == ""
 
     shorter = comparison.compare(pd.DataFrame([{**rows[0], "epochs": 14}]), NETWORKS.values()).iloc[0]
@@ -202,6 +211,25 @@ def test_published_against_measured_worked_out_by_hand():
     drawn = {line.get_marker(): line.get_xydata().tolist() for line in mnist.lines}
     assert drawn["o"] == [[98.89, 3], [98.85, 2], [98.7, 1], [97.25, 0]]
     assert drawn["D"] == [[99.07, 1]]  # ranges are bars
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "verdict"),
+    [((0.99, 0.991, 0.992), "holds"), ((0.985, 0.986, 0.987), "lower"), ((0.993, 0.994, 0.995), "higher")],
+)
+def test_a_published_value_holds_within_the_interval_of_the_mean(accuracies, verdict):
+    """Three values 0.1 points apart: half the interval is 4.303 x 0.1 / sqrt(3) = 0.25 points. Published is 99.07 %."""
+    run = {
+        "run": "scadamale-two-convs-mnist",
+        "epochs": 15,
+        "best_test_accuracy": 1,
+        "seconds_an_epoch": 1,
+        "minutes": 1,
+    }
+    rows = pd.DataFrame([{**run, "seed": seed, "test_accuracy": each} for seed, each in enumerate(accuracies)])
+    (row,) = comparison.compare(rows, NETWORKS.values()).itertuples()
+    assert row.interval_high - row.measured == pytest.approx(0.248, abs=1e-3)
+    assert row.verdict == verdict
 
 
 def test_learning_curves_show_what_there_is():

@@ -429,7 +429,8 @@ def test_the_tables_of_what_was_done_to_break_it():
 
 def test_the_interval_of_a_mean():
     """Of 93, 94 and 95 the mean is 94, its standard error 1 / sqrt(3), and Student's t with two degrees 4.3027."""
-    from publishing.__main__ import gpu_table, interval
+    from convnets.training.comparison import interval
+    from publishing.__main__ import gpu_table
 
     assert interval(pd.Series([93.0, 94.0, 95.0])) == pytest.approx((94 - 2.4841, 94 + 2.4841), abs=1e-4)
     run = {"recipe": "fast_model.py", "epochs": 12, "test_accuracy": 0.93, "seconds": 4.5, "device": "a GPU"}

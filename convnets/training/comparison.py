@@ -4,6 +4,7 @@ import functools
 import re
 
 import pandas as pd
+import scipy.special
 
 from convnets import cli, paths
 from convnets.architectures.network import DEFAULT_SEED
@@ -114,9 +115,11 @@ def compare(rows, networks, also=()):
     rows: pandas.DataFrame with a run_row in each row. networks: list of Network; those without a run are left out.
     also: datasets.Dataset besides those of the project, of folders of pictures.
     Returns a pandas.DataFrame. Accuracies are in percent: measured and at_best_epoch are means over the runs, as are
-    the times; lowest and highest are the extremes. points_apart is how far measured is above the published value, or
-    below it (negative); 0 within a published range. low, high and points_apart are missing if nothing was published, or
-    if the training was shorter than the article's, or on other images.
+    the times; lowest and highest are the extremes, interval_low and interval_high what `interval` returns. points_apart
+    is how far measured is above the published value, or below it (negative); 0 within a published range. verdict:
+    "holds" if the published value is in the interval, else "higher" or "lower". low, high, points_apart and verdict are
+    missing if nothing was published, or if the training was shorter than the article's, or on other images; the
+    interval and the verdict also if there is only one run.
     """
     compared = []
     known = {dataset.name: dataset for dataset in [*map(datasets.without_images, DATASETS), *also]}
@@ -130,6 +133,7 @@ def compare(rows, networks, also=()):
                 network.low is not None and dataset == network.dataset and runs["epochs"].min() >= network.epochs
             )
             low, high = (network.low, network.high) if comparable else (None, None)
+            least, most = interval(accuracy)
             compared.append(
                 {
                     "article": network.article,
@@ -144,7 +148,10 @@ def compare(rows, networks, also=()):
                     "measured": accuracy.mean(),
                     "lowest": accuracy.min(),
                     "highest": accuracy.max(),
+                    "interval_low": least,
+                    "interval_high": most,
                     "points_apart": _points_apart(accuracy.mean(), low, high) if comparable else None,
+                    "verdict": _verdict(least, most, low, high) if comparable and len(runs) > 1 else None,
                     "seeds": len(runs),
                     "epochs": runs["epochs"].max(),
                     "at_best_epoch": 100 * runs["best_test_accuracy"].mean(),
@@ -155,8 +162,21 @@ def compare(rows, networks, also=()):
     return pd.DataFrame(sorted(compared, key=lambda row: (row["dataset"], -row["measured"]))).round(3)
 
 
+def interval(values):
+    """Return the ends of the 95 % confidence interval of the mean of several measurements, NaN for one (Student's t).
+
+    values: pandas.Series.
+    """
+    half = scipy.special.stdtrit(len(values) - 1, 0.975) * values.sem()
+    return values.mean() - half, values.mean() + half
+
+
 def _points_apart(measured, low, high):
     return min(measured - low, 0) + max(measured - high, 0)
+
+
+def _verdict(least, most, low, high):
+    return "lower" if most < low else "higher" if least > high else "holds"
 
 
 def printable(table):
@@ -169,9 +189,14 @@ def printable(table):
             "parameters": table["parameters"].map("{:,}".format),
             "published": table["published"],
             "measured": [_mean_and_spread(row) for row in table.itertuples()],
+            "95 % interval": [
+                "" if pd.isna(row.interval_low) else f"{row.interval_low:.2f} to {row.interval_high:.2f}"
+                for row in table.itertuples()
+            ],
             "points apart": [
                 "" if pd.isna(points) else f"{round(points, 2) + 0.0:+.2f}" for points in table["points_apart"]
             ],
+            "verdict": table["verdict"].fillna(""),
             "seeds": table["seeds"],
             "epochs": table["epochs"],
             "at best epoch": table["at_best_epoch"].map("{:.2f} %".format),
