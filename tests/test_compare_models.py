@@ -188,7 +188,7 @@ def test_published_against_measured_worked_out_by_hand():
     )
     assert two["verdict"] == "holds"
     assert np.isnan(table.loc[("bernet-dropout", "mnist"), "interval_low"])  # of one run
-    assert table.loc[("bernet-dense-100", "mnist"), "verdict"] is None
+    assert pd.isna(table.loc[("bernet-dense-100", "mnist"), "verdict"])
     assert table.loc[("bernet-dense-100", "mnist"), "points_apart"] == 0  # "larger than 98 %"
     assert table.loc[("scadamale-dropout-sgd", "mnist"), "points_apart"] == pytest.approx(0.25)  # "about 96-97 %"
     assert np.isnan(table.loc[("bernet-dropout", "mnist"), "points_apart"])
