@@ -63,7 +63,7 @@ def main(argv=None):
     )
     options = parser.parse_args(argv)
 
-    with cli.importing_keras(options.precision):  # after the options, since importing Keras takes seconds
+    with cli.importing_keras(options):  # after the options, since importing Keras takes seconds
         import keras
 
         from convnets.data import datasets

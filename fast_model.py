@@ -107,7 +107,7 @@ def main(argv=None):
     if options.epochs and options.epochs > recipe.epochs:
         parser.error(f"the learning rate of target {options.target} is 0 after {recipe.epochs} epochs: train no longer")
 
-    with cli.importing_keras():  # after the options, since importing Keras takes seconds
+    with cli.importing_keras(options):  # after the options, since importing Keras takes seconds
         autotune.set_threads(options.threads)
         import keras
 

@@ -33,7 +33,7 @@ def main(argv=None):
     cli.picture_options(parser)
     options = parser.parse_args(argv)
 
-    with cli.importing_keras():  # after the options, since importing Keras takes seconds
+    with cli.importing_keras(options):  # after the options, since importing Keras takes seconds
         from convnets import drawing
         from convnets.architectures import search_script
         from convnets.data import datasets

@@ -96,7 +96,7 @@ def main(argv=None):
     if options.dataset == "auto":
         parser.error("name a folder of pictures with --dataset")
 
-    with cli.importing_keras():  # after the options, since importing Keras takes seconds
+    with cli.importing_keras(options):  # after the options, since importing Keras takes seconds
         import keras
 
         from convnets import drawing

@@ -21,7 +21,7 @@ def main(argv=None):
     parser.add_argument("--gif", action="store_true", help="also animate the strongest filters")
     options = parser.parse_args(argv)
 
-    with cli.importing_keras():  # after the options, since importing Keras takes seconds
+    with cli.importing_keras(options):  # after the options, since importing Keras takes seconds
         from keras import layers, ops
         from sklearn.datasets import load_digits
 

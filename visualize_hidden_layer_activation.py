@@ -62,7 +62,7 @@ def main(argv=None):
     options = parser.parse_args(argv)
     steps = options.steps or STEPS[options.method]
 
-    with cli.importing_keras():  # after the options, since importing Keras takes seconds
+    with cli.importing_keras(options):  # after the options, since importing Keras takes seconds
         import numpy as np
 
         from convnets import drawing

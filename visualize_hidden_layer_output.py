@@ -31,7 +31,7 @@ def main(argv=None):
     parser.add_argument("--sort", action="store_true", help="draw the strongest channels first")
     options = parser.parse_args(argv)
 
-    with cli.importing_keras():  # after the options, since importing Keras takes seconds
+    with cli.importing_keras(options):  # after the options, since importing Keras takes seconds
         from convnets import drawing
         from convnets.views import feature_maps, feature_maps_figures, introspection, runs
 

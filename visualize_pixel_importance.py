@@ -47,7 +47,7 @@ def main(argv=None):
     parser.add_argument("--layer", metavar="NAME", help="of Grad-CAM (default: the last feature maps)")
     options = parser.parse_args(argv)
 
-    with cli.importing_keras():  # after the options, since importing Keras takes seconds
+    with cli.importing_keras(options):  # after the options, since importing Keras takes seconds
         from convnets import drawing
         from convnets.views import attribution, faithfulness, introspection, occlusion, occlusion_figures, runs
 

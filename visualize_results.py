@@ -28,7 +28,7 @@ def main(argv=None):
     parser.add_argument("--check-labels", action="store_true", help=check)
     options = parser.parse_args(argv)
 
-    with cli.importing_keras():  # after the options, since importing Keras takes seconds
+    with cli.importing_keras(options):  # after the options, since importing Keras takes seconds
         import numpy as np
 
         from convnets import drawing

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from convnets import paths
+from convnets import paths, records
 from convnets.data import DATASETS
 from convnets.errors import Stopped, UserError
 
@@ -297,10 +297,11 @@ def whole_number(least, most=10**9):
 
 
 @contextlib.contextmanager
-def importing_keras(precision="float32"):
-    """Wrap the imports of Keras: hide messages that only look like errors, and turn real errors into one clear line.
+def importing_keras(options=None):
+    """Import Keras, and wrap other imports: hide what only looks like an error, and say in one line what really is one.
 
-    precision: in which networks compute from then on, "float32" or "bfloat16". Their weights are always float32.
+    options: of the script, which may have a precision, "float32" or "bfloat16", in which networks compute from then on
+    (their weights are always float32), and a dataset, which is read in the meantime.
 
     TensorFlow reports what it did not find (CUDA) before it reads any setting, so the stderr of the whole process is
     redirected during the imports. And an old tutorial may have left its settings in ~/.keras/keras.json.
@@ -313,6 +314,8 @@ def importing_keras(precision="float32"):
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     try:
+        _read_ahead(options)
+        _import_keras()
         yield
     except ModuleNotFoundError as error:
         if error.name in ("jax", "torch"):
@@ -333,7 +336,32 @@ def importing_keras(precision="float32"):
         os.dup2(stderr, 2)
         os.close(stderr)
         os.close(nowhere)
-    set_keras_up(precision)
+    set_keras_up(getattr(options, "precision", None) or "float32")
+
+
+def _read_ahead(options):
+    """Begin to read the images that a script will need, if its options say so."""
+    dataset, data_dir = (getattr(options, name, None) for name in ("dataset", "data_dir"))
+    if not hasattr(options, "dataset") or getattr(options, "image", None):
+        return
+    if dataset is None:  # a visualisation's: what its network was trained on
+        run = options.run or records.newest_run(paths.MODELS)
+        dataset = records.entry(run, "dataset") if run else "auto"
+    if dataset in ("auto", *DATASETS):
+        from convnets.data import datasets
+
+        datasets.read_ahead("cifar10" if dataset == "auto" else dataset, data_dir)
+
+
+def _import_keras():
+    """Import Keras without its wrappers for scikit-learn, which nothing here uses and which would take a second."""
+    if "keras" in sys.modules or "sklearn" in sys.modules:
+        return
+    sys.modules["sklearn"] = None  # makes its import fail, for which Keras is prepared
+    try:
+        import keras  # noqa: F401
+    finally:
+        del sys.modules["sklearn"]
 
 
 def set_keras_up(precision="float32"):

@@ -480,6 +480,26 @@ def test_a_downloaded_dataset_is_read(batches, tmp_path, monkeypatch):
     assert datasets.load("cifar10", tmp_path / "mine").source == dataset.source  # from now on without the host
 
 
+def test_what_was_read_ahead_is_taken_once(folder, monkeypatch):
+    expected = datasets.load("cifar10", folder)
+    datasets.read_ahead("cifar10", folder)
+    monkeypatch.setattr(cifar10, "load", lambda data_dir: pytest.fail("it was read again"))
+    assert np.array_equal(datasets.load("cifar10", folder).x_train, expected.x_train)
+    assert not datasets._read_ahead  # an unused copy would take 180 MB
+
+
+def test_what_can_not_be_read_ahead_is_left_to_load(folder, tmp_path):
+    (folder / "data_batch_3").write_bytes(b"damaged")
+    datasets.read_ahead("cifar10", folder)
+    with pytest.raises(UserError, match="data_batch_3 is damaged"):
+        datasets.load("cifar10", folder)
+    datasets.read_ahead("mnist", tmp_path / "nowhere")  # neither here nor downloaded
+    assert datasets._read_ahead.pop(("mnist", tmp_path / "nowhere")).result() is None
+    datasets.read_ahead("digits")
+    datasets.read_ahead(str(tmp_path))
+    assert not datasets._read_ahead
+
+
 def test_an_unknown_name():
     with pytest.raises(UserError, match="there is no dataset 'downloads': choose one of cifar10, mnist, digits"):
         datasets.load("downloads")  # a module beside theirs

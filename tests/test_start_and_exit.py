@@ -1,5 +1,6 @@
 """How a script starts and ends: Keras's settings, missing packages, exit codes, stderr."""
 
+import argparse
 import json
 import os
 import subprocess
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 
 from convnets import cli, paths
+from convnets.data import datasets
 from convnets.errors import Stopped, UserError
 
 
@@ -87,7 +89,7 @@ def test_old_precision_and_axis_order_are_overridden():
     try:
         keras.config.set_floatx("float16")
         keras.config.set_image_data_format("channels_first")
-        with cli.importing_keras("bfloat16"):
+        with cli.importing_keras(argparse.Namespace(precision="bfloat16")):
             pass
         assert (keras.config.floatx(), keras.config.image_data_format()) == ("float32", "channels_last")
         assert keras.config.dtype_policy().name == "mixed_bfloat16"
@@ -103,6 +105,36 @@ def test_a_training_ignores_old_settings_in_keras_json(tmp_path):
     options = ["--dataset", "digits", "--epochs", 1, "--run", tmp_path / "run"]
     result = run_python("basic_model.py", *options, KERAS_HOME=str(tmp_path))
     assert result.returncode == 0, result.stderr
+
+
+def test_keras_is_imported_without_scikit_learn_which_can_be_imported_later():
+    program = (
+        "import sys; from convnets import cli\n"
+        "with cli.importing_keras(): import keras\n"
+        "print('sklearn' in sys.modules); import sklearn.cluster; print(sklearn.cluster.KMeans.__name__)"
+    )
+    assert run_python("-c", program).stdout.split() == ["False", "KMeans"]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"dataset": "auto", "data_dir": "d"}, ("cifar10", "d")),
+        ({"dataset": "mnist", "data_dir": None}, ("mnist", None)),
+        ({"dataset": None, "data_dir": None, "run": paths.PRETRAINED / "basic_model-mnist"}, ("mnist", None)),
+        ({"dataset": None, "data_dir": None, "run": None}, ("cifar10", None)),  # no run yet
+        ({"dataset": None, "data_dir": None, "run": paths.PROJECT / "model.keras"}, None),
+        ({"dataset": "auto", "data_dir": None, "image": "cat.png"}, None),
+        ({"dataset": str(paths.PROJECT), "data_dir": None}, None),
+        ({"precision": "float32"}, None),
+    ],
+)
+def test_the_images_that_a_script_needs_are_read_while_keras_is_imported(options, expected, monkeypatch):
+    begun = []
+    monkeypatch.setattr(datasets, "read_ahead", lambda *arguments: begun.append(arguments))
+    with cli.importing_keras(argparse.Namespace(**options)):
+        pass
+    assert begun == ([] if expected is None else [expected])
 
 
 def test_a_missing_package_is_named_with_the_command_that_installs_it():

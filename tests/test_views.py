@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from convnets import paths
+from convnets import paths, records
 from convnets.data import datasets
 from convnets.errors import UserError
 from convnets.training import checkpoints
@@ -312,19 +312,19 @@ def test_the_newest_own_run_is_taken(tmp_path):
     import os
     import shutil
 
-    assert runs.newest_run(tmp_path) is None
+    assert records.newest_run(tmp_path) is None
     for age, name in enumerate(["newest", "older", "oldest"]):
         shutil.copytree(DIGITS, tmp_path / name)
         for path in (tmp_path / name).iterdir():
             os.utime(path, (1e9 - age, 1e9 - age))
     shutil.copytree(DIGITS, tmp_path / "stashed" / "basic_model-digits")
-    assert runs.newest_run(tmp_path) == tmp_path / "newest"
-    assert runs.newest_run(tmp_path, "digits") == tmp_path / "newest"
-    assert runs.newest_run(tmp_path, "mnist") is None
+    assert records.newest_run(tmp_path) == tmp_path / "newest"
+    assert records.newest_run(tmp_path, "digits") == tmp_path / "newest"
+    assert records.newest_run(tmp_path, "mnist") is None
 
 
 def test_without_data_and_without_a_run_the_digits_are_shown(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(runs, "newest_run", lambda *_: None)
+    monkeypatch.setattr(records, "newest_run", lambda *_: None)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     run = runs.load()
     assert run.path == DIGITS
@@ -333,6 +333,6 @@ def test_without_data_and_without_a_run_the_digits_are_shown(tmp_path, monkeypat
 
 def test_the_network_that_comes_along_is_the_improved_one(real_dataset, monkeypatch):
     real_dataset("cifar10")
-    monkeypatch.setattr(runs, "newest_run", lambda *_: None)
+    monkeypatch.setattr(records, "newest_run", lambda *_: None)
     assert runs.load().name == "improved_model-cifar10"
     assert runs.load(dataset_name="digits").name == "basic_model-digits"

@@ -51,7 +51,7 @@ def main(argv=None):
     parser = cli.training_options("{name}", description=__doc__, **defaults)
     options = parser.parse_args(argv)
 
-    with cli.importing_keras(options.precision):  # after the options, since importing Keras takes seconds
+    with cli.importing_keras(options):  # after the options, since importing Keras takes seconds
         import keras
 
         from convnets.data import datasets

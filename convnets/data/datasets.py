@@ -10,9 +10,12 @@ Each name in `convnets.data.DATASETS` is a module of this package that defines
     load(data_dir=None) -> ((x_train, y_train, x_test, y_test), source), as the fields of Dataset
 """
 
+import concurrent.futures
+import contextlib
 import dataclasses
 import importlib
 import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -84,8 +87,30 @@ def load(name, data_dir=None, *, image_size=None, channels=None):
     if image_size:
         raise UserError(f"--image-size is for folders of pictures; the images of {name} have a size: leave it out")
     source = SOURCES[name]
-    arrays, found_in = source.load(data_dir)
+    begun = _read_ahead.pop((name, data_dir), None)
+    arrays, found_in = (begun and begun.result()) or source.load(data_dir)
     return Dataset(name, source.CLASS_NAMES, *arrays, source=found_in, flippable=source.FLIPPABLE)
+
+
+_read_ahead = {}  # (name, data_dir): Future of what the source's find returns; None if `load` has to see to it
+
+
+def read_ahead(name, data_dir=None):
+    """Begin to read CIFAR-10 or MNIST, if it is on this machine, in a thread from which `load` will take it.
+
+    name, data_dir: as `load` will get them. Nothing is downloaded, and other datasets are left to `load`.
+    """
+    if not hasattr(SOURCES.get(name), "find"):
+        return
+    begun = _read_ahead[name, data_dir] = concurrent.futures.Future()
+
+    def read():
+        found = None
+        with contextlib.suppress(Exception):  # `load` will meet it again, and raise it
+            found = source_files.find_here(SOURCES[name].find, data_dir)
+        begun.set_result(found)
+
+    threading.Thread(target=read, daemon=True).start()
 
 
 def _load_folder(folder, image_size, channels):

@@ -31,17 +31,20 @@ def find_or_download(find, download, data_dir):
     find: returns None if a folder does not contain the dataset. download: the downloads.Download to fetch if no
     folder does. Raises UserError if a file is unreadable, and downloads.Unavailable if it can't be downloaded.
     """
-    folders = search_folders(data_dir)
     try:
-        for folder in folders:
-            if (found := find(folder)) is not None:
-                return found
-        downloads.fetch(download, folders[0])
-        return find(folders[0])
+        if (found := find_here(find, data_dir)) is not None:
+            return found
+        downloads.fetch(download, search_folders(data_dir)[0])
+        return find(search_folders(data_dir)[0])
     except OSError as error:
         raise UserError(
             f"can't read {error.filename} ({error.strerror}): check its permissions, or choose a folder with --data-dir"
         ) from error
+
+
+def find_here(find, data_dir):
+    """Return what find(folder) returns for the first folder in which it finds the dataset, or None."""
+    return next((found for folder in search_folders(data_dir) if (found := find(folder)) is not None), None)
 
 
 def read(path, reader, *, one_of=None):

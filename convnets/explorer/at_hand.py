@@ -4,7 +4,7 @@ import contextlib
 import threading
 from pathlib import Path
 
-from convnets import files, paths
+from convnets import paths, records
 from convnets.data import DATASETS
 from convnets.errors import UserError
 
@@ -60,11 +60,11 @@ def load_dataset(name, data_dir=None, **size):
 
 
 def read_ahead(run, data_dir):
-    """Load the dataset of a run while Keras is imported."""
-    with contextlib.suppress(OSError, ValueError, TypeError, KeyError, UserError):  # then it is not read ahead
-        run = files.read_json(folder_of(run) / "run.json")
-        if run["dataset"] in DATASETS:
-            load_dataset(run["dataset"], data_dir)
+    """Load the dataset of a run while Keras is imported, but not the digits, which need scikit-learn."""
+    with contextlib.suppress(OSError, UserError):  # then it is not read ahead
+        name = records.entry(folder_of(run), "dataset")
+        if name in DATASETS and name != "digits":
+            load_dataset(name, data_dir)
 
 
 def pictures_in(folder):

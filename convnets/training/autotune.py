@@ -10,7 +10,7 @@ import sys
 import time
 import warnings
 
-from convnets import files, paths
+from convnets import files, paths, records
 from convnets.errors import UserError
 
 PRECISIONS = ("float32", "bfloat16")
@@ -18,7 +18,7 @@ CACHE = paths.MODELS / ".fastest_threads.json"
 
 
 def set_threads(threads=None):
-    """Set the number of TensorFlow's threads, and print it. Call this before Keras is imported.
+    """Set the number of TensorFlow's threads, and print it. Call this before it computes anything.
 
     threads: None for the fastest: one for each core, or two if a core runs two. Both are tried once, in processes of
     their own, since a process can't change its number of threads; the result is kept.
@@ -96,9 +96,7 @@ def set_precision(precision=None, run_dir=None):
 
 def _recorded(run_dir):
     """Return the precision of the run in a folder, or None if there is none."""
-    from convnets.training import checkpoints
-
-    options = checkpoints.read_run(run_dir).get("options")
+    options = records.entry(run_dir, "options")
     if options is None:
         return None
     return "bfloat16" if options.get("precision") == "mixed_bfloat16" else "float32"

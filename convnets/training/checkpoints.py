@@ -23,7 +23,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from convnets import files
+from convnets import files, records
 from convnets.errors import NotFinite, UserError, one_line
 from convnets.training import model_files, weight_files
 
@@ -344,30 +344,10 @@ def _is_meaningful(checkpoint):
         and all(type(value) in (int, float) and not abs(value) > 1e300 for row in history for value in row.values())
         and [row["epoch"] for row in history] == list(range(1, checkpoint.epoch + 1))
         and isinstance(checkpoint.run, dict)
-        and all(can_be(checkpoint.run.get(name)) for name, can_be in ENTRIES.items())
+        and all(can_be(checkpoint.run.get(name)) for name, can_be in records.ENTRIES.items())
         and isinstance(checkpoint.weights_sha256, str)
         and isinstance(checkpoint.seed_generators, list)
     )
-
-
-ENTRIES = {  # of a run.json, and whether a value can be right
-    "dataset": lambda value: isinstance(value, str),
-    "options": lambda value: isinstance(value, dict),
-    "class_names": lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value),
-    "sessions": lambda value: (
-        isinstance(value, list)
-        and all(isinstance(each, dict) and isinstance(each.get("versions", {}), dict) for each in value)
-    ),
-}
-
-
-def read_run(folder):
-    """Return what made the run in a folder: those ENTRIES of its run.json that make sense."""
-    try:
-        run = files.read_json(Path(folder) / "run.json")
-        return {name: run[name] for name, can_be in ENTRIES.items() if name in run and can_be(run[name])}
-    except (OSError, ValueError, TypeError):
-        return {}
 
 
 def _epochs(folder, ending="json"):

@@ -17,7 +17,6 @@ import io
 import math
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp, softmax
 
 from convnets import files
@@ -121,6 +120,8 @@ def _temperature(logits, labels):
     """
     if len(labels) < LEAST_IMAGES // 2:
         return 1.0
+    from scipy.optimize import minimize_scalar  # here, since it takes a moment
+
     right = logits.argmax(axis=1) == labels
 
     def cross_entropy(log_temperature):

@@ -9,8 +9,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from convnets import cli, files, paths
-from convnets.data import datasets, downloads, folders, handwriting, image_files
+from convnets import cli, files, paths, records
+from convnets.data import datasets, downloads, folders, image_files
 from convnets.errors import UserError, one_line
 from convnets.training import checkpoints
 from convnets.views import calibration, classifiers, introspection
@@ -50,6 +50,8 @@ class Run:
     def prepare(self, picture):
         """Return an upright RGB PIL.Image as the network's input, (h, w, c) float32 in [0, 1], and a note or ""."""
         if self.trained_on == "mnist":
+            from convnets.data import handwriting  # here, since its parts of SciPy take a moment
+
             digit = handwriting.as_in_mnist(picture)
             return digit.image, "" if digit.found == 1 else f"{digit.found or 'no'} digits in it: expected one"
         return image_files.fit(picture, self.model.input_shape[1:], light_on_dark=self.trained_on == "digits"), ""
@@ -118,7 +120,7 @@ def load(
     """
     load_dataset = load_dataset or datasets.load
     folder = None if dataset_name in (None, "auto", *datasets.SOURCES) else datasets.key_of(dataset_name)
-    path = path or newest_run(paths.MODELS, folder or dataset_name)
+    path = path or records.newest_run(paths.MODELS, folder or dataset_name)
     if path is None and folder:
         path = _newest_run_on_the_pictures(paths.MODELS, folder)
         if path is None:
@@ -132,7 +134,7 @@ def load(
         kept = calibration.load(path, model) if calibrate else None
         return Run(path, model, class_names or dataset.class_names, dataset, dataset.key, kept)
     model = checkpoints.load_model(path)
-    recorded = _recorded(path, "dataset")
+    recorded = records.entry(path, "dataset")
     if recorded:
         pixels = pixels or "0..1"
     if classifiers.takes_any_size(model):
@@ -149,7 +151,7 @@ def load(
         if data_needed or dataset_name:
             raise
     classes = model.output_shape[-1]
-    names = class_names or (dataset and dataset.class_names) or _recorded(path, "class_names") or range(classes)
+    names = class_names or (dataset and dataset.class_names) or records.entry(path, "class_names") or range(classes)
     if len(names) != classes:
         raise UserError(f"the network in {path} has {classes} classes, but --class-names has {len(names)} names")
     trained_on = recorded or (dataset and dataset.key)
@@ -170,7 +172,7 @@ def _dataset_for(model, path, name, data_dir, *, guess, images, load):
     load: called like datasets.load.
     """
     shape, classes = model.input_shape[1:], model.output_shape[-1]
-    recorded = _recorded(path, "dataset")
+    recorded = records.entry(path, "dataset")
     if name == recorded and str(name).startswith(("\\\\", "//")):  # Windows would log in there, and a run may lie
         raise _Unknown(f"{path} was trained on pictures of another computer: say where they are with --dataset")
     name = name or (USUAL_DATASET.get(shape) if guess else None)
@@ -188,7 +190,7 @@ def _dataset_for(model, path, name, data_dir, *, guess, images, load):
         raise _Unknown(
             f"the pictures of {path} are no longer in {one_line(name)}: say where they are with --dataset"
         ) from error
-    classes_then = _recorded(path, "class_names")
+    classes_then = records.entry(path, "class_names")
     if dataset.folder and classes_then and tuple(classes_then) != dataset.class_names:
         raise _Unknown(
             f"the network in {path} was trained on the classes {one_line(', '.join(classes_then[:5]))} ..., but "
@@ -277,34 +279,16 @@ def _random_correct_one(run, seed):
     )
 
 
-def newest_run(models, dataset_name=None):
-    """Return the run in the folder `models` that was trained last (on this dataset), or None."""
-    return next((run for run in _runs(models) if dataset_name in (None, _recorded(run, "dataset"))), None)
-
-
 def _newest_run_on_the_pictures(models, folder):
     """Return the run that was trained last on the pictures of a folder, wherever they were then, or None."""
-    for run in _runs(models):
+    for run in records.all_runs(models):
         if (run / folders.RECORD).is_file():
-            size = (_recorded(run, "options") or {}).get("image_size", datasets.IMAGE_SIZE)
+            size = (records.entry(run, "options") or {}).get("image_size", datasets.IMAGE_SIZE)
             if type(size) is not int or not 1 <= size <= MOST_PIXELS:
                 continue
             if folders.unchanged(run, folders.load(folder, image_size=size).table):
                 return run
     return None
-
-
-def _runs(models):
-    """Return the runs in the folder `models`, the one that was trained last first."""
-    records = [path for path in models.glob("*/epoch-*.json") if path.parent.name != "stashed"]
-    records = [path for path in records if path.is_file()]  # no link to nowhere
-    records.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-    return list(dict.fromkeys(path.parent for path in records))
-
-
-def _recorded(path, what):
-    """Return an entry of a run's run.json, or None."""
-    return checkpoints.read_run(path).get(what)
 
 
 def _text(shape):

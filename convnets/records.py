@@ -1,0 +1,42 @@
+"""Which runs are in models/, and what made them. Nothing in their files is trusted. Imports no Keras."""
+
+from pathlib import Path
+
+from convnets import files
+
+ENTRIES = {  # of a run.json, and whether a value can be right
+    "dataset": lambda value: isinstance(value, str),
+    "options": lambda value: isinstance(value, dict),
+    "class_names": lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value),
+    "sessions": lambda value: (
+        isinstance(value, list)
+        and all(isinstance(each, dict) and isinstance(each.get("versions", {}), dict) for each in value)
+    ),
+}
+
+
+def read_run(folder):
+    """Return what made the run in a folder: those ENTRIES of its run.json that make sense."""
+    try:
+        run = files.read_json(Path(folder) / "run.json")
+        return {name: run[name] for name, can_be in ENTRIES.items() if name in run and can_be(run[name])}
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def newest_run(models, dataset_name=None):
+    """Return the run in the folder `models` that was trained last (on this dataset), or None."""
+    return next((run for run in all_runs(models) if dataset_name in (None, entry(run, "dataset"))), None)
+
+
+def all_runs(models):
+    """Return the runs in the folder `models`, the one that was trained last first."""
+    records = [path for path in models.glob("*/epoch-*.json") if path.parent.name != "stashed"]
+    records = [path for path in records if path.is_file()]  # no link to nowhere
+    records.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+    return list(dict.fromkeys(path.parent for path in records))
+
+
+def entry(folder, name):
+    """Return one of the ENTRIES of the run in a folder, or None."""
+    return read_run(folder).get(name)
