@@ -4,6 +4,7 @@
     python -m benchmarks.view_speed                   all; about 20 minutes; needs CIFAR-10
     python -m benchmarks.view_speed occlusion         occlusion_map against Captum and against model.predict
     python -m benchmarks.view_speed maximization      maximize against tf-keras-vis and the article's loop
+    python -m benchmarks.view_speed precision         predictions in bfloat16 against float32
     python -m benchmarks.view_speed scripts           the four scripts from start to end; needs no other library
 
 Both sides of each comparison take turns in one process, with the same weights, so whatever else disturbs the machine
@@ -33,7 +34,7 @@ from benchmarks.results import record
 from convnets import paths
 from convnets.data import datasets
 from convnets.training import checkpoints
-from convnets.views import activation_maximization, occlusion
+from convnets.views import activation_maximization, introspection, occlusion, runs
 
 NETWORK = paths.PRETRAINED / "improved_model-cifar10"
 TEST_IMAGE = 16
@@ -45,8 +46,17 @@ SCRIPTS = [
     "visualize_hidden_layer_activation",
     "visualize_hidden_layer_output",
 ]
-LOADING = "import keras; from convnets.data import datasets; datasets.load('cifar10')"
-PEERS = {"occlusion": ["torch", "captum"], "maximization": ["tf_keras_vis"], "scripts": []}
+LARGE_NETWORK = paths.PRETRAINED / "fast_model-95.5-cifar10"
+IMAGES = 2000  # to predict
+LOADING = """
+import argparse
+from convnets import cli
+with cli.importing_keras(argparse.Namespace(dataset="cifar10")):
+    from convnets.data import datasets
+datasets.load("cifar10")
+"""
+ONE_BY_ONE = "import keras; from convnets.data import datasets; datasets.load('cifar10')"
+PEERS = {"occlusion": ["torch", "captum"], "maximization": ["tf_keras_vis"], "precision": [], "scripts": []}
 
 
 def in_turn(sides, repeats):
@@ -268,6 +278,20 @@ def article_loops(inside):
     return translated, {"the article's loop, one tf.function for all filters": compiled_once}
 
 
+# ---------------------------------------------------------------- precision
+
+
+def precision_rows(repeats):
+    model, images = checkpoints.load_model(LARGE_NETWORK), datasets.load("cifar10").x_test[:IMAGES]
+    models = {"bfloat16": runs.in_bfloat16(model), "float32": model}
+    sides = {
+        f"{IMAGES:,} predictions of {LARGE_NETWORK.name} in {name}": partial(introspection.predict, each, images)
+        for name, each in models.items()
+    }
+    ours, peer = ({name: side} for name, side in sides.items())
+    yield from rows_of("predictions", ours, [peer], repeats)
+
+
 # ---------------------------------------------------------------- scripts
 
 
@@ -277,6 +301,7 @@ def script_rows(repeats):
             commands = {
                 "script": [f"{script}.py", "--output-dir", folder],
                 "loading": ["-c", LOADING],
+                "one by one": ["-c", ONE_BY_ONE],
                 "help": [f"{script}.py", "--help"],
             }
             sides = {name: partial(run_python, arguments) for name, arguments in commands.items()}
@@ -285,6 +310,7 @@ def script_rows(repeats):
             "script": script,
             "seconds": round(seconds["script"], 2),
             "importing_keras_and_loading_data_seconds": round(seconds["loading"], 2),
+            "one_by_one_seconds": round(seconds["one by one"], 2),
             "beyond_seconds": round(seconds["script"] - seconds["loading"], 2),
             "help_seconds": round(seconds["help"], 2),
             "repeats": repeats,
@@ -312,7 +338,11 @@ def main():
         if part == "scripts":
             record(options.output_dir / "script_seconds.csv", script_rows(options.repeats), ["script"])
         else:
-            measure = {"occlusion": occlusion_rows, "maximization": maximization_rows}[part]
+            measure = {
+                "occlusion": occlusion_rows,
+                "maximization": maximization_rows,
+                "precision": precision_rows,
+            }[part]
             record(options.output_dir / "view_speed.csv", measure(options.repeats), ["view"])
 
 

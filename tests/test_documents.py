@@ -107,8 +107,9 @@ def test_the_tables_of_the_views_say_what_was_measured():
         "Measured on: a CPU.",
     ]
     script = {"script": "look", "seconds": 9.04, "importing_keras_and_loading_data_seconds": 5.96, "help_seconds": 0.11}
+    script["one_by_one_seconds"] = 7.31
     assert script_table(pd.DataFrame([{**script, "device": "a CPU"}])).splitlines()[2:] == [
-        "| `look.py` | 9.0 | 6.0 | 0.11 |",
+        "| `look.py` | 9.0 | 6.0 | 7.3 | 0.11 |",
         "",
         "Measured on: a CPU.",
     ]

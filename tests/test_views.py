@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -185,6 +186,26 @@ def test_predictions_are_kept_and_belong_to_their_weights(tmp_path, monkeypatch)
     np.testing.assert_array_equal(run.predictions(images[:10])[:, 0].shape, (10,))
 
 
+def test_a_large_network_predicts_in_the_precision_of_its_training(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "MODELS", tmp_path / "models")
+    run = runs.load(DIGITS)
+    images = run.dataset.x_test[:50]
+    exact = run.predictions(images)
+    monkeypatch.setattr(runs, "LARGE", 1)
+    monkeypatch.setattr(runs.autotune, "faster_precision", lambda: ("bfloat16", 0.5))
+    assert run._fastest_model() is run.model  # it was trained in float32
+    recorded = {"options": {"precision": "mixed_bfloat16"}}
+    monkeypatch.setattr(records, "read_run", lambda folder: recorded)
+    layers = run._fastest_model().layers
+    assert {layer.compute_dtype for layer in layers[1:-1]} == {"bfloat16"}
+    assert layers[-1].compute_dtype == "float32"  # ten probabilities with all their digits
+    shutil.rmtree(tmp_path / "models")  # the predictions that were kept
+    differences = np.abs(run.predictions(images) - exact)
+    assert 0 < differences.max() < 0.05
+    monkeypatch.setattr(runs.autotune, "faster_precision", lambda: ("float32", 2.0))
+    assert run._fastest_model() is run.model
+
+
 def test_predictions_that_can_not_be_kept_are_made_all_the_same(tmp_path, monkeypatch):
     (tmp_path / "models").write_text("a file where a folder should be")
     monkeypatch.setattr(paths, "MODELS", tmp_path / "models")
@@ -310,7 +331,6 @@ def test_networks_that_take_no_images(tmp_path):
 
 def test_the_newest_own_run_is_taken(tmp_path):
     import os
-    import shutil
 
     assert records.newest_run(tmp_path) is None
     for age, name in enumerate(["newest", "older", "oldest"]):

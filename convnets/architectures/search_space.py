@@ -30,6 +30,11 @@ FIRST = {  # where the search begins: improved_model.py, as nearly as these choi
     "optimizer": "adamw", "batch_size": 64, "augmentation": "flip, shift and zoom",
     "learning_rate": 5e-4, "weight_decay": 0.1,
 }  # fmt: skip
+NEIGHBOURS = {  # of FIRST, each with one setting changed
+    "blocks": 4, "convolutions": 1, "filters": 48, "growth": 1.5, "kernel": 5, "normalization": "batch",
+    "activation": "silu", "dropout": 0.1, "flatten": "mean", "dense_layers": 1, "units": 512, "dense_dropout": 0.25,
+    "optimizer": "sgd", "batch_size": 128, "augmentation": "flip and shift", "learning_rate": 1e-3,
+}  # fmt: skip
 SGD_FACTOR = 20  # SGD takes as many times larger steps, with as many times smaller decay
 """
 blocks: of convolutions, each followed by pooling. convolutions: in a block. filters: of the first block's convolutions.
@@ -37,6 +42,11 @@ growth: each block has so many times the filters of the one before. kernel: its 
 dropout: after each block. flatten: what the dense layers get, all values of the last feature maps or the mean of each.
 dense_layers: before the one that answers, each with so many units and dense_dropout.
 """
+
+
+def first_choices():
+    """Return the choices with which a search begins: FIRST, and its neighbours."""
+    return [FIRST, *({**FIRST, name: value} for name, value in NEIGHBOURS.items())]
 
 
 def layers(choice, input_shape, num_classes):

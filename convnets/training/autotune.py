@@ -86,10 +86,8 @@ def set_precision(precision=None, run_dir=None):
     if precision is None and run_dir is not None and (recorded := _recorded(run_dir)):
         precision, reason = recorded, "as in the run to resume"
     if precision is None:
-        seconds = time_convolution()
-        ratio = seconds["float32"] / seconds["bfloat16"]
-        precision = "bfloat16" if ratio > 1.2 else "float32"
-        reason = f"a convolution in bfloat16 takes {1 / ratio:.2f} times as long as in float32 here"
+        precision, ratio = faster_precision()
+        reason = f"a convolution in bfloat16 takes {ratio:.2f} times as long as in float32 here"
     print(f"Precision: {precision}, {reason}")
     keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
 
@@ -100,6 +98,13 @@ def _recorded(run_dir):
     if options is None:
         return None
     return "bfloat16" if options.get("precision") == "mixed_bfloat16" else "float32"
+
+
+def faster_precision():
+    """Return "bfloat16" if it is clearly faster here, else "float32", and how many times as long bfloat16 takes."""
+    seconds = time_convolution()
+    ratio = seconds["bfloat16"] / seconds["float32"]
+    return "bfloat16" if ratio < 1 / 1.2 else "float32", ratio
 
 
 def time_convolution(repeats=5):

@@ -177,7 +177,7 @@ def search(dataset, folder, *, minutes, epochs, limits, precision, seed, sampler
 
     dataset: a datasets.Dataset. folder: of this search, a path or a bucket, such as s3://bucket/name, that all machines
     can reach. epochs: of a trial that is not ended early. limits: Limits. precision: a name of Keras's.
-    sampler: "tpe", which starts from search_space.FIRST, or "random".
+    sampler: "tpe", which starts from search_space.first_choices(), or "random".
     Returns what `table` returns. Raises Stopped after Ctrl-C.
     """
     part = held_out_dataset(dataset)
@@ -195,7 +195,7 @@ def search(dataset, folder, *, minutes, epochs, limits, precision, seed, sampler
         tuner = tune.Tuner.restore(str(folder), trainable, resume_errored=True, param_space=_space())
     else:
         proposer = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}[sampler]
-        first = {"tpe": [search_space.FIRST], "random": []}[sampler]
+        first = {"tpe": search_space.first_choices(), "random": []}[sampler]
         tuner = tune.Tuner(
             trainable,
             param_space=_space(),

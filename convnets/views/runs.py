@@ -12,11 +12,12 @@ import numpy as np
 from convnets import cli, files, paths, records
 from convnets.data import datasets, downloads, folders, image_files
 from convnets.errors import UserError, one_line
-from convnets.training import checkpoints
+from convnets.training import autotune, checkpoints
 from convnets.views import calibration, classifiers, introspection
 from convnets.views.calibration import Calibration
 
 MOST_PIXELS = 1024  # height and width of the pictures that a run was trained on
+LARGE = 2_000_000  # parameters, from which on it pays to build a network anew, to predict in bfloat16
 TRIES = 500  # random test images among which a correctly classified one is looked for
 
 USUAL_DATASET = {shape: name for name, shape in datasets.INPUT_SHAPES.items()}
@@ -76,8 +77,8 @@ class Run:
     def predictions(self, images):
         """Return the network's class probabilities for many images, (n, classes) float32.
 
-        They are kept in models/.predictions, since they take seconds to compute. The file's name depends on everything
-        that they follow from.
+        A large network that was trained in bfloat16 predicts in it where that is faster. The probabilities are kept in
+        models/.predictions, since they take seconds to compute. The file's name depends on network and images.
         """
         digest = hashlib.sha256(f"{keras.version()} {keras.config.backend()} {self.model.to_json()}".encode())
         for array in (*self.model.get_weights(), images):
@@ -85,7 +86,7 @@ class Run:
         path = paths.MODELS / ".predictions" / f"{digest.hexdigest()}.npy"
         with contextlib.suppress(OSError, ValueError, EOFError):  # not there, or damaged
             return np.load(path)
-        outputs = introspection.predict(self.model, images)
+        outputs = introspection.predict(self._fastest_model(), images)
         content = io.BytesIO()
         np.save(content, outputs)
         with contextlib.suppress(UserError):  # it can't be kept: then it is computed again next time
@@ -93,12 +94,32 @@ class Run:
             files.write(path, content.getvalue())
         return outputs
 
+    def _fastest_model(self):
+        trained_in = (records.entry(self.path, "options") or {}).get("precision")
+        if trained_in != "mixed_bfloat16" or self.model.count_params() < LARGE:
+            return self.model
+        return in_bfloat16(self.model) if autotune.faster_precision()[0] == "bfloat16" else self.model
+
     def describe(self):
         """Print which network and which data are looked at."""
         print(f"Network: {self.path}")
         print(f"Data: {self.dataset.name} from {self.dataset.source}" if self.dataset else "Data: none")
         for note in self.dataset.notes if self.dataset else ():
             print(note)
+
+
+def in_bfloat16(model):
+    """Return a copy of a network that computes in bfloat16, but for its last layer."""
+
+    def copy(layer):
+        config = layer.get_config()
+        if isinstance(layer, keras.Layer) and layer is not model.layers[-1]:
+            config["dtype"] = "mixed_bfloat16"
+        return type(layer).from_config(config)
+
+    copied = keras.models.clone_model(model, clone_function=copy)
+    copied.set_weights(model.get_weights())
+    return copied
 
 
 def load(
