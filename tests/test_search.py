@@ -42,6 +42,16 @@ def test_the_layers_of_a_choice():
     assert model.count_params() == (27 * 16 + 64) + (9 * 16 * 24 + 96) + (8 * 8 * 24 * 64 + 256) + (64 * 10 + 10)
 
 
+def test_a_search_begins_with_a_network_and_its_neighbours():
+    first, *others = search_space.first_choices()
+    assert first == search_space.FIRST
+    for choice in others:
+        (changed,) = (name for name in choice if choice[name] != first[name])
+        values, ends = search_space.CHOICES.get(changed, ()), search_space.RANGES.get(changed, (1, 0))
+        assert choice[changed] in values or ends[0] <= choice[changed] <= ends[1]
+    assert len({str(choice) for choice in others}) == len(others)
+
+
 def test_small_images_are_not_halved_to_nothing():
     model = search_space.build_model({**CHOICE, "blocks": 4}, (8, 8, 1), 10)
     assert sum(isinstance(layer, keras.layers.MaxPooling2D) for layer in model.layers) == 3
