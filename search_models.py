@@ -7,6 +7,7 @@
 This script begins with improved_model.py's network and tries others of the articles' kind: blocks of convolutions, then
 dense layers, with other filters, kernels, activations, dropout, optimizers and augmentation. It trains each for some
 epochs, and judges it by a tenth of the training images, which are held out. Networks that fall behind are ended early.
+The four best are then trained for longer.
 
 The best one becomes found_model.py, a script like basic_model.py, which is then trained on all training images. Stop
 with Ctrl-C at any time: the same command goes on. What was tried is in models/search-DATASET/ and in a picture.
@@ -21,7 +22,7 @@ import sys
 from convnets import cli
 from convnets.errors import Stopped, UserError
 
-EPOCHS = 6  # of a network in the search
+EPOCHS = 3  # of a network in the search
 FINAL_EPOCHS = 24  # of the best one, afterwards
 
 
@@ -51,22 +52,23 @@ def main(argv=None):
             print(f"This search is finished: {len(trials)} networks. --fresh starts a new one.")
         else:
             limits = search.Limits(options.max_parameters, options.max_seconds_per_epoch)
-            settings = {"limits": limits, "epochs": options.epochs, "precision": record.policy, "seed": options.seed}
+            settings = {"epochs": options.epochs, "precision": record.policy, "seed": options.seed}
             with cluster.connected(options.on_ray or "local"):
                 if cluster.machines() > 1 and not options.storage:
                     raise UserError("several machines need a folder or bucket that all of them reach: --storage FOLDER")
-                trials = search.search(dataset, record.storage, minutes=options.minutes, **settings)
+                found = search.search(dataset, record.storage, minutes=options.minutes, limits=limits, **settings)
+                trials = search.judge_finalists(found, dataset, record.folder, **settings)
             record.finish(trials)
 
     # What it found
     page = search_figures.search_page(trials, search.importances(trials), search.front(trials))
     drawing.save(page, options.output_dir / f"search-{dataset.name}.png", show=options.show)
     best = trials.iloc[0]
-    print(f"Best network: {best['parameters']:,.0f} parameters, {best['accuracy']:.2%} of held-out images.")
+    print(f"Best network: {best['parameters']:,.0f} parameters, {best['finalist_accuracy']:.2%} of held-out images.")
     run = cli.run_folder(f"{options.output.stem}-{dataset.name}")
     found = (
         f"Found among {len(trials)} networks, in a search of {options.minutes} minutes:\n"
-        f"{best['accuracy']:.1%} of held-out training images after {options.epochs} epochs."
+        f"{best['finalist_accuracy']:.1%} of held-out training images after {search.LONGER * options.epochs} epochs."
     )
     settings = {"epochs": options.final_epochs, "precision": record.precision, "found": found}
     text = search_script.script(search.choice_of(best), dataset, name=options.output.stem, **settings)

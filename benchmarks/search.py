@@ -28,8 +28,8 @@ with cli.importing_keras():
     from convnets.training import autotune, cluster, search, training
 
 SCRIPT, TRIALS = paths.RESULTS / "found_model.py", paths.RESULTS / "search_trials.csv"
-EPOCHS, FINAL_EPOCHS, SEEDS = 6, 24, (1337, 2, 3)
-LIMITS = search.Limits(parameters=1_500_000, seconds_an_epoch=130)
+EPOCHS, FINAL_EPOCHS, SEEDS = 3, 24, (1337, 2, 3)
+LIMITS = search.Limits(parameters=1_500_000, seconds_an_epoch=120)
 IMAGES = 6400  # of a short epoch, to time it
 DATASET = "cifar10"
 
@@ -38,8 +38,9 @@ def search_trials(sampler, minutes, seed):
     autotune.set_precision()
     precision = keras.config.dtype_policy().name
     with tempfile.TemporaryDirectory() as folder, cluster.connected("local"):
-        settings = {"limits": LIMITS, "epochs": EPOCHS, "precision": precision, "seed": seed}
-        trials = search.search(datasets.load(DATASET), f"{folder}/trials", sampler=sampler, minutes=minutes, **settings)
+        dataset, settings = datasets.load(DATASET), {"epochs": EPOCHS, "precision": precision, "seed": seed}
+        trials = search.search(dataset, f"{folder}/trials", sampler=sampler, minutes=minutes, limits=LIMITS, **settings)
+        trials = search.judge_finalists(trials, dataset, folder, **settings)
     rows = [{"sampler": sampler, "minutes": minutes, "search_seed": seed, **row} for row in trials.to_dict("records")]
     record(TRIALS, rows, ["sampler", "search_seed"])
 

@@ -474,18 +474,17 @@ def test_the_tables_of_many_trainings_say_what_was_measured():
 def test_what_the_page_on_many_machines_says_is_so():
     pytest.importorskip("ray")
     import search_models
-    from convnets.architectures import search_space
     from convnets.training import cluster, search
 
     page = document("docs/many-machines.md")
     assert f"at {cluster.MEMORY / 1e9} GB each" in page
     assert cluster.MOST_FAILURES == 3
     assert "fails three times" in page
-    assert (search_models.EPOCHS, search.FIRST_EPOCHS, search.KEPT, search.HELD_OUT) == (6, 2, 3, 0.1)
-    assert "trained for up to six epochs" in page
-    assert "After two epochs only the best third goes on" in page
-    assert len(search_space.NEIGHBOURS) == 16
-    assert "with sixteen neighbours" in page
+    assert (search_models.EPOCHS, search.FIRST_EPOCHS, search.KEPT, search.HELD_OUT) == (3, 1, 2, 0.1)
+    assert "trained for up to three epochs" in page
+    assert "only the better half goes on" in page
+    assert (search.FINALISTS, search.LONGER) == (4, 3)
+    assert "the four best are then trained anew for nine epochs" in page
     faults = pd.read_csv(paths.RESULTS / "cluster_faults.csv")
     assert faults["faults"].sum() >= 100
     assert faults["differences"].sum() == 0

@@ -42,16 +42,6 @@ def test_the_layers_of_a_choice():
     assert model.count_params() == (27 * 16 + 64) + (9 * 16 * 24 + 96) + (8 * 8 * 24 * 64 + 256) + (64 * 10 + 10)
 
 
-def test_a_search_begins_with_a_network_and_its_neighbours():
-    first, *others = search_space.first_choices()
-    assert first == search_space.FIRST
-    for choice in others:
-        (changed,) = (name for name in choice if choice[name] != first[name])
-        values, ends = search_space.CHOICES.get(changed, ()), search_space.RANGES.get(changed, (1, 0))
-        assert choice[changed] in values or ends[0] <= choice[changed] <= ends[1]
-    assert len({str(choice) for choice in others}) == len(others)
-
-
 def test_small_images_are_not_halved_to_nothing():
     model = search_space.build_model({**CHOICE, "blocks": 4}, (8, 8, 1), 10)
     assert sum(isinstance(layer, keras.layers.MaxPooling2D) for layer in model.layers) == 3
@@ -188,6 +178,28 @@ def test_the_one_setting_that_matters_is_found():
     assert next(iter(shares)) == "kernel"
     assert shares["kernel"] > 0.8
     assert search.importances(found[:5]) == {}  # too few to say
+
+
+def test_the_best_finalist_wins(monkeypatch, tmp_path, tiny_dataset):
+    found = trials([0.9, 0.8, 0.7, 0.6, 0.5], [1, 2, 3, 4, 5])
+    given_up = trials([0.0], [9], epochs=0)
+    accuracies = iter([0.5, 0.7, 0.6, 0.4])
+
+    def train_all(jobs, train):
+        for job in jobs:
+            assert train is search.train_choice
+            assert (len(job.dataset.x_train), len(job.dataset.x_test)) == (36, 4)  # none of the test images
+            assert job.epochs == job.arguments[1] == 6
+            job.accuracy = next(accuracies)
+        return []
+
+    monkeypatch.setattr(search.cluster, "train_all", train_all)
+    settings = {"epochs": 2, "precision": "float32", "seed": 1}
+    found = pd.concat([found, given_up], ignore_index=True)
+    judged = search.judge_finalists(found, tiny_dataset, tmp_path, **settings)
+    assert judged["accuracy"].tolist() == [0.8, 0.7, 0.9, 0.6, 0.5, 0.0]
+    assert judged["finalist_accuracy"].tolist()[:4] == [0.7, 0.6, 0.5, 0.4]
+    assert judged["finalist_accuracy"].isna().tolist() == [False] * 4 + [True] * 2
 
 
 def test_a_choice_comes_back_from_the_table_of_trials(tmp_path):
@@ -336,7 +348,11 @@ def test_a_search_on_digits_ends_with_a_script_that_is_trained(tmp_path, request
     search_models.main(words)
     found = pd.read_csv(paths.MODELS / "search-digits" / "trials.csv")
     assert found["epochs"].max() == 3
-    assert search.choice_of(found.iloc[0]) == search.choice_of(found.sort_values(["epochs", "accuracy"]).iloc[-1])
+    finalists = found["finalist_accuracy"].dropna()
+    best = found.sort_values(["epochs", "accuracy"], ascending=False, kind="stable").head(len(finalists))
+    assert found.loc[finalists.index, "accuracy"].sum() == pytest.approx(best["accuracy"].sum())  # the longest trained
+    assert len(finalists) == min(search.FINALISTS, (found["epochs"] > 0).sum())
+    assert finalists.is_monotonic_decreasing
     assert any(max(json.loads(curve)) > json.loads(curve)[0] for curve in found["curve"].dropna())  # one has learned
     assert (tmp_path / "search-digits.png").exists()
     assert (paths.MODELS / f"{script.stem}-digits" / "epoch-0002.weights.h5").exists()

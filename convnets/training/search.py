@@ -1,7 +1,8 @@
 """Search for a network with Ray Tune: Optuna's TPE proposes networks, ASHA ends those that fall behind.
 
-A trial trains one network on the training images but the last ones, which are held out to judge it. The test images of
-the dataset are not looked at.
+A trial trains one network for a few epochs on the training images but the last ones, which are held out to judge it.
+The finalists, the best of all trials, are then trained for longer, since what learns fastest need not be best in the
+end. The test images of the dataset are not looked at.
 
 Sources: Bergstra et al., "Algorithms for hyper-parameter optimization", 2011 (TPE). Li et al., "A system for massively
 parallel hyperparameter tuning", 2020 (ASHA).
@@ -35,7 +36,8 @@ os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 HELD_OUT = 0.1  # of the training images
-FIRST_EPOCHS, KEPT = 2, 3  # ASHA: after 2, 6, 18 ... epochs, the best third goes on
+FIRST_EPOCHS, KEPT = 1, 2  # ASHA: after 1, 2, 4 ... epochs, the better half goes on
+FINALISTS, LONGER = 4, 3  # the best networks are trained for so many times the epochs
 STEPS_TO_TIME = 12
 LEAST_TRIALS = 10  # fewer say nothing of what matters
 SETTINGS = [*search_space.CHOICES, *search_space.RANGES]
@@ -177,7 +179,7 @@ def search(dataset, folder, *, minutes, epochs, limits, precision, seed, sampler
 
     dataset: a datasets.Dataset. folder: of this search, a path or a bucket, such as s3://bucket/name, that all machines
     can reach. epochs: of a trial that is not ended early. limits: Limits. precision: a name of Keras's.
-    sampler: "tpe", which starts from search_space.first_choices(), or "random".
+    sampler: "tpe", which starts from search_space.FIRST, or "random".
     Returns what `table` returns. Raises Stopped after Ctrl-C.
     """
     part = held_out_dataset(dataset)
@@ -195,7 +197,7 @@ def search(dataset, folder, *, minutes, epochs, limits, precision, seed, sampler
         tuner = tune.Tuner.restore(str(folder), trainable, resume_errored=True, param_space=_space())
     else:
         proposer = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}[sampler]
-        first = {"tpe": search_space.first_choices(), "random": []}[sampler]
+        first = {"tpe": [search_space.FIRST], "random": []}[sampler]
         tuner = tune.Tuner(
             trainable,
             param_space=_space(),
@@ -247,6 +249,28 @@ def table(results):
             "larger --max-parameters and --max-seconds-per-epoch"
         )
     return pd.DataFrame(rows).sort_values(["epochs", "accuracy"], ascending=False, ignore_index=True)
+
+
+def judge_finalists(trials, dataset, folder, *, epochs, precision, seed):
+    """Train the best networks of a search anew, LONGER times as long, on the connected Ray cluster.
+
+    trials: what `search` returned. folder: of their runs. epochs: of a trial. precision, seed: as for `search`.
+    Returns the trials with the best finalist first, and another column, finalist_accuracy: of the held-out images;
+    missing for the others.
+    """
+    part, epochs = held_out_dataset(dataset), LONGER * epochs
+    best = trials[trials["epochs"] > 0].head(FINALISTS)
+    arguments = [(choice_of(row), epochs, precision, seed) for _, row in best.iterrows()]
+    jobs = [
+        cluster.Job(Path(folder).resolve() / f"finalist-{number}", part, each, epochs=epochs)
+        for number, each in enumerate(arguments, 1)
+    ]
+    failed = cluster.train_all(jobs, train_choice)
+    if failed:
+        raise UserError(f"not completed: {cluster.summary(failed)}; the same command tries again")
+    accuracies = dict(zip(best.index, (job.accuracy for job in jobs), strict=True))
+    trials = trials.assign(finalist_accuracy=pd.Series(accuracies))
+    return trials.sort_values("finalist_accuracy", ascending=False, kind="stable", ignore_index=True)
 
 
 def choice_of(row):

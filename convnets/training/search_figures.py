@@ -19,6 +19,8 @@ def search_page(trials, importances, front):
     best = trained.iloc[0]
     title = f"{len(trials)} networks, {len(trials) - len(trained)} of them given up at once"
     note = f"Best: {best['accuracy']:.1%} of held-out images after {best['epochs']} epochs"
+    if "finalist_accuracy" in trials:
+        note += f"; {best['finalist_accuracy']:.1%} as a finalist, trained for longer"
     drawing.heading(figure, f"{title}\n{note}")
     curves, bars, scatter = figure.subplots(1, 3)
 

@@ -37,7 +37,7 @@ class SearchRecord:
         return "mixed_bfloat16" if self.precision == "bfloat16" else "float32"
 
     def trials(self):
-        """Return what a finished search found, as search.search returns it, or None."""
+        """Return what a finished search found, as search.judge_finalists returns it, or None."""
         path = self.folder / "trials.csv"
         return pd.read_csv(path) if path.exists() else None
 
