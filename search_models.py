@@ -4,7 +4,7 @@
     python search_models.py --minutes 60                      CIFAR-10 if available
     python search_models.py --on-ray auto --storage /shared   on several machines, see docs/many-machines.md
 
-This script begins with improved_model.py's network and tries others of the articles' kind: blocks of convolutions, then
+This script begins near improved_model.py's network and tries others of the articles' kind: blocks of convolutions, then
 dense layers, with other filters, kernels, activations, dropout, optimizers and augmentation. It trains each for some
 epochs, and judges it by a tenth of the training images, which are held out. Networks that fall behind are ended early.
 The four best are then trained for longer.

@@ -23,12 +23,13 @@ with cli.importing_keras():
     import keras
 
     import improved_model
+    import search_models
     from convnets.architectures import search_script
     from convnets.data import datasets
     from convnets.training import autotune, cluster, search, training
 
 SCRIPT, TRIALS = paths.RESULTS / "found_model.py", paths.RESULTS / "search_trials.csv"
-EPOCHS, FINAL_EPOCHS, SEEDS = 3, 24, (1337, 2, 3)
+SEEDS = 1337, 2, 3
 LIMITS = search.Limits(parameters=1_500_000, seconds_an_epoch=120)
 IMAGES = 6400  # of a short epoch, to time it
 DATASET = "cifar10"
@@ -38,7 +39,10 @@ def search_trials(sampler, minutes, seed):
     autotune.set_precision()
     precision = keras.config.dtype_policy().name
     with tempfile.TemporaryDirectory() as folder, cluster.connected("local"):
-        dataset, settings = datasets.load(DATASET), {"epochs": EPOCHS, "precision": precision, "seed": seed}
+        dataset, settings = (
+            datasets.load(DATASET),
+            {"epochs": search_models.EPOCHS, "precision": precision, "seed": seed},
+        )
         trials = search.search(dataset, f"{folder}/trials", sampler=sampler, minutes=minutes, limits=LIMITS, **settings)
         trials = search.judge_finalists(trials, dataset, folder, **settings)
     rows = [{"sampler": sampler, "minutes": minutes, "search_seed": seed, **row} for row in trials.to_dict("records")]
@@ -152,7 +156,9 @@ def main():
     parser.add_argument("--sampler", choices=["tpe", "random"], default="tpe")
     parser.add_argument("--minutes", type=int, default=30)
     parser.add_argument("--seed", type=int, default=1337)
-    parser.add_argument("--epochs", type=int, default=FINAL_EPOCHS, help="of the winner (default: %(default)s)")
+    parser.add_argument(
+        "--epochs", type=int, default=search_models.FINAL_EPOCHS, help="of the winner (default: %(default)s)"
+    )
     options = parser.parse_args()
     if options.what == "trials":
         search_trials(options.sampler, options.minutes, options.seed)

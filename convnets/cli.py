@@ -128,9 +128,9 @@ def common_training_options(parser):
 def search_options(parser, *, epochs, final_epochs):
     """Add the options of search_models.py. epochs, final_epochs: defaults."""
     counts = {
-        "--minutes": (60, whole_number(1, 100_000), "for the search"),
+        "--minutes": (60, whole_number(1, 100_000), "for the trials of the search"),
         "--max-parameters": (1_500_000, whole_number(1000), "of a network"),
-        "--max-seconds-per-epoch": (110, whole_number(1), "of a network, on one core"),
+        "--max-seconds-per-epoch": (120, whole_number(1), "of a network, on one core"),
         "--epochs": (epochs, whole_number(1, 1000), "of each network in the search"),
         "--final-epochs": (final_epochs, whole_number(2, 10_000), "of the best network, afterwards"),
         "--seed": (1337, whole_number(0, 2**32 - 1), "of all random numbers"),
@@ -298,10 +298,10 @@ def whole_number(least, most=10**9):
 
 @contextlib.contextmanager
 def importing_keras(options=None):
-    """Import Keras, and wrap other imports: hide what only looks like an error, and say in one line what really is one.
+    """Import Keras and wrap the imports that follow: hide what only looks like an error, and turn errors into one line.
 
-    options: of the script, which may have a precision, "float32" or "bfloat16", in which networks compute from then on
-    (their weights are always float32), and a dataset, which is read in the meantime.
+    options: the script's parsed options, or None. `precision`, "float32" or "bfloat16", is what networks compute in
+    from then on (weights stay float32); the images of `dataset` are read in a thread meanwhile.
 
     TensorFlow reports what it did not find (CUDA) before it reads any setting, so the stderr of the whole process is
     redirected during the imports. And an old tutorial may have left its settings in ~/.keras/keras.json.
@@ -354,14 +354,15 @@ def _read_ahead(options):
 
 
 def _import_keras():
-    """Import Keras without its wrappers for scikit-learn, which nothing here uses and which would take a second."""
-    if "keras" in sys.modules or "sklearn" in sys.modules:
-        return
-    sys.modules["sklearn"] = None  # makes its import fail, for which Keras is prepared
+    """Import Keras without its wrappers for scikit-learn, which nothing here uses and which take a second to import."""
+    hidden = "keras" not in sys.modules and "sklearn" not in sys.modules
+    if hidden:
+        sys.modules["sklearn"] = None  # makes its import fail, for which Keras is prepared
     try:
         import keras  # noqa: F401
     finally:
-        del sys.modules["sklearn"]
+        if hidden:
+            sys.modules.pop("sklearn", None)
 
 
 def set_keras_up(precision="float32"):

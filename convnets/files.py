@@ -101,6 +101,14 @@ def to_json(value):
     return json.dumps(value, indent=1) + "\n"
 
 
+def modified(path):
+    """Return when a file was last changed, as seconds; 0 if it is gone, since a training may remove it meanwhile."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0
+
+
 def fingerprint(path):
     """Return the SHA-256 of a file, in hexadecimal. Raises UserError if it can't be read."""
     try:

@@ -31,10 +31,10 @@ def newest_run(models, dataset_name=None):
 
 def all_runs(models):
     """Return the runs in the folder `models`, the one that was trained last first."""
-    records = [path for path in models.glob("*/epoch-*.json") if path.parent.name != "stashed"]
-    records = [path for path in records if path.is_file()]  # no link to nowhere
-    records.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-    return list(dict.fromkeys(path.parent for path in records))
+    found = [path for path in models.glob("*/epoch-*.json") if path.parent.name != "stashed"]
+    found = [path for path in found if path.is_file()]  # no link to nowhere
+    found.sort(key=files.modified, reverse=True)
+    return list(dict.fromkeys(path.parent for path in found))
 
 
 def entry(folder, name):

@@ -171,7 +171,7 @@ def hostile_table(kinds):
 
 
 def view_table(speeds):
-    """The table of how fast occlusion and activation maximization are, in Markdown."""
+    """The table of how fast the views compute what they show, in Markdown."""
     speeds = speeds.assign(difference=speeds["largest_difference"].map("{:.0e}".format, na_action="ignore").fillna(""))
     header = "measured | seconds | against | seconds | times faster | largest difference"
     line = (
@@ -183,7 +183,9 @@ def view_table(speeds):
 
 def script_table(scripts):
     """The table of how long the scripts that look into a network take, in Markdown."""
-    header = "script | seconds | of them importing Keras and loading CIFAR-10 | as plain imports, one by one | `--help`"
+    header = (
+        "script | seconds | of them importing Keras and loading CIFAR-10 | the same, one after the other | `--help`"
+    )
     line = (
         "`{row.script}.py` | {row.seconds:.1f} "
         "| {row.importing_keras_and_loading_data_seconds:.1f} | {row.one_by_one_seconds:.1f} | {row.help_seconds:.2f}"

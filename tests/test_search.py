@@ -202,6 +202,25 @@ def test_the_best_finalist_wins(monkeypatch, tmp_path, tiny_dataset):
     assert judged["finalist_accuracy"].isna().tolist() == [False] * 4 + [True] * 2
 
 
+def test_a_network_that_is_too_slow_is_given_up_after_some_steps_or_an_epoch(tmp_path):
+    def watch(limit):
+        watch = search._Watch(tmp_path, search.Limits(1000, limit), share=0.5)
+        watch.set_params({"steps": 100})
+        return watch
+
+    slow, fast = watch(-1), watch(1e9)
+    for number in range(search.STEPS_TO_TIME - 1):
+        slow.on_train_batch_end(number)
+        fast.on_train_batch_end(number)
+    fast.on_train_batch_end(search.STEPS_TO_TIME)
+    with pytest.raises(search._GiveUp, match="seconds"):
+        slow.on_train_batch_end(search.STEPS_TO_TIME)
+    with pytest.raises(search._GiveUp, match="seconds"):
+        slow.on_epoch_end(0)
+    slow._ends = [0.0, 3.0, 5.0, 7.0]
+    assert slow._seconds_an_epoch() == 2 * 100 / 0.5
+
+
 def test_a_choice_comes_back_from_the_table_of_trials(tmp_path):
     found = trials([0.5], [10])
     found.to_csv(tmp_path / "trials.csv", index=False)

@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import shutil
 
 import keras
 import numpy as np
@@ -188,22 +187,30 @@ def test_predictions_are_kept_and_belong_to_their_weights(tmp_path, monkeypatch)
 
 def test_a_large_network_predicts_in_the_precision_of_its_training(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "MODELS", tmp_path / "models")
-    run = runs.load(DIGITS)
-    images = run.dataset.x_test[:50]
-    exact = run.predictions(images)
+    in_float32 = runs.load(DIGITS)
+    images = in_float32.dataset.x_test[:50]
+    exact = in_float32.predictions(images)
     monkeypatch.setattr(runs, "LARGE", 1)
     monkeypatch.setattr(runs.autotune, "faster_precision", lambda: ("bfloat16", 0.5))
-    assert run._fastest_model() is run.model  # it was trained in float32
-    recorded = {"options": {"precision": "mixed_bfloat16"}}
+    assert in_float32._fastest_model is in_float32.model
+    recorded = {"dataset": "digits", "options": {"precision": "mixed_bfloat16"}}
     monkeypatch.setattr(records, "read_run", lambda folder: recorded)
-    layers = run._fastest_model().layers
-    assert {layer.compute_dtype for layer in layers[1:-1]} == {"bfloat16"}
-    assert layers[-1].compute_dtype == "float32"  # ten probabilities with all their digits
-    shutil.rmtree(tmp_path / "models")  # the predictions that were kept
-    differences = np.abs(run.predictions(images) - exact)
+    run = runs.load(DIGITS)
+    *hidden, dense, softmax = run._fastest_model.layers[1:]
+    assert {layer.compute_dtype for layer in hidden} == {"bfloat16"}
+    assert dense.compute_dtype == softmax.compute_dtype == "float32"  # logits and probabilities keep their digits
+    differences = np.abs(run.predictions(images) - exact)  # not those that were kept
     assert 0 < differences.max() < 0.05
     monkeypatch.setattr(runs.autotune, "faster_precision", lambda: ("float32", 2.0))
-    assert run._fastest_model() is run.model
+    run = runs.load(DIGITS)
+    assert run._fastest_model is run.model
+
+
+def test_a_network_with_a_model_inside_predicts_as_it_is(monkeypatch):
+    inside = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(4)])
+    model = keras.Sequential([keras.Input((8, 8, 1)), inside, keras.layers.Softmax()])
+    assert not runs._is_plain(model)
+    assert runs._is_plain(runs.load(DIGITS).model)
 
 
 def test_predictions_that_can_not_be_kept_are_made_all_the_same(tmp_path, monkeypatch):
@@ -331,6 +338,7 @@ def test_networks_that_take_no_images(tmp_path):
 
 def test_the_newest_own_run_is_taken(tmp_path):
     import os
+    import shutil
 
     assert records.newest_run(tmp_path) is None
     for age, name in enumerate(["newest", "older", "oldest"]):

@@ -4,6 +4,7 @@ They are Sequential networks of the articles' kind: blocks of convolutions, each
 dense layers. What `layers` lists is both what `build_model` builds and what `script` writes, so they can't differ.
 """
 
+import hashlib
 import math
 
 CHOICES = {
@@ -37,6 +38,11 @@ growth: each block has so many times the filters of the one before. kernel: its 
 dropout: after each block. flatten: what the dense layers get, all values of the last feature maps or the mean of each.
 dense_layers: before the one that answers, each with so many units and dense_dropout.
 """
+
+
+def fingerprint():
+    """Return a few characters that change with the networks that a search may find."""
+    return hashlib.sha256(repr((CHOICES, RANGES)).encode()).hexdigest()[:8]
 
 
 def layers(choice, input_shape, num_classes):

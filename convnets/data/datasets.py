@@ -8,6 +8,7 @@ Each name in `convnets.data.DATASETS` is a module of this package that defines
     FLIPPABLE     see Dataset.flippable
     DOWNLOAD      the downloads.Download to fetch if no file is found, or None
     load(data_dir=None) -> ((x_train, y_train, x_test, y_test), source), as the fields of Dataset
+    find(folder)  what load returns, or None if the folder does not contain it; only if `read_ahead` should use it
 """
 
 import concurrent.futures
@@ -87,30 +88,40 @@ def load(name, data_dir=None, *, image_size=None, channels=None):
     if image_size:
         raise UserError(f"--image-size is for folders of pictures; the images of {name} have a size: leave it out")
     source = SOURCES[name]
-    begun = _read_ahead.pop((name, data_dir), None)
+    begun = _read_ahead.pop(_key(name, data_dir), None)
     arrays, found_in = (begun and begun.result()) or source.load(data_dir)
     return Dataset(name, source.CLASS_NAMES, *arrays, source=found_in, flippable=source.FLIPPABLE)
 
 
-_read_ahead = {}  # (name, data_dir): Future of what the source's find returns; None if `load` has to see to it
+_read_ahead = {}  # _key: Future of what the source's find returned, or of None if `load` has to read it itself
+
+
+def _key(name, data_dir):
+    return name, *source_files.search_folders(data_dir)
 
 
 def read_ahead(name, data_dir=None):
     """Begin to read CIFAR-10 or MNIST, if it is on this machine, in a thread from which `load` will take it.
 
-    name, data_dir: as `load` will get them. Nothing is downloaded, and other datasets are left to `load`.
+    name, data_dir: as `load` will get them. Nothing is downloaded. What can't be read here (digits, folders, files for
+    which scikit-learn is needed, damaged ones) is left to `load`.
     """
+    _read_ahead.clear()  # what nobody asked for
     if not hasattr(SOURCES.get(name), "find"):
         return
-    begun = _read_ahead[name, data_dir] = concurrent.futures.Future()
+    begun = concurrent.futures.Future()
 
     def read():
         found = None
-        with contextlib.suppress(Exception):  # `load` will meet it again, and raise it
-            found = source_files.find_here(SOURCES[name].find, data_dir)
-        begun.set_result(found)
+        try:
+            with contextlib.suppress(Exception):  # `load` will meet it again, and raise it
+                found = source_files.find_here(SOURCES[name].find, data_dir)
+        finally:
+            begun.set_result(found)
 
-    threading.Thread(target=read, daemon=True).start()
+    with contextlib.suppress(UserError):  # no folder to search
+        _read_ahead[_key(name, data_dir)] = begun
+        threading.Thread(target=read, daemon=True).start()
 
 
 def _load_folder(folder, image_size, channels):

@@ -4,7 +4,7 @@ import contextlib
 import threading
 from pathlib import Path
 
-from convnets import paths, records
+from convnets import files, paths, records
 from convnets.data import DATASETS
 from convnets.errors import UserError
 
@@ -16,17 +16,10 @@ def names():
     """Return the names of all runs with a history, the newest first, and then the pretrained ones."""
 
     def found(folder):
-        histories = sorted(folder.glob("*/history.csv"), key=_time, reverse=True)
+        histories = sorted(folder.glob("*/history.csv"), key=files.modified, reverse=True)
         return [file.parent.name for file in histories if not file.parent.name.startswith(".")]
 
     return list(dict.fromkeys([*found(paths.MODELS), *sorted(found(paths.PRETRAINED))]))
-
-
-def _time(file):
-    try:
-        return file.stat().st_mtime
-    except OSError:  # it was removed in the meantime
-        return 0
 
 
 def folder_of(name):
@@ -60,7 +53,7 @@ def load_dataset(name, data_dir=None, **size):
 
 
 def read_ahead(run, data_dir):
-    """Load the dataset of a run while Keras is imported, but not the digits, which need scikit-learn."""
+    """Load the dataset of a run while Keras is imported, but not the digits, which need scikit-learn for it."""
     with contextlib.suppress(OSError, UserError):  # then it is not read ahead
         name = records.entry(folder_of(run), "dataset")
         if name in DATASETS and name != "digits":

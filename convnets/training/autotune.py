@@ -18,7 +18,7 @@ CACHE = paths.MODELS / ".fastest_threads.json"
 
 
 def set_threads(threads=None):
-    """Set the number of TensorFlow's threads, and print it. Call this before it computes anything.
+    """Set the number of TensorFlow's threads, and print it. Call this before TensorFlow computes.
 
     threads: None for the fastest: one for each core, or two if a core runs two. Both are tried once, in processes of
     their own, since a process can't change its number of threads; the result is kept.

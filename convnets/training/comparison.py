@@ -3,6 +3,7 @@
 import functools
 import re
 
+import numpy as np
 import pandas as pd
 import scipy.special
 
@@ -115,11 +116,11 @@ def compare(rows, networks, also=()):
     rows: pandas.DataFrame with a run_row in each row. networks: list of Network; those without a run are left out.
     also: datasets.Dataset besides those of the project, of folders of pictures.
     Returns a pandas.DataFrame. Accuracies are in percent: measured and at_best_epoch are means over the runs, as are
-    the times; lowest and highest are the extremes, interval_low and interval_high what `interval` returns. points_apart
-    is how far measured is above the published value, or below it (negative); 0 within a published range. verdict:
-    "holds" if the published value is in the interval, else "higher" or "lower". low, high, points_apart and verdict are
-    missing if nothing was published, or if the training was shorter than the article's, or on other images; the
-    interval and the verdict also if there is only one run.
+    the times; lowest and highest are the extremes, interval_low and interval_high what `interval` returns, missing for
+    a single run. points_apart is how far measured is above the published value, or below it (negative); 0 within a
+    published range. verdict: "holds" if the interval contains the published value or a part of the range, else
+    "higher" or "lower"; missing for a single run. low, high, points_apart and verdict are missing, too, if nothing was
+    published, or if the training was shorter than the article's, or on other images.
     """
     compared = []
     known = {dataset.name: dataset for dataset in [*map(datasets.without_images, DATASETS), *also]}
@@ -163,12 +164,12 @@ def compare(rows, networks, also=()):
 
 
 def interval(values):
-    """Return the ends of the 95 % confidence interval of the mean of several measurements, NaN for one (Student's t).
+    """Return the ends of the 95 % confidence interval of a mean (Student's t); NaN for a single value.
 
-    values: pandas.Series.
+    values: pandas.Series of percentages, which have no more than 100 %.
     """
     half = scipy.special.stdtrit(len(values) - 1, 0.975) * values.sem()
-    return values.mean() - half, values.mean() + half
+    return values.mean() - half, np.minimum(values.mean() + half, 100.0)
 
 
 def _points_apart(measured, low, high):
@@ -176,7 +177,8 @@ def _points_apart(measured, low, high):
 
 
 def _verdict(least, most, low, high):
-    return "lower" if most < low else "higher" if least > high else "holds"
+    rounding = 1e-6
+    return "lower" if most < low - rounding else "higher" if least > high + rounding else "holds"
 
 
 def printable(table):

@@ -1,6 +1,6 @@
 """Search for a network with Ray Tune: Optuna's TPE proposes networks, ASHA ends those that fall behind.
 
-A trial trains one network for a few epochs on the training images but the last ones, which are held out to judge it.
+A trial trains one network for a few epochs on all training images but the last tenth, which is held out to judge it.
 The finalists, the best of all trials, are then trained for longer, since what learns fastest need not be best in the
 end. The test images of the dataset are not looked at.
 
@@ -37,7 +37,7 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 HELD_OUT = 0.1  # of the training images
 FIRST_EPOCHS, KEPT = 1, 2  # ASHA: after 1, 2, 4 ... epochs, the better half goes on
-FINALISTS, LONGER = 4, 3  # the best networks are trained for so many times the epochs
+FINALISTS, LONGER = 4, 3  # the best four networks are trained anew, for three times as many epochs
 STEPS_TO_TIME = 12
 LEAST_TRIALS = 10  # fewer say nothing of what matters
 SETTINGS = [*search_space.CHOICES, *search_space.RANGES]
@@ -96,7 +96,8 @@ class _Watch(keras.callbacks.Callback):
         return float(np.median(np.diff(self._ends))) * self.params["steps"] / self.share
 
     def on_epoch_end(self, epoch, logs=None):
-        self._end_if_slow()  # its first steps may have promised less
+        if epoch == 0:
+            self._end_if_slow()  # the first steps may have been faster than the rest
         history = pd.read_csv(self.run_dir / "history.csv")
         tune.report(
             {

@@ -34,7 +34,7 @@ def search_page(trials, importances, front):
 
     shown = list(importances.items())[:10][::-1]
     bars.barh([name.replace("_", " ") for name, _ in shown], [share for _, share in shown], color=drawing.HELD_OUT)
-    bars.set(xlabel="importance (fANOVA)", title="What mattered in the first epochs")
+    bars.set(xlabel="importance (fANOVA)", title="What mattered in the first epoch")
     if not shown:
         bars.text(0.5, 0.5, "too few networks to say", ha="center", transform=bars.transAxes)
 

@@ -10,7 +10,7 @@ import keras
 import pandas as pd
 
 from convnets import cli, files, paths
-from convnets.architectures import search_script
+from convnets.architectures import search_script, search_space
 from convnets.data import folders
 from convnets.errors import UserError
 from convnets.training import autotune, checkpoints, training
@@ -70,6 +70,7 @@ def opened(dataset, options):
             "max_parameters": options.max_parameters,
             "max_seconds_per_epoch": options.max_seconds_per_epoch,
             "seed": options.seed,
+            "networks": search_space.fingerprint(),
             "precision": "bfloat16" if "bfloat16" in keras.config.dtype_policy().name else "float32",
             "storage": _absolute(options.storage or folder),
         }

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import io
 from pathlib import Path
@@ -17,7 +18,7 @@ from convnets.views import calibration, classifiers, introspection
 from convnets.views.calibration import Calibration
 
 MOST_PIXELS = 1024  # height and width of the pictures that a run was trained on
-LARGE = 2_000_000  # parameters, from which on it pays to build a network anew, to predict in bfloat16
+LARGE = 2_000_000  # parameters; smaller networks gain little from being built anew in bfloat16
 TRIES = 500  # random test images among which a correctly classified one is looked for
 
 USUAL_DATASET = {shape: name for name, shape in datasets.INPUT_SHAPES.items()}
@@ -77,16 +78,17 @@ class Run:
     def predictions(self, images):
         """Return the network's class probabilities for many images, (n, classes) float32.
 
-        A large network that was trained in bfloat16 predicts in it where that is faster. The probabilities are kept in
-        models/.predictions, since they take seconds to compute. The file's name depends on network and images.
+        A large network that was trained in bfloat16 predicts in it where that is clearly faster. The probabilities are
+        kept in models/.predictions, since they take seconds to compute. The file's name depends on network and images.
         """
-        digest = hashlib.sha256(f"{keras.version()} {keras.config.backend()} {self.model.to_json()}".encode())
+        model = self._fastest_model
+        digest = hashlib.sha256(f"{keras.version()} {keras.config.backend()} {model.to_json()}".encode())
         for array in (*self.model.get_weights(), images):
             digest.update(np.ascontiguousarray(array))
         path = paths.MODELS / ".predictions" / f"{digest.hexdigest()}.npy"
         with contextlib.suppress(OSError, ValueError, EOFError):  # not there, or damaged
             return np.load(path)
-        outputs = introspection.predict(self._fastest_model(), images)
+        outputs = introspection.predict(model, images)
         content = io.BytesIO()
         np.save(content, outputs)
         with contextlib.suppress(UserError):  # it can't be kept: then it is computed again next time
@@ -94,9 +96,10 @@ class Run:
             files.write(path, content.getvalue())
         return outputs
 
+    @functools.cached_property
     def _fastest_model(self):
         trained_in = (records.entry(self.path, "options") or {}).get("precision")
-        if trained_in != "mixed_bfloat16" or self.model.count_params() < LARGE:
+        if trained_in != "mixed_bfloat16" or self.model.count_params() < LARGE or not _is_plain(self.model):
             return self.model
         return in_bfloat16(self.model) if autotune.faster_precision()[0] == "bfloat16" else self.model
 
@@ -108,12 +111,19 @@ class Run:
             print(note)
 
 
+def _is_plain(model):
+    """Return whether a network can be built anew, layer by layer: it has no models inside."""
+    return not any(isinstance(layer, (keras.Model, introspection.WithoutActivation)) for layer in model.layers)
+
+
 def in_bfloat16(model):
-    """Return a copy of a network that computes in bfloat16, but for its last layer."""
+    """Return a copy of a network that computes in bfloat16; from its last dense layer on, the logits, in float32."""
+    last = max(number for number, layer in enumerate(model.layers) if introspection.has_units(layer))
+    exact = model.layers[last:]
 
     def copy(layer):
         config = layer.get_config()
-        if isinstance(layer, keras.Layer) and layer is not model.layers[-1]:
+        if isinstance(layer, keras.Layer) and layer not in exact:
             config["dtype"] = "mixed_bfloat16"
         return type(layer).from_config(config)
 
