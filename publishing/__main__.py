@@ -463,8 +463,9 @@ def sampler_table(trials):
         rows.append([
             names[sampler], f"{group['minutes'].iloc[0]}", f"{len(group)}", f"{len(group) - len(within)}",
             f"{within['epochs'].sum():.0f}", f"{100 * longest['accuracy'].max():.1f} %",
+            f"{100 * group['finalist_accuracy'].max():.1f} %",
         ])  # fmt: skip
-    header = "networks proposed by | minutes | networks | given up at once | epochs trained | best, of held-out images"
+    header = "networks proposed by | minutes | networks | given up at once | epochs trained | best | best finalist"
     return _table(header, rows, trials)
 
 
