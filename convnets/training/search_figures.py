@@ -34,6 +34,7 @@ def search_page(trials, importances, front):
 
     shown = list(importances.items())[:10][::-1]
     bars.barh([name.replace("_", " ") for name, _ in shown], [share for _, share in shown], color=drawing.HELD_OUT)
+    bars.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(5))
     bars.set(xlabel="importance (fANOVA)", title="What mattered in the first epoch")
     if not shown:
         bars.text(0.5, 0.5, "too few networks to say", ha="center", transform=bars.transAxes)
@@ -47,7 +48,8 @@ def search_page(trials, importances, front):
         label="the front, fully trained",
     )
     scatter.set(xlabel="seconds an epoch, on one core", title="Accuracy against seconds", xscale="log")
+    scatter.xaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
     scatter.xaxis.set_major_formatter(matplotlib.ticker.ScalarFormatter())
     scatter.xaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
-    scatter.legend(loc="lower right")
+    figure.legend(*scatter.get_legend_handles_labels(), loc="outside lower right", ncols=2)
     return figure
