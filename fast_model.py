@@ -136,7 +136,7 @@ def main(argv=None):
     settings = {"initial_weights": options.weights, "class_weights": options.class_weights}
     settings["alternate_flips"] = dataset.flippable
     to_learn = training.Recipe(options.epochs or recipe.epochs, batch_size, options.seed, augment, **settings)
-    history = training.train(model, dataset, run, to_learn, cli.run_options(options))
+    history = training.train(model, dataset, run, to_learn, cli.run_options(options, test_each_epoch=False))
     training.report(history, run)
     calibration.keep(model, dataset, run)  # how far its probabilities can be trusted
 

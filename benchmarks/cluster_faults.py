@@ -1,7 +1,7 @@
 """Train on a Ray cluster while its parts are killed, and check that nothing is lost.
 
     python -m benchmarks.cluster_faults                  120 faults, on clusters of 2, 4 and 8 nodes
-    python -m benchmarks.cluster_faults --dataset mnist  on MNIST instead of scikit-learn's digits
+    python -m benchmarks.cluster_faults --nodes 4 --dataset mnist --epochs 4 --pause 30    on MNIST, with longer epochs
 
 The nodes of a cluster are processes on this machine, each with one core for trainings. `compare_models.py --on-ray` is
 the driver, in a process of its own. At random moments one of the faults below comes over them. At the end, every run
@@ -42,11 +42,11 @@ PATIENCE = 20  # seconds to wait for the moment at which a fault is to come
 class Trial:
     """A driver that trains on a cluster, and the faults that can come over them.
 
-    nodes: of the cluster. folder: of the runs. options: of compare_models.py.
+    nodes: of the cluster. folder: of the runs. options: of the script that the driver runs.
     """
 
-    def __init__(self, folder, nodes, options, rng):
-        self.folder, self.nodes, self.options, self.rng = Path(folder), nodes, options, rng
+    def __init__(self, folder, nodes, options, rng, driver=DRIVER):
+        self.folder, self.nodes, self.options, self.rng, self.script = Path(folder), nodes, options, rng, driver
         self.scratch = Path(tempfile.mkdtemp(prefix="faults-"))
         self.tmpdir = os.environ.get("TMPDIR")
         os.environ["TMPDIR"] = str(self.scratch)  # where the workers keep their runs
@@ -61,7 +61,7 @@ class Trial:
 
     def start_driver(self):
         """Start the driver, or start it again: the same command goes on."""
-        command = [sys.executable, "-c", DRIVER, str(self.folder), *self.options, "--on-ray", self.cluster.address]
+        command = [sys.executable, "-c", self.script, str(self.folder), *self.options, "--on-ray", self.cluster.address]
         with open(self.folder.with_name("driver.log"), "a") as log:
             self.driver = subprocess.Popen(command, cwd=paths.PROJECT, stdout=log, stderr=log)
 
@@ -219,8 +219,11 @@ def compare_runs(alone, folder, epochs):
     return found
 
 
-def faults(*, nodes, dataset, epochs, count, seed, kinds=FAULTS):
-    """Train until `count` faults have come. Returns (list of differences, Counter of the faults, number of trials)."""
+def faults(*, nodes, dataset, epochs, count, seed, pause=6.0, kinds=FAULTS):
+    """Train until `count` faults have come, each up to `pause` seconds after the one before.
+
+    Returns (list of differences, Counter of the faults, number of trials).
+    """
     rng, tally, found, trials = random.Random(seed), collections.Counter(), [], 0
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
@@ -233,7 +236,7 @@ def faults(*, nodes, dataset, epochs, count, seed, kinds=FAULTS):
             runs.mkdir(parents=True)
             with Trial(runs, nodes, options, rng) as trial:
                 while not trial.ended:
-                    time.sleep(rng.uniform(0.5, 6))
+                    time.sleep(rng.uniform(0.5, pause))
                     if tally.total() < count and not trial.ended:
                         kind = rng.choices(list(kinds), list(kinds.values()))[0]
                         try:
@@ -263,13 +266,19 @@ def main():
     parser.add_argument("--dataset", choices=["digits", "mnist"], default="digits")
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--faults", type=int, default=40, help="on each cluster (default: %(default)s)")
+    parser.add_argument("--pause", type=float, default=6, help="most seconds before the next (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1337, help="of the random moments (default: %(default)s)")
     parser.add_argument("--output", type=Path, default=paths.RESULTS / "cluster_faults.csv")
     options = parser.parse_args()
     differing = 0
     for nodes in options.nodes:
         found, tally, trials = faults(
-            nodes=nodes, dataset=options.dataset, epochs=options.epochs, count=options.faults, seed=options.seed
+            nodes=nodes,
+            dataset=options.dataset,
+            epochs=options.epochs,
+            count=options.faults,
+            seed=options.seed,
+            pause=options.pause,
         )
         differing += len(found)
         row = {

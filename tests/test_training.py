@@ -19,7 +19,7 @@ from benchmarks.kill_and_resume import differences
 from convnets.data import augmentation
 from convnets.data.augmentation import Augmentation, ShiftAndCutOut
 from convnets.data.datasets import scale_pixels
-from convnets.errors import UserError
+from convnets.errors import Stopped, UserError
 from convnets.training import callbacks, checkpoints, training, weight_files
 from publishing import __main__ as publish
 
@@ -304,6 +304,39 @@ def test_what_a_run_leaves_behind(tiny_dataset, build_tiny_model, tmp_path):
     model = build_tiny_model()
     model.load_weights(run / "epoch-0005.weights.h5")
     np.testing.assert_array_equal(model.get_weights()[0], checkpoints.load_model(run).get_weights()[0])
+
+
+def test_a_training_that_is_tested_at_its_end_is_the_same_one(tiny_dataset, build_tiny_model, tmp_path, capsys):
+    each_epoch, once = tmp_path / "each-epoch", tmp_path / "once"
+    history = train(build_tiny_model(), tiny_dataset, each_epoch, 4)
+    train(build_tiny_model(), tiny_dataset, once, 3, test_each_epoch=False)
+    at_the_end = train(build_tiny_model(), tiny_dataset, once, 4, test_each_epoch=False)
+    assert at_the_end["val_accuracy"].isna().tolist() == [True, True, False, False]  # 3 was the last one, then 4
+    columns = ["epoch", "accuracy", "loss"]
+    pd.testing.assert_frame_equal(at_the_end[columns], history[columns])
+    assert at_the_end["val_loss"].iloc[-1] == history["val_loss"].iloc[-1]
+    for weights, others in zip(*(checkpoints.load_model(run).get_weights() for run in (each_epoch, once)), strict=True):
+        np.testing.assert_array_equal(weights, others)
+    training.report(at_the_end, once)
+    training.report(at_the_end.head(2), once)  # stopped after two epochs
+    one, two = (line for line in capsys.readouterr().out.splitlines() if "of training" in line)
+    assert one.startswith(f"Test accuracy {history['val_accuracy'].iloc[-1]:.2%}, test loss")
+    assert two.startswith("Not tested after epoch 2: ")
+
+
+def test_a_training_that_was_not_tested_yet_keeps_its_newest_epochs(tiny_dataset, build_tiny_model, tmp_path):
+    run = tmp_path / "run"
+    watcher = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: stop(epoch))
+
+    def stop(epoch):
+        if epoch == 2:
+            raise Stopped("Stopped", 130)
+
+    with pytest.raises(Stopped):
+        train(build_tiny_model(), tiny_dataset, run, 5, test_each_epoch=False, watchers=(watcher,))
+    assert {path.name for path in run.glob("epoch-*.json")} == {"epoch-0002.json", "epoch-0003.json"}
+    assert "val_accuracy" not in pd.read_csv(run / "history.csv")
+    assert (run / "training_curves.png").exists()
 
 
 def test_curves_are_not_drawn_more_often_than_they_can_be_looked_at(

@@ -7,7 +7,7 @@ from convnets import files
 from convnets.explorer import at_hand, plots
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C")
-COLUMNS = {"epoch", "accuracy", "loss", "val_accuracy", "val_loss", "seconds"}
+COLUMNS = {"epoch", "accuracy", "loss", "seconds"}
 EVERY = 2000  # milliseconds between two looks at the files
 
 
@@ -53,9 +53,11 @@ class Trainings:
             if history is None:
                 continue
             for column, style in (("val_", "solid"), ("", "dotted")):
-                shown = f"{name}, {'test' if column else 'training'} images"
-                accuracy[shown] = history["epoch"], 100 * history[f"{column}accuracy"], colour, style
-                loss[shown] = history["epoch"], history[f"{column}loss"], colour, style
+                if f"{column}accuracy" in history:  # fast_model.py tests after the last epoch only
+                    shown = f"{name}, {'test' if column else 'training'} images"
+                    tested = history.dropna(subset=f"{column}accuracy")
+                    accuracy[shown] = tested["epoch"], 100 * tested[f"{column}accuracy"], colour, style
+                    loss[shown] = tested["epoch"], tested[f"{column}loss"], colour, style
             if "learning_rate" in history:
                 rate[name] = history["epoch"], history["learning_rate"], colour, "solid"
             lines.append(describe(name, history))
@@ -102,7 +104,9 @@ def read_history(name):
 def describe(name, history):
     """Return a line of text: how far a run is, and how long the rest takes."""
     last = history.iloc[-1]
-    text = f"{name}: {last['val_accuracy']:.2%} on test images after epoch {int(last['epoch'])}"
+    tested = pd.notna(last.get("val_accuracy"))
+    accuracy, images = (last["val_accuracy"], "test") if tested else (last["accuracy"], "training")
+    text = f"{name}: {accuracy:.2%} on {images} images after epoch {int(last['epoch'])}"
     try:
         run = files.read_json(at_hand.folder_of(name) / "run.json")
         epochs = int(run["sessions"][-1]["epochs"])

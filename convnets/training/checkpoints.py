@@ -27,7 +27,7 @@ from convnets import files, records
 from convnets.errors import NotFinite, UserError, one_line
 from convnets.training import model_files, weight_files
 
-COLUMNS = {"epoch", "accuracy", "loss", "val_accuracy", "val_loss", "seconds"}  # of every history
+COLUMNS = {"epoch", "accuracy", "loss", "seconds"}  # of every history
 MOST_BYTES = 4 * 2**30  # of weights and optimizer; a network of 1.5 million parameters takes 18 million
 
 
@@ -57,8 +57,9 @@ class Checkpoint:
 
     @property
     def best_epoch(self):
-        """The epoch with the best test accuracy so far: for information, not for choosing."""
-        return max(self.history, key=lambda row: row["val_accuracy"])["epoch"]
+        """The tested epoch with the best test accuracy so far, or else the last one: not for choosing."""
+        tested = [row for row in self.history if "val_accuracy" in row]
+        return max(tested, key=lambda row: row["val_accuracy"])["epoch"] if tested else self.epoch
 
 
 # ---------------------------------------------------------------- writing

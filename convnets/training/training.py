@@ -58,13 +58,15 @@ class RunOptions:
     """How a training is carried out. None of this changes what is learned.
 
     fresh: set aside the run that is there, and start anew. tensorboard: also write logs for TensorBoard.
-    verbose: 0 silent, 1 a progress bar, 2 a line an epoch.
+    verbose: 0 silent, 1 a progress bar, 2 a line an epoch. test_each_epoch: else only after the last one, which is
+    faster, and shows no test accuracy as long as something could still be changed.
     watchers: Keras callbacks that look on. When they hear of the end of an epoch, it is saved already.
     """
 
     fresh: bool = False
     tensorboard: bool = False
     verbose: int = 2
+    test_each_epoch: bool = True
     watchers: tuple = ()
 
 
@@ -82,9 +84,12 @@ def report(history, run_dir):
     last = history.iloc[-1]
     seconds = history["seconds"].sum()
     in_steps = history.get("training_seconds", history["seconds"]).sum()  # older runs don't have them apart
+    tested = "Not tested"  # a training stopped before its last epoch may not have been
+    if pd.notna(last.get("val_accuracy")):
+        tested = f"Test accuracy {last['val_accuracy']:.2%}, test loss {last['val_loss']:.4f}"
     print(
-        f"Test accuracy {last['val_accuracy']:.2%}, test loss {last['val_loss']:.4f} after epoch {len(history)}: "
-        f"{duration(in_steps)} of training, {duration(seconds)} with compiling and testing."
+        f"{tested} after epoch {len(history)}: {duration(in_steps)} of training, {duration(seconds)} with compiling "
+        "and testing."
     )
     print(f"Weights, history and curves are in {run_dir}")
 
@@ -97,10 +102,10 @@ def train(model, dataset, run_dir, recipe=None, options=None, **settings):
     recipe: a Recipe. options: RunOptions. Their fields may be given as keywords instead: train(..., epochs=3, seed=1).
 
     Returns the history, a pandas.DataFrame, one row an epoch: epoch (from 1); loss and accuracy (of the training
-    images, during the epoch); val_loss and val_accuracy (of the test images); held_out_loss and held_out_accuracy, with
-    a validation split; seconds; training_seconds (of these, those of the steps); compilation_seconds (the excess of a
-    process's first step, not part of training_seconds); learning_rate (at the epoch's end). Afterwards the model has
-    the run's newest weights.
+    images, during the epoch); val_loss and val_accuracy (of the test images; missing for epochs after which they were
+    not looked at); held_out_loss and held_out_accuracy, with a validation split; seconds; training_seconds (of these,
+    those of the steps); compilation_seconds (the excess of a process's first step, not part of training_seconds);
+    learning_rate (at the epoch's end). Afterwards the model has the run's newest weights.
 
     Raises UserError if the run was made with other options, is in use or damaged, or can't be written, or if the loss
     stops being a number; Stopped after Ctrl-C or SIGTERM. Whatever ends it, at most the epoch in progress is lost.
@@ -175,6 +180,7 @@ def train(model, dataset, run_dir, recipe=None, options=None, **settings):
                     initial_epoch=first_epoch,
                     epochs=recipe.epochs,
                     validation_data=TestBatches(dataset.x_test, y_test),
+                    validation_freq=1 if options.test_each_epoch else [recipe.epochs],
                     class_weight=_class_weights(recipe, dataset.y_train[:kept], dataset.num_classes),
                     callbacks=[
                         *loggers,

@@ -11,26 +11,22 @@ from convnets import drawing
 def training_curves(history, title):
     """Draw accuracy and loss over the epochs. Return the bytes of a PNG file.
 
-    history: pandas.DataFrame with the columns epoch, accuracy, val_accuracy, loss and val_loss.
+    history: pandas.DataFrame with the columns epoch, accuracy and loss, and for epochs that were tested, val_accuracy
+    and val_loss.
     """
     figure = Figure(figsize=(10, 4), layout="constrained")
     drawing.heading(figure, title)
     accuracy, loss = figure.subplots(1, 2)
-    accuracy.plot(
-        history["epoch"],
-        100 * history["accuracy"],
-        ".-",
-        color=drawing.TRAINING,
-        label="training images, during the epoch",
-    )
-    accuracy.plot(
-        history["epoch"], 100 * history["val_accuracy"], ".-", color=drawing.TEST, label="test images, after the epoch"
-    )
+    for prefix, colour, label in (
+        ("", drawing.TRAINING, "training images, during the epoch"),
+        ("val_", drawing.TEST, "test images, after the epoch"),
+    ):
+        if f"{prefix}accuracy" in history:
+            tested = history.dropna(subset=f"{prefix}accuracy")
+            style = {"color": colour, "label": label}
+            accuracy.plot(tested["epoch"], 100 * tested[f"{prefix}accuracy"], ".-", **style)
+            loss.plot(tested["epoch"], tested[f"{prefix}loss"], ".-", **style)
     accuracy.set(xlabel="epoch", ylabel="accuracy (%)")
-    loss.plot(
-        history["epoch"], history["loss"], ".-", color=drawing.TRAINING, label="training images, during the epoch"
-    )
-    loss.plot(history["epoch"], history["val_loss"], ".-", color=drawing.TEST, label="test images, after the epoch")
     loss.set(xlabel="epoch", ylabel="loss (categorical cross-entropy)", ylim=(0, None))
     for axes in (accuracy, loss):
         axes.grid()
