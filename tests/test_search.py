@@ -2,6 +2,8 @@
 
 import json
 import random
+import re
+import time
 from pathlib import Path
 
 import keras
@@ -380,3 +382,34 @@ def test_a_search_on_digits_ends_with_a_script_that_is_trained(tmp_path, request
     said = capfd.readouterr().out
     assert f"This search is finished: {len(found)} networks" in said
     assert "This run is finished after 2 epochs" in said
+
+
+@pytest.mark.slow
+def test_a_search_on_two_machines_goes_on_after_one_has_died_and_then_the_command(tmp_path, request):
+    """The machines are processes here, and share a folder. What was told of a network is in the table in the end."""
+    from benchmarks import cluster_faults
+
+    script = paths.PROJECT / f"found_model_{tmp_path.parent.name}.py"
+    request.addfinalizer(lambda: script.unlink(missing_ok=True))
+    models, log = tmp_path / "models", tmp_path / "driver.log"
+    models.mkdir()
+    words = ["--dataset", "digits", "--minutes", "1", "--epochs", "2", "--final-epochs", "2", "--precision", "float32"]
+    words += ["--output", str(script), "--output-dir", str(tmp_path), "--storage", str(tmp_path / "storage")]
+    driver = cluster_faults.DRIVER.replace("compare_models", "search_models")
+    with cluster_faults.Trial(models, 2, words, random.Random(1), driver) as trial:
+        told = re.compile(r"^Network \d+: ([\d.]+)% of held-out images after epoch (\d)", re.MULTILINE)
+        while not trial.ended and not told.search(log.read_text()):
+            time.sleep(0.1)
+        assert trial.node_removed()
+        time.sleep(5)  # while Ray looks for the machine
+        assert trial.driver_killed()
+        trial.driver.wait()
+        said = log.read_text()
+        assert trial.driver.returncode == 0, said
+    found = pd.read_csv(models / "search-digits" / "trials.csv")
+    curves = [json.loads(curve) for curve in found["curve"].dropna()]
+    for accuracy, epoch in told.findall(said):
+        assert any(len(curve) >= int(epoch) and f"{curve[int(epoch) - 1]:.2%}" == f"{accuracy}%" for curve in curves)
+    assert found["finalist_accuracy"].notna().sum() == min(search.FINALISTS, len(curves))
+    assert (models / f"{script.stem}-digits" / "epoch-0002.weights.h5").exists()
+    assert list((tmp_path / "storage").iterdir()) == []  # what was only needed to go on is gone
