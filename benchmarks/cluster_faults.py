@@ -42,11 +42,11 @@ PATIENCE = 20  # seconds to wait for the moment at which a fault is to come
 class Trial:
     """A driver that trains on a cluster, and the faults that can come over them.
 
-    nodes: of the cluster. folder: of the runs. options: of the script that the driver runs.
+    nodes: of the cluster. folder: of the runs. options: of the script. script: the driver's program, as text.
     """
 
-    def __init__(self, folder, nodes, options, rng, driver=DRIVER):
-        self.folder, self.nodes, self.options, self.rng, self.script = Path(folder), nodes, options, rng, driver
+    def __init__(self, folder, nodes, options, rng, script=DRIVER):
+        self.folder, self.nodes, self.options, self.rng, self.script = Path(folder), nodes, options, rng, script
         self.scratch = Path(tempfile.mkdtemp(prefix="faults-"))
         self.tmpdir = os.environ.get("TMPDIR")
         os.environ["TMPDIR"] = str(self.scratch)  # where the workers keep their runs
@@ -220,7 +220,7 @@ def compare_runs(alone, folder, epochs):
 
 
 def faults(*, nodes, dataset, epochs, count, seed, pause=6.0, kinds=FAULTS):
-    """Train until `count` faults have come, each up to `pause` seconds after the one before.
+    """Train until `count` faults have come, with a wait of up to `pause` seconds before each.
 
     Returns (list of differences, Counter of the faults, number of trials).
     """
@@ -285,6 +285,7 @@ def main():
             "dataset": options.dataset,
             "nodes": nodes,
             "seed": options.seed,
+            "pause": options.pause,
             "faults": tally.total(),
             **{kind.__name__: tally[kind.__name__] for kind in FAULTS},
             "runs": len(NETWORKS) * SEEDS * trials,

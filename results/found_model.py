@@ -2,7 +2,7 @@
 
     python found_model.py --dataset cifar10
 
-Found on CIFAR-10 by search_models.py, among 45 networks in 30 minutes.
+Found on CIFAR-10 by search_models.py, among 37 networks in 45 minutes.
 Copied to the project's folder, it runs like the other scripts; here it is `python -m results.found_model`.
 
 Stop and resume it like basic_model.py. To make the network deeper or wider, change it here, and start with --fresh.
@@ -12,62 +12,50 @@ import math
 
 from convnets import cli
 
-EPOCHS = 12
-BATCH_SIZE = 64
+EPOCHS = 24
+BATCH_SIZE = 128
 PRECISION = "bfloat16"  # as in the search
 
 
 def build_model(input_shape, num_classes):
     """Build the network. The comments give each layer's output shape for a 32x32 colour image."""
     from keras import Input, Sequential
-    from keras.layers import Activation, BatchNormalization, Conv2D, Dense, Dropout, Flatten, MaxPooling2D
+    from keras.layers import Activation, BatchNormalization, Conv2D, Dense, Flatten, MaxPooling2D
 
     return Sequential(
         [
             Input(input_shape),  #                                                32 x 32 x 3
-            Conv2D(32, (3, 3), padding="same", use_bias=False, name="conv1"),  #  32 x 32 x 32
+            Conv2D(32, (5, 5), padding="same", use_bias=False, name="conv1"),  #  32 x 32 x 32
             BatchNormalization(momentum=0.9),
-            Activation("silu"),
+            Activation("leaky_relu"),
             MaxPooling2D((2, 2), name="pool1"),  #                                16 x 16 x 32
-            Dropout(0.1),
-            Conv2D(64, (3, 3), padding="same", use_bias=False, name="conv2"),  #  16 x 16 x 64
+            Conv2D(64, (5, 5), padding="same", use_bias=False, name="conv2"),  #  16 x 16 x 64
             BatchNormalization(momentum=0.9),
-            Activation("silu"),
+            Activation("leaky_relu"),
             MaxPooling2D((2, 2), name="pool2"),  #                                8 x 8 x 64
-            Dropout(0.1),
-            Conv2D(128, (3, 3), padding="same", use_bias=False, name="conv3"),  # 8 x 8 x 128
+            Conv2D(128, (5, 5), padding="same", use_bias=False, name="conv3"),  # 8 x 8 x 128
             BatchNormalization(momentum=0.9),
-            Activation("silu"),
+            Activation("leaky_relu"),
             MaxPooling2D((2, 2), name="pool3"),  #                                4 x 4 x 128
-            Dropout(0.1),
-            Conv2D(256, (3, 3), padding="same", use_bias=False, name="conv4"),  # 4 x 4 x 256
+            Conv2D(256, (5, 5), padding="same", use_bias=False, name="conv4"),  # 4 x 4 x 256
             BatchNormalization(momentum=0.9),
-            Activation("silu"),
+            Activation("leaky_relu"),
             MaxPooling2D((2, 2), name="pool4"),  #                                2 x 2 x 256
-            Dropout(0.1),
             Flatten(),  #                                                         1024
-            Dense(512, use_bias=False, name="fc1"),  #                            512
-            BatchNormalization(momentum=0.9),
-            Activation("silu"),
-            Dropout(0.5),
-            Dense(512, use_bias=False, name="fc2"),
-            BatchNormalization(momentum=0.9),
-            Activation("silu"),
-            Dropout(0.5),
-            Dense(num_classes, name="fc3"),  #                                    10
+            Dense(num_classes, name="fc1"),  #                                    10
             Activation("softmax", dtype="float32"),
         ]
     )
 
 
 def compile_model(model, steps_per_epoch):
-    """Compile with AdamW. Its learning rate rises for an epoch, then falls along half a cosine to 0."""
+    """Compile with SGD. Its learning rate rises for an epoch, then falls along half a cosine to 0."""
     import keras
 
     schedule = keras.optimizers.schedules.CosineDecay(
-        0.0, decay_steps=(EPOCHS - 1) * steps_per_epoch, warmup_target=0.00169, warmup_steps=steps_per_epoch
+        0.0, decay_steps=(EPOCHS - 1) * steps_per_epoch, warmup_target=0.0902, warmup_steps=steps_per_epoch
     )
-    optimizer = keras.optimizers.AdamW(schedule, weight_decay=0.0436)
+    optimizer = keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True, weight_decay=0.00467)
     model.compile(loss="categorical_crossentropy", optimizer=optimizer, metrics=["accuracy"])
 
 
@@ -75,7 +63,7 @@ def augmentation_for(flippable):
     """Return the random augmentation. flippable: a flipped cat is still a cat, but a flipped 2 is no digit."""
     from convnets.data.augmentation import Augmentation
 
-    return Augmentation(zoom=0.1, shift=0.1, horizontal_flip=flippable)
+    return Augmentation(zoom=0.0, shift=0.1, horizontal_flip=flippable)
 
 
 def main(argv=None):
@@ -105,7 +93,8 @@ def main(argv=None):
     run = options.run or cli.run_folder(f"found_model-{dataset.name}")
     settings = {"initial_weights": options.weights, "class_weights": options.class_weights}
     recipe = training.Recipe(options.epochs, options.batch_size, options.seed, augment, **settings)
-    history = training.train(model, dataset, run, recipe, cli.run_options(options))
+    # Tested after the last epoch only: no test accuracy is seen while something could still be changed.
+    history = training.train(model, dataset, run, recipe, cli.run_options(options, test_each_epoch=False))
     training.report(history, run)
     calibration.keep(model, dataset, run)  # how far its probabilities can be trusted
 

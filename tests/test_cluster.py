@@ -175,6 +175,21 @@ def test_the_table_in_a_file_says_how_all_trainings_stand():
     assert lines[5] == "busy: started again: lost"
 
 
+@pytest.mark.parametrize(
+    ("history", "accuracy"),
+    [
+        ("epoch,val_accuracy,seconds\n1,,2\n2,0.5,4\n", 0.5),
+        ("epoch,val_accuracy,seconds\n1,0.5,2\n2,,4\n", 0.5),  # it went on after its last epoch
+        ("epoch,seconds\n1,2\n2,4\n", None),
+    ],
+)
+def test_the_table_knows_how_far_a_training_is_that_is_not_tested_each_epoch(history, accuracy, tmp_path):
+    (tmp_path / "history.csv").write_text(history)
+    read = cluster.Job(tmp_path, None, (), epochs=10)
+    cluster_table.ProgressTable([read], shown=False).read(read)
+    assert (read.epoch, read.seconds, read.accuracy) == (2, 3.0, accuracy)
+
+
 def test_a_long_table_is_cut():
     assert "30 more runs; 0 training, 0 failed, 50 waiting, 0 done" in printed([job(f"run{n}") for n in range(50)])
 

@@ -162,6 +162,13 @@ def test_runs_are_named_after_network_dataset_and_seed():
     assert comparison.without_seed("bernet-best-digits-seed2") == "bernet-best-digits"
 
 
+def test_a_run_that_was_not_tested_has_no_result():
+    tested = {"epoch": 1, "val_accuracy": 0.5, "val_loss": 1.0}
+    checkpoint = checkpoints.Checkpoint(paths.MODELS / "fast", 2, "", {}, [tested, {"epoch": 2}], [])
+    with pytest.raises(UserError, match="fast was not tested after epoch 2: train it to its last epoch"):
+        comparison.run_row(checkpoint)
+
+
 # ---------------------------------------------------------------- published against measured
 
 

@@ -497,4 +497,5 @@ def test_what_the_page_on_many_machines_says_is_so():
     assert found["parameters"].max() <= 1_500_000
     assert pd.read_csv(paths.RESULTS / "found_model_seconds.csv")["ratio"].max() <= 1
     improved = pd.read_csv(paths.RESULTS / "training_runs.csv").query("run == 'improved_model-cifar10'")
-    assert found["test_accuracy"].max() < improved["test_accuracy"].min()  # "not a better network"
+    gained = 100 * (found["test_accuracy"].mean() - improved["test_accuracy"].mean())
+    assert f"its mean is {gained:.1f} points above" in page

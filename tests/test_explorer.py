@@ -440,8 +440,27 @@ def test_curves_grow_while_a_training_goes_on(tab, models):
         shutil.rmtree(run)
 
 
+def test_a_training_that_is_tested_at_its_end_shows_that_as_a_point(tab, models):
+    run = models / "late"
+    shutil.copytree(paths.PRETRAINED / DIGITS, run)
+    history = pd.read_csv(run / "history.csv")
+    tests = ["val_accuracy", "val_loss"]
+    history.drop(columns=tests)[:3].to_csv(run / "history.csv", index=False)
+    try:
+        page = tab("?section=Training")
+        page.page.get_by_label("late").check()
+        page.wait_for_text(f"late: {history['accuracy'][2]:.2%} on training images after epoch 3")
+        page.wait(lambda: _curve(page, "late, training images") == pytest.approx(100 * history["accuracy"][:3]))
+        history.loc[: len(history) - 2, tests] = np.nan
+        history.to_csv(run / "history.csv", index=False)
+        page.wait_for_text(f"late: {history['val_accuracy'].iloc[-1]:.2%} on test images")
+        page.wait(lambda: _curve(page, "late, test images") == pytest.approx(100 * history["val_accuracy"][-1:]))
+    finally:
+        shutil.rmtree(run)
+
+
 def _curve(page, name):
-    for number in range(6):
+    for number in range(12):
         try:
             data = page.data("accuracy", number)
         except sync_api.Error:

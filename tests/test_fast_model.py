@@ -405,8 +405,8 @@ def digits_run(tmp_path_factory):
 
 
 def killed_in_the_second_epoch(whole, parts):
-    """Copy a run as a process that was killed in its second epoch leaves it."""
-    shutil.copytree(whole, parts)
+    """Copy of a run what a process that was killed in its second epoch leaves of it, or can make again."""
+    shutil.copytree(whole, parts, ignore=lambda *_: ["history.csv", "training_curves.png", "calibration.json"])
     for path in parts.glob("epoch-0002.*"):
         path.unlink()
 
@@ -433,7 +433,7 @@ def test_so_does_one_in_bfloat16(tmp_path):
     assert differences(whole, parts, 2) == []
 
 
-def test_the_test_images_are_looked_at_once_after_the_last_epoch(digits_run):
+def test_it_is_tested_after_its_last_epoch_only(digits_run):
     checkpoint, _ = checkpoints.newest(digits_run)
     assert [("val_accuracy" in row, "val_loss" in row) for row in checkpoint.history] == [(False, False), (True, True)]
     history = pd.read_csv(digits_run / "history.csv")
@@ -474,14 +474,14 @@ def test_all_views_can_look_at_it(view, digits_run, tmp_path):
     assert list((tmp_path / "figures").glob("*.png"))
 
 
-def test_the_recipe_to_use_is_the_fastest_one_that_is_surely_above_its_target():
-    """By the interval of its mean: of the two faster ones, one is below the target, and the other may be."""
+def test_the_recipe_to_use_is_the_fastest_one_whose_interval_lies_above_its_target():
     from benchmarks import choose_recipe
 
     candidates = {
         (32, 64, 128): (12.0, [0.815, 0.816, 0.817]),
         (24, 64, 128): (10.0, [0.805, 0.806, 0.807]),
         (16, 64, 128): (8.0, [0.79, 0.81, 0.83]),  # a mean of 81 %, and an interval from 76 %
+        (16, 32, 128): (6.0, [0.81, 0.81, None]),  # one training failed
         (16, 16, 16): (2.0, [0.70, 0.70, 0.71]),
     }
     settings = choose_recipe.CANDIDATES["80"][0]
@@ -489,6 +489,7 @@ def test_the_recipe_to_use_is_the_fastest_one_that_is_surely_above_its_target():
         {
             **choose_recipe.key("80", {**settings, "filters": filters}, seed),
             "held_out_accuracy": accuracy,
+            "held_out_accuracy_with_views": accuracy and accuracy + 0.13,
             "training_seconds": seconds + seed,
         }
         for filters, (seconds, accuracies) in candidates.items()
@@ -496,4 +497,19 @@ def test_the_recipe_to_use_is_the_fastest_one_that_is_surely_above_its_target():
     )
     best = choose_recipe.chosen(trials, "80")
     assert (best["filters"], best["seconds"]) == ("24-64-128", 11.0)
-    assert choose_recipe.chosen(trials, "85") is None
+    assert choose_recipe.chosen(trials.assign(target=85.0), "85") is None
+    best = choose_recipe.chosen(trials.assign(target=94.0), "94")  # with test-time augmentation
+    assert (best["filters"], best["seconds"]) == ("32-64-128", 13.0)
+
+
+def test_a_trial_of_another_device_is_made_again(tmp_path, monkeypatch):
+    from benchmarks import choose_recipe
+
+    trial = choose_recipe.key("80", choose_recipe.CANDIDATES["80"][0], 1337)
+    monkeypatch.setattr(choose_recipe, "TRIALS", tmp_path / "trials.csv")
+    assert not choose_recipe.done(trial)
+    pd.DataFrame([{**trial, "device": "a GPU"}]).to_csv(tmp_path / "trials.csv", index=False)
+    assert not choose_recipe.done(trial)
+    monkeypatch.setattr(choose_recipe.provenance, "device", lambda: "a GPU")
+    assert choose_recipe.done(trial)
+    assert not choose_recipe.done({**trial, "shift": 4})

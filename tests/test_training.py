@@ -324,6 +324,18 @@ def test_a_training_that_is_tested_at_its_end_is_the_same_one(tiny_dataset, buil
     assert two.startswith("Not tested after epoch 2: ")
 
 
+def test_half_of_a_test_is_no_sound_record(tiny_dataset, build_tiny_model, tmp_path):
+    """Its checksum is right, as in a stranger's file."""
+    run = tmp_path / "run"
+    history = train(build_tiny_model(), tiny_dataset, run, 2).to_dict("records")
+    checkpoints.save(run, checkpoints.load_model(run), run={}, history=history)
+    del history[1]["val_loss"]
+    checkpoints.save(run, checkpoints.load_model(run), run={}, history=history)
+    checkpoint, damaged = checkpoints.newest(run)
+    assert checkpoint.epoch == 1
+    assert "epoch-0002.json is damaged" in damaged[0]
+
+
 def test_a_training_that_was_not_tested_yet_keeps_its_newest_epochs(tiny_dataset, build_tiny_model, tmp_path):
     run = tmp_path / "run"
     watcher = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: stop(epoch))

@@ -226,6 +226,8 @@ class Lines:
                 self._sources[name] = source = ColumnDataSource({"x": [], "y": [], "name": []})
                 label = {"legend_label": plain(name)} if self._legend and dash == "solid" else {}
                 drawn = self.plot.line("x", "y", source=source, color=colour, line_dash=dash, line_width=2, **label)
+                if dash == "solid":  # a single point has no line
+                    self.plot.scatter("x", "y", source=source, color=colour, size=5, **label)
                 if label:
                     self.plot.legend.update(label_text_font_size="10px", background_fill_alpha=0.6, padding=2)
                 self.plot.add_tools(HoverTool(visible=False, renderers=[drawn], tooltips=[("", "@name: @y{0.00}")]))

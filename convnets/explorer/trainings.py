@@ -53,7 +53,7 @@ class Trainings:
             if history is None:
                 continue
             for column, style in (("val_", "solid"), ("", "dotted")):
-                if f"{column}accuracy" in history:  # fast_model.py tests after the last epoch only
+                if f"{column}accuracy" in history:  # some scripts test after the last epoch only
                     shown = f"{name}, {'test' if column else 'training'} images"
                     tested = history.dropna(subset=f"{column}accuracy")
                     accuracy[shown] = tested["epoch"], 100 * tested[f"{column}accuracy"], colour, style
@@ -96,7 +96,8 @@ def read_history(name):
         return None
     try:
         history = pd.read_csv(path)
-        return history if len(history) and set(history) >= COLUMNS else None
+        tested = {"val_accuracy", "val_loss"} & set(history)
+        return history if len(history) and set(history) >= COLUMNS and len(tested) != 1 else None
     except (OSError, ValueError):
         return None
 

@@ -90,8 +90,8 @@ def _in_float32(part):
 def save(folder, model, *, run, history):
     """Save the state after the last epoch in `history`.
 
-    Afterwards the folder has the newest two checkpoints and the best one. Raises UserError if the weights are not
-    finite or can't be written; then older checkpoints stay as they are.
+    Afterwards the folder has the newest two checkpoints and the best one of those tested. Raises UserError if the
+    weights are not finite or can't be written; then older checkpoints stay as they are.
     """
     if not all(np.isfinite(weight).all() for weight in model.get_weights()):
         raise NotFinite(
@@ -126,7 +126,7 @@ def _record_sha256(record):
 
 
 def _prune(newest):
-    """Keep this checkpoint, the one before it and the best one. Later ones are damaged."""
+    """Keep this checkpoint, the one before it and the best one of those tested. Later ones are damaged."""
     up_to_now = [epoch for epoch in sorted(_epochs(newest.folder)) if epoch <= newest.epoch]
     for epoch in _epochs(newest.folder, "*") - {*up_to_now[-2:], newest.best_epoch}:
         # The record goes first: weights without a record are no checkpoint, so no moment shows a broken one.
@@ -342,6 +342,7 @@ def _is_meaningful(checkpoint):
         type(checkpoint.epoch) is int
         and isinstance(history, list)
         and all(isinstance(row, dict) and row.keys() >= COLUMNS for row in history)
+        and all(("val_accuracy" in row) == ("val_loss" in row) for row in history)
         and all(type(value) in (int, float) and not abs(value) > 1e300 for row in history for value in row.values())
         and [row["epoch"] for row in history] == list(range(1, checkpoint.epoch + 1))
         and isinstance(checkpoint.run, dict)

@@ -54,8 +54,9 @@ class ProgressTable:
         """Read how far a job is from its folder."""
         with contextlib.suppress(OSError, ValueError, KeyError):  # what can be made again need not be there
             history = pd.read_csv(job.run_dir / "history.csv")
-            job.epoch, job.accuracy = len(history), history["val_accuracy"].iloc[-1]
-            job.seconds = history["seconds"].median()
+            job.epoch, job.seconds = len(history), history["seconds"].median()
+            tested = history.get("val_accuracy", pd.Series()).dropna()  # not all trainings are tested after each epoch
+            job.accuracy = tested.iloc[-1] if len(tested) else None
             sessions = files.read_json(job.run_dir / "run.json")["sessions"]
             for change in provenance.changes(*sessions[-2:]) if len(sessions) > 1 else ():
                 note = f"{change}: the result may differ slightly from that of an uninterrupted run"

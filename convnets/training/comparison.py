@@ -84,10 +84,14 @@ def run_row(checkpoint, epochs=None):
     """Return what a run was, and the result of its first `epochs` epochs (default: all), as a dict.
 
     It is a row of results/training_runs.csv. The test accuracy of the last epoch is the result. That of the best epoch
-    is only for information: choosing by it would be choosing by the test images.
+    is only for information: choosing by it would be choosing by the test images. Raises UserError if the last epoch
+    was not tested.
     """
     history, run = pd.DataFrame(checkpoint.history[:epochs]), checkpoint.run
-    last, best = history.iloc[-1], history.loc[history["val_accuracy"].idxmax()]
+    last = history.iloc[-1]
+    if pd.isna(last.get("val_accuracy")):
+        raise UserError(f"{checkpoint.folder} was not tested after epoch {len(history)}: train it to its last epoch")
+    best = history.loc[history["val_accuracy"].idxmax()]
     session = run["sessions"][-1]
     return {
         "run": without_seed(checkpoint.folder.name),

@@ -10,7 +10,6 @@ parallel hyperparameter tuning", 2020 (ASHA).
 
 import dataclasses
 import json
-import logging
 import math
 import os
 import shutil
@@ -34,8 +33,8 @@ from convnets.training import cluster, training
 
 os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # with its other reporter, Tune can be silent
 os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
+os.environ["TUNE_PRINT_ALL_TRIAL_ERRORS"] = "0"  # a trial whose machine died goes on elsewhere: no traceback
 optuna.logging.set_verbosity(optuna.logging.WARNING)
-logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a trial whose machine died goes on elsewhere: no traceback
 
 HELD_OUT = 0.1  # of the training images
 FIRST_EPOCHS, KEPT = 1, 2  # ASHA: after 1, 2, 4 ... epochs, the better half goes on

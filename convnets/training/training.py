@@ -84,13 +84,10 @@ def report(history, run_dir):
     last = history.iloc[-1]
     seconds = history["seconds"].sum()
     in_steps = history.get("training_seconds", history["seconds"]).sum()  # older runs don't have them apart
-    tested = "Not tested"  # a training stopped before its last epoch may not have been
+    tested = "Not tested"  # as after a training that was stopped, and then asked for no more epochs
     if pd.notna(last.get("val_accuracy")):
         tested = f"Test accuracy {last['val_accuracy']:.2%}, test loss {last['val_loss']:.4f}"
-    print(
-        f"{tested} after epoch {len(history)}: {duration(in_steps)} of training, {duration(seconds)} with compiling "
-        "and testing."
-    )
+    print(f"{tested} after epoch {len(history)}: {duration(in_steps)} of training, {duration(seconds)} with all else.")
     print(f"Weights, history and curves are in {run_dir}")
 
 
