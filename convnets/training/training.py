@@ -84,10 +84,12 @@ def report(history, run_dir):
     last = history.iloc[-1]
     seconds = history["seconds"].sum()
     in_steps = history.get("training_seconds", history["seconds"]).sum()  # older runs don't have them apart
-    tested = "Not tested"  # as after a training that was stopped, and then asked for no more epochs
+    result, rest = "Not tested", "compiling"  # as after a training that was stopped, and then asked for no more epochs
     if pd.notna(last.get("val_accuracy")):
-        tested = f"Test accuracy {last['val_accuracy']:.2%}, test loss {last['val_loss']:.4f}"
-    print(f"{tested} after epoch {len(history)}: {duration(in_steps)} of training, {duration(seconds)} with all else.")
+        result = f"Test accuracy {last['val_accuracy']:.2%}, test loss {last['val_loss']:.4f}"
+        rest = "compiling and testing"
+    times = f"{duration(in_steps)} of training, {duration(seconds)} with {rest}"
+    print(f"{result} after epoch {len(history)}: {times}.")
     print(f"Weights, history and curves are in {run_dir}")
 
 
