@@ -16,6 +16,7 @@ by layer. To make one deeper or wider, change it there.
 """
 
 import functools
+import functools
 import importlib
 import math
 
@@ -89,6 +90,7 @@ def main(argv=None):
     # Which runs are there already? Fail before training, not after.
     drawing.make_folder(options.output_dir)
     seeds = [DEFAULT_SEED, *range(2, options.seeds + 1)]
+    load_dataset = functools.cache(comparison.load_dataset)  # one copy for all networks
     jobs = {}
     for network in chosen:
         epochs = options.epochs or network.epochs
@@ -96,7 +98,7 @@ def main(argv=None):
         dataset = comparison.dataset_without_images(*wanted)
         finished = [comparison.finished_run(network, dataset, seed, epochs) for seed in seeds if not options.fresh]
         if options.fresh or None in finished:
-            dataset = comparison.load_dataset(*wanted)
+            dataset = load_dataset(*wanted)
             if options.fresh:  # all at once, so that the same command without --fresh resumes
                 for seed in seeds:
                     training.set_aside(cli.run_folder(network.run_name(dataset.name, seed)))

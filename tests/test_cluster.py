@@ -13,7 +13,7 @@ from rich.console import Console
 import compare_models
 import convnets.training
 from convnets import files, paths, provenance
-from convnets.errors import UserError
+from convnets.errors import Stopped, UserError
 from convnets.training import checkpoints, run_copies, training
 
 # ---------------------------------------------------------------- a run on its way between machines
@@ -114,6 +114,23 @@ def test_without_ray_one_line_says_what_to_install(monkeypatch):
     monkeypatch.delattr(convnets.training, "cluster", raising=False)
     with pytest.raises(UserError, match=r"the package ray is not installed: pip install -r requirements-ray\.txt"):
         compare_models.main(["bernet-best", "--dataset", "digits", "--on-ray"])
+
+
+def test_all_trainings_share_one_copy_of_the_images(monkeypatch, tmp_path):
+    """Ray keeps each copy in memory, on each machine."""
+    given = []
+
+    def stop(jobs, train):
+        given.extend(jobs)
+        raise Stopped("Stopped", 130)
+
+    monkeypatch.setattr(cluster, "connected", lambda address: pytest.MonkeyPatch.context())
+    monkeypatch.setattr(cluster, "train_all", stop)
+    networks = ["bernet-best", "scadamale-dense", "--seeds", "2"]
+    with pytest.raises(Stopped):
+        compare_models.main([*networks, "--dataset", "digits", "--output-dir", str(tmp_path), "--on-ray"])
+    assert len(given) == 4
+    assert len({id(each.dataset) for each in given}) == 1
 
 
 @pytest.mark.parametrize(

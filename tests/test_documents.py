@@ -476,6 +476,7 @@ def test_what_the_page_on_many_machines_says_is_so():
     pytest.importorskip("ray")
     import search_models
     from convnets.training import cluster, search
+    from results import found_model
 
     page = document("docs/many-machines.md")
     assert f"at {cluster.MEMORY / 1e9} GB each" in page
@@ -486,6 +487,11 @@ def test_what_the_page_on_many_machines_says_is_so():
     assert "only the better half goes on" in page
     assert (search.FINALISTS, search.LONGER) == (4, 3)
     assert "the four best are then trained anew for nine epochs" in page
+    trials = pd.read_csv(paths.RESULTS / "search_trials.csv").groupby("sampler")
+    best, tried = trials["finalist_accuracy"].max(), trials.size()
+    assert best["tpe"] > best["random"]
+    assert tried["tpe"] < tried["random"]
+    assert set(trials["search_seed"].nunique()) == {1}  # "one search each"
     faults = pd.read_csv(paths.RESULTS / "cluster_faults.csv")
     assert faults["faults"].sum() >= 100
     assert faults["differences"].sum() == 0
@@ -495,7 +501,10 @@ def test_what_the_page_on_many_machines_says_is_so():
     assert f"take {cores['1']:.2f} times as long" in page
     found = pd.read_csv(paths.RESULTS / "found_model.csv")
     assert found["parameters"].max() <= 1_500_000
-    assert pd.read_csv(paths.RESULTS / "found_model_seconds.csv")["ratio"].max() <= 1
+    seconds = pd.read_csv(paths.RESULTS / "found_model_seconds.csv")
+    assert seconds["ratio"].max() < 1
+    assert set(seconds["found_model_epochs"]) == set(found["epochs"]) == {found_model.EPOCHS} == {24}
+    assert set(found["parameters"]) == {found_model.build_model((32, 32, 3), 10).count_params()}
     improved = pd.read_csv(paths.RESULTS / "training_runs.csv").query("run == 'improved_model-cifar10'")
     gained = 100 * (found["test_accuracy"].mean() - improved["test_accuracy"].mean())
     assert f"its mean is {gained:.1f} points above" in page
