@@ -16,7 +16,6 @@ by layer. To make one deeper or wider, change it there.
 """
 
 import functools
-import functools
 import importlib
 import math
 
