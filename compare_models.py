@@ -89,8 +89,7 @@ def main(argv=None):
     # Which runs are there already? Fail before training, not after.
     drawing.make_folder(options.output_dir)
     seeds = [DEFAULT_SEED, *range(2, options.seeds + 1)]
-    load_dataset = functools.cache(comparison.load_dataset)  # one copy for all networks
-    jobs = {}
+    load_dataset, jobs = functools.cache(comparison.load_dataset), {}  # one copy of the images for all networks
     for network in chosen:
         epochs = options.epochs or network.epochs
         wanted = options.dataset, network.dataset, options.data_dir, options.image_size

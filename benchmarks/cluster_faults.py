@@ -36,6 +36,7 @@ from convnets.training import checkpoints
 NETWORKS, SEEDS = ["scadamale-dense", "scadamale-one-conv"], 2
 # There are more failures here than anybody will see.
 DRIVER = "from convnets.training import cluster; cluster.MOST_FAILURES = 1000" + cluster_speed.DRIVER
+NODE = {"num_cpus": 1, "object_store_memory": 1_000_000_000}  # Ray's default here, 150 MB, holds MNIST only twice
 PATIENCE = 20  # seconds to wait for the moment at which a fault is to come
 
 
@@ -54,9 +55,9 @@ class Trial:
         self.start_driver()
 
     def start_cluster(self):
-        self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        self.cluster = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
         for _ in range(self.nodes - 1):
-            self.cluster.add_node(wait=False, num_cpus=1)
+            self.cluster.add_node(wait=False, **NODE)
         self.cluster.wait_for_nodes()
 
     def start_driver(self):
@@ -107,7 +108,7 @@ class Trial:
             return False
         node = self.rng.choice(sorted(self.cluster.worker_nodes, key=lambda node: node.unique_id))
         self.cluster.remove_node(node, allow_graceful=False)
-        self.cluster.add_node(wait=False, num_cpus=1)
+        self.cluster.add_node(wait=False, **NODE)
         return True
 
     def driver_killed(self):
