@@ -29,19 +29,12 @@ from convnets.training import comparison
 
 TRIALS = paths.RESULTS / "recipe_trials.csv"
 OPTIMIZER = {"highest_rate": 0.24, "weight_decay": 0.1, "label_smoothing": 0.2}  # of fast_model.compile_model
+BASE = {"batch_size": 1000, "shift": 2, "cutout": 0, "small_epochs": 0, **OPTIMIZER}
 WIDE, SLIM = (64, 256, 256), (48, 192, 256)
-PLAIN = {"shift": 0, "weight_decay": 0.0}  # in two epochs, both cost accuracy (results/ablation.csv)
+PLAIN = {"shift": 0, "weight_decay": 0.0}  # in two epochs, shifts and decay cost accuracy (results/ablation.csv)
 CANDIDATES = {  # changes to the first of each list
     "80": [
-        {
-            "filters": (32, 64, 128),
-            "epochs": 1,
-            "batch_size": 500,
-            "shift": 2,
-            "cutout": 0,
-            "small_epochs": 0,
-            **OPTIMIZER,
-        },
+        {**BASE, "filters": (32, 64, 128), "epochs": 1, "batch_size": 500},
         PLAIN,
         {**PLAIN, "batch_size": 250},
         {**PLAIN, "label_smoothing": 0.1},
@@ -54,15 +47,7 @@ CANDIDATES = {  # changes to the first of each list
         {**PLAIN, "filters": (16, 48, 96)},
     ],
     "85": [
-        {
-            "filters": (32, 80, 128),
-            "epochs": 2,
-            "batch_size": 500,
-            "shift": 2,
-            "cutout": 0,
-            "small_epochs": 0,
-            **OPTIMIZER,
-        },
+        {**BASE, "filters": (32, 80, 128), "epochs": 2, "batch_size": 500},
         PLAIN,
         {**PLAIN, "label_smoothing": 0.1},
         {**PLAIN, "highest_rate": 0.36},
@@ -73,7 +58,7 @@ CANDIDATES = {  # changes to the first of each list
         {**PLAIN, "filters": (16, 64, 160)},
     ],
     "94": [
-        {"filters": WIDE, "epochs": 8, "batch_size": 1000, "shift": 2, "cutout": 0, "small_epochs": 0, **OPTIMIZER},
+        {**BASE, "filters": WIDE, "epochs": 8},
         {"epochs": 12, "shift": 4},  # the recipe before
         {"epochs": 10},
         {"epochs": 12},
@@ -102,15 +87,7 @@ CANDIDATES = {  # changes to the first of each list
         {"small_epochs": 6, "epochs": 10, "filters": SLIM},
     ],
     "95.5": [
-        {
-            "filters": (128, 384, 384),
-            "epochs": 40,
-            "batch_size": 1000,
-            "shift": 4,
-            "cutout": 12,
-            "small_epochs": 20,
-            **OPTIMIZER,
-        },
+        {**BASE, "filters": (128, 384, 384), "epochs": 40, "shift": 4, "cutout": 12, "small_epochs": 20},
         {"epochs": 50, "small_epochs": 0},  # the recipe before
         {"epochs": 30, "small_epochs": 0},
         {"epochs": 50, "small_epochs": 30},

@@ -1,7 +1,7 @@
 """Train on a Ray cluster while its parts are killed, and check that nothing is lost.
 
     python -m benchmarks.cluster_faults                  120 faults, on clusters of 2, 4 and 8 nodes
-    python -m benchmarks.cluster_faults --nodes 4 --dataset mnist --epochs 4 --pause 30    on MNIST, with longer epochs
+    python -m benchmarks.cluster_faults --nodes 4 --dataset mnist --epochs 3 --faults 8 --pause 12    on MNIST
 
 The nodes of a cluster are processes on this machine, each with one core for trainings. `compare_models.py --on-ray` is
 the driver, in a process of its own. At random moments one of the faults below comes over them. At the end, every run
