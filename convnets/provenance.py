@@ -46,8 +46,11 @@ def device():
 def _processor():
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):  # not Linux, or a processor that doesn't name itself there
+        first = dict(map(str.strip, line.split(":", 1)) for line in reversed(lines) if ":" in line)
+        # Virtual machines give several processors the same name, which compute different bits at a different speed.
+        older = "flags" in first and "avx512f" not in first["flags"].split()
+        return first["model name"] + (" without AVX-512" if older else "")
+    except (OSError, KeyError):  # not Linux, or a processor that doesn't name itself there
         pass
     with contextlib.suppress(OSError, subprocess.SubprocessError):  # macOS
         command = ["sysctl", "-n", "machdep.cpu.brand_string"]

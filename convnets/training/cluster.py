@@ -11,6 +11,7 @@ Sources: Moritz et al., "Ray: a distributed framework for emerging AI applicatio
 
 import contextlib
 import dataclasses
+import os
 import platform
 import queue
 import re
@@ -63,6 +64,7 @@ def connected(address):
     environment = {  # of the workers
         "TF_NUM_INTRAOP_THREADS": "1",
         "TF_CPP_MIN_LOG_LEVEL": "3",
+        "TF_ENABLE_ONEDNN_OPTS": os.environ["TF_ENABLE_ONEDNN_OPTS"],  # set in convnets/__init__.py
         "CUDA_VISIBLE_DEVICES": "-1",  # a GPU is not for several trainings at once
         "KERAS_BACKEND": keras.backend.backend(),
     }
