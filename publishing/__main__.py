@@ -140,6 +140,17 @@ def speed_table(speeds):
     return _table_of(speeds, header, line, measured_on=False)
 
 
+def onednn_table(speeds):
+    """The table of what oneDNN's operations gain, in Markdown."""
+    speeds = speeds.assign(order=speeds["network"].map(["basic_model", "improved_model", "fast_model"].index))
+    header = "network | batch | measured | seconds | without oneDNN | ratio"
+    line = (
+        "{row.network} | {row.batch_size} | {row.measured} | {row.seconds:.1f} | {row.seconds_without:.1f} "
+        "| {row.ratio:.2f}"
+    )
+    return _table_of(speeds.sort_values(["order", "measured"]), header, line)
+
+
 def kill_table(trainings):
     """The table of trainings to which something happened, in Markdown."""
     first = ["kills", "killed_amid_a_write"]
@@ -500,6 +511,7 @@ TABLES = {
     "found_model": found_table,
     "training_runs": trained_table,
     "training_speed": speed_table,
+    "onednn_speed": onednn_table,
     "kill_and_resume": kill_table,
     "power_cuts": power_cut_table,
     "hostile_files": hostile_table,

@@ -82,6 +82,19 @@ def test_what_may_change_the_bits_is_described(change, described):
     assert provenance.changes(SESSION, {**SESSION, **change}) == described
 
 
+@pytest.mark.parametrize(
+    ("information", "name"),
+    [
+        ("model name\t: Fast\nflags\t\t: fpu avx2 avx512f\n\nmodel name\t: Other\nflags\t\t: fpu\n", "Fast"),
+        ("model name\t: Fast\nflags\t\t: fpu avx2\nbugs\t\t:\n", "Fast without AVX-512"),
+        ("model name\t: ARMv8 Processor\nFeatures\t: fp asimd\n", "ARMv8 Processor"),
+    ],
+)
+def test_a_processor_is_named_by_its_make_and_its_age(information, name, monkeypatch):
+    monkeypatch.setattr(provenance.Path, "read_text", lambda path: information)
+    assert provenance.device().endswith(f" cores: {name}")
+
+
 def test_a_run_that_goes_on_elsewhere_says_so(tiny_dataset, build_tiny_model, tmp_path, monkeypatch, capsys):
     settings = {"batch_size": 20, "seed": 1}
     training.train(build_tiny_model(), tiny_dataset, tmp_path / "run", epochs=1, **settings)

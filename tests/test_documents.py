@@ -300,6 +300,13 @@ def test_the_numbers_in_the_readme_were_measured():
     assert f"{100 * runs['test_accuracy']['basic_model-cifar10']:.2f} %" in page
     assert f"{100 * runs['test_accuracy']['improved_model-cifar10']:.2f} %" in page
     assert f"{runs['minutes']['basic_model-cifar10']:.0f} minutes on two CPU cores" in page
+    older = pd.read_csv(paths.RESULTS / "onednn_speed.csv").set_index(["measured", "network"])
+    older = older.loc["an epoch of training"]
+    minutes = basic_model.EPOCHS * older["seconds"]["basic_model"] / 60
+    assert f"({round(minutes, -1):.0f} on older\nones, without AVX-512)" in page
+    assert "takes {seconds:.0f} s with them, and {seconds_without:.0f} s without".format(**older.loc["fast_model"]) in (
+        document("docs/fast.md").replace("\n ", "")
+    )
     fast = pd.read_csv(paths.RESULTS / "fast_model.csv").groupby("target")["training_seconds"].mean()
     assert f"in {fast[94] / 60:.0f} minutes of training" in page
     kills = pd.read_csv(paths.RESULTS / "kill_and_resume.csv").sum(numeric_only=True)

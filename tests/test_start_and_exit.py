@@ -107,6 +107,14 @@ def test_a_training_ignores_old_settings_in_keras_json(tmp_path):
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.parametrize(("asked", "got"), [(None, "1"), ("0", "0")])
+def test_onednn_is_switched_on_before_tensorflow_is_imported(asked, got, monkeypatch):
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS")
+    environment = {"TF_ENABLE_ONEDNN_OPTS": asked} if asked else {}
+    program = "import os, sys, basic_model; print('tensorflow' in sys.modules, os.environ['TF_ENABLE_ONEDNN_OPTS'])"
+    assert run_python("-c", program, **environment).stdout.split() == ["False", got]
+
+
 def test_keras_is_imported_without_scikit_learn_which_can_be_imported_later():
     program = (
         "import sys; from convnets import cli\n"

@@ -119,12 +119,12 @@ def compare(rows, networks, also=()):
 
     rows: pandas.DataFrame with a run_row in each row. networks: list of Network; those without a run are left out.
     also: datasets.Dataset besides those of the project, of folders of pictures.
-    Returns a pandas.DataFrame. Accuracies are in percent: measured and at_best_epoch are means over the runs, as are
-    the times; lowest and highest are the extremes, interval_low and interval_high what `interval` returns, missing for
-    a single run. points_apart is how far measured is above the published value, or below it (negative); 0 within a
-    published range. verdict: "holds" if the interval contains the published value or a part of the range, else
-    "higher" or "lower"; missing for a single run. low, high, points_apart and verdict are missing, too, if nothing was
-    published, or if the training was shorter than the article's, or on other images.
+    Returns a pandas.DataFrame. Accuracies are in percent: measured and at_best_epoch are means over the runs; the
+    times are those of the fastest run; lowest and highest are the extremes, interval_low and interval_high what
+    `interval` returns, missing for a single run. points_apart is how far measured is above the published value, or
+    below it (negative); 0 within a published range. verdict: "holds" if the interval contains the published value or a
+    part of the range, else "higher" or "lower"; missing for a single run. low, high, points_apart and verdict are
+    missing, too, if nothing was published, or if the training was shorter than the article's, or on other images.
     """
     compared = []
     known = {dataset.name: dataset for dataset in [*map(datasets.without_images, DATASETS), *also]}
@@ -160,8 +160,8 @@ def compare(rows, networks, also=()):
                     "seeds": len(runs),
                     "epochs": runs["epochs"].max(),
                     "at_best_epoch": 100 * runs["best_test_accuracy"].mean(),
-                    "seconds_an_epoch": runs["seconds_an_epoch"].mean(),
-                    "minutes": runs["minutes"].mean(),
+                    "seconds_an_epoch": runs["seconds_an_epoch"].min(),
+                    "minutes": runs["minutes"].min(),
                 }
             )
     return pd.DataFrame(sorted(compared, key=lambda row: (row["dataset"], -row["measured"]))).round(3)
