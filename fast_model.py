@@ -5,7 +5,7 @@
     python fast_model.py                  94 %: about 8 minutes, 9 in all
     python fast_model.py --target 95.5    about 69 minutes, 75 in all
 
-Measured on two CPU cores with bfloat16 instructions; float32 takes three times as long, and without AVX-512 eight times.
+Measured on two CPU cores with bfloat16 instructions; float32 takes three times as long, without AVX-512 eight times.
 For 94 and 95.5 the accuracy is that with test-time augmentation. "Trick" marks techniques of others for fast training,
 with the points of accuracy that each adds to --target 85 (docs/fast.md). Stop and resume it like basic_model.py.
 """

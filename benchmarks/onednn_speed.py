@@ -1,11 +1,12 @@
-"""Measure what oneDNN's operations gain, which TensorFlow has on by default on newer processors only.
+"""Measure how much faster oneDNN makes training, predictions and gradients, in float32.
 
-    python -m benchmarks.onednn_speed
+    python -m benchmarks.onednn_speed                   about 20 minutes
+    python -m benchmarks.onednn_speed improved_model    one network
 
-In float32, for each network: an epoch of CIFAR-10, at the script's batch size; the predictions for the 10,000 test
-images; and the gradients for as many, as the heat maps and the filter gradient ascent need them. Each measurement runs
-in a process of its own, with oneDNN and without in turn. The result is the median of all steps but the first ones, of
-random images.
+For each network, processes with oneDNN and without take turns. Each trains some steps on random images at the script's
+batch size, predicts for them, and computes the gradients that the heat maps and the filter gradient ascent need. The
+result is the median step of all processes, after two to warm up, multiplied to CIFAR-10's 50,000 training images and
+10,000 test images.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from benchmarks.results import record
 from convnets import paths
 
 RESULTS = paths.RESULTS / "onednn_speed.csv"
-BATCH_SIZES = {"basic_model": 128, "improved_model": 128, "fast_model": 1000}
+BATCH_SIZES = {"basic_model": 128, "improved_model": 64, "fast_model": 1000}
 WARM_UP = 2
 
 
@@ -67,17 +68,21 @@ def in_a_process(script, steps, onednn):
         f"import json; from benchmarks import onednn_speed as o; print(json.dumps(o.seconds({script!r}, {steps})))"
     )
     environment = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": onednn, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    result = subprocess.run([sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", program], cwd=paths.PROJECT, env=environment, stdout=subprocess.PIPE, check=True
+    )
     return json.loads(result.stdout.splitlines()[-1])
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3, help="processes of each (default: %(default)s)")
-    repeats = parser.parse_args().repeats
-    for script, batch_size in BATCH_SIZES.items():
-        steps = max(5, 5000 // batch_size)
-        turns = [[in_a_process(script, steps, onednn) for onednn in "10"] for _ in range(repeats)]
+    parser.add_argument("networks", nargs="*", metavar="NETWORK", choices=[*BATCH_SIZES, []], help=f"default: all of {', '.join(BATCH_SIZES)}")
+    options = parser.parse_args()
+    for script in options.networks or BATCH_SIZES:
+        batch_size = BATCH_SIZES[script]
+        steps = 5000 // batch_size
+        turns = [[in_a_process(script, steps, onednn) for onednn in ("1", "0")] for _ in range(options.repeats)]
         rows = []
         for name in turns[0][0]:
             sides = zip(*turns, strict=True)  # with it, and without

@@ -29,9 +29,18 @@ def record(path, rows, key):
 
 
 def revision():
-    """Return the commit of the code, with "-dirty" if files have changed since, or "" outside a Git repository."""
-    command = ["git", "describe", "--always", "--dirty"]
+    """Return the commit of the code, with "-dirty" if files have changed since, or "" outside a Git repository.
+
+    Changes of the results themselves do not count: a benchmark that records several rows makes them.
+    """
     try:
-        return subprocess.run(command, cwd=paths.PROJECT, capture_output=True, text=True, check=True).stdout.strip()
+        return _git("describe", "--always") + "-dirty" * bool(
+            _git("status", "--short", "--untracked-files=no", "--", ":!results/*.csv")
+        )
     except (OSError, subprocess.CalledProcessError):
         return ""
+
+
+def _git(*words):
+    command = ["git", *words]
+    return subprocess.run(command, cwd=paths.PROJECT, capture_output=True, text=True, check=True).stdout.strip()

@@ -1,7 +1,9 @@
 """What the scripts share. The networks themselves stand in the scripts; a reader may skip this folder."""
 
 import os
+import platform
 
-# TensorFlow's faster convolutions, those of Intel's oneDNN: by default it has them on newer processors only, but they
-# pay on older ones, too (docs/overhead.md). TensorFlow reads this when it is imported.
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+# On Linux, TensorFlow by default uses oneDNN only on processors with special instructions for neural networks, but it
+# is faster on others, too (docs/overhead.md). TensorFlow reads this variable when it is imported.
+if platform.machine() in ("x86_64", "AMD64"):
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")

@@ -19,6 +19,7 @@ def describe(**more):
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "device": device(),
         "threads": os.environ.get("TF_NUM_INTRAOP_THREADS"),  # TensorFlow's; None for its own choice
+        "oneDNN": os.environ.get("TF_ENABLE_ONEDNN_OPTS"),  # likewise
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "versions": {name: metadata.version(name) for name in packages},
     }
@@ -30,13 +31,17 @@ def changes(before, now):
     before, now: what `describe` returned.
     """
     sessions = [{**session.get("versions", {}), **session} for session in (before, now)]
-    names = [name for name in sessions[1] if name in sessions[1].get("versions", {}) or name in ("device", "threads")]
+    names = [
+        name
+        for name in sessions[1]
+        if name in sessions[1].get("versions", {}) or name in ("device", "threads", "oneDNN")
+    ]
     first, second = ([session.get(name) or "default" for name in names] for session in sessions)
     return [f"{name} was {old}, now {new}" for name, old, new in zip(names, first, second, strict=True) if old != new]
 
 
 def device():
-    """Names the device on which Keras puts a new array, on any backend; a CPU with its cores and its make."""
+    """Names the device on which Keras puts a new array, on any backend; a CPU with its cores, make and instructions."""
     device = keras.ops.zeros(1).device
     if "cpu" in str(device).lower():
         return f"CPU, {os.cpu_count()} cores: {_processor()}"
@@ -47,9 +52,9 @@ def _processor():
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         first = dict(map(str.strip, line.split(":", 1)) for line in reversed(lines) if ":" in line)
-        # Virtual machines give several processors the same name, which compute different bits at a different speed.
-        older = "flags" in first and "avx512f" not in first["flags"].split()
-        return first["model name"] + (" without AVX-512" if older else "")
+        # Virtual machines report one name for several generations of processors, which differ in speed and in rounding.
+        lacks_avx512 = "flags" in first and "avx512f" not in first["flags"].split()
+        return first["model name"] + (" without AVX-512" if lacks_avx512 else "")
     except (OSError, KeyError):  # not Linux, or a processor that doesn't name itself there
         pass
     with contextlib.suppress(OSError, subprocess.SubprocessError):  # macOS

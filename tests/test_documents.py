@@ -89,7 +89,7 @@ def test_what_a_script_promises_was_measured(script):
     assert (runs["epochs"] == epochs).all()
     assert epochs == script.EPOCHS
     assert accuracy == pytest.approx(100 * runs["test_accuracy"].mean(), abs=0.25)
-    assert minutes == pytest.approx(runs["minutes"].mean(), rel=0.15)
+    assert minutes == pytest.approx(runs["minutes"].min(), abs=0.5)
 
 
 def test_the_tables_of_the_views_say_what_was_measured():
@@ -296,12 +296,12 @@ def test_the_memory_that_the_readme_names_was_measured():
 
 def test_the_numbers_in_the_readme_were_measured():
     page = document("README.md")
-    runs = pd.read_csv(paths.RESULTS / "training_runs.csv").groupby("run").mean(numeric_only=True)
-    assert f"{100 * runs['test_accuracy']['basic_model-cifar10']:.2f} %" in page
-    assert f"{100 * runs['test_accuracy']['improved_model-cifar10']:.2f} %" in page
-    assert f"{runs['minutes']['basic_model-cifar10']:.0f} minutes on two CPU cores" in page
-    minutes = basic_model.EPOCHS * epochs_without_avx512()["seconds"]["basic_model"] / 60
-    assert f"({round(minutes, -1):.0f} on older ones, without AVX-512)" in page
+    runs = pd.read_csv(paths.RESULTS / "training_runs.csv").groupby("run")
+    assert f"{100 * runs['test_accuracy'].mean()['basic_model-cifar10']:.2f} %" in page
+    assert f"{100 * runs['test_accuracy'].mean()['improved_model-cifar10']:.2f} %" in page
+    assert f"{runs['minutes'].min()['basic_model-cifar10']:.0f} minutes on two CPU cores" in page
+    seconds = without_avx512().loc[["an epoch of training", "predictions"], "basic_model", :]["seconds"].sum()
+    assert f"({round(basic_model.EPOCHS * seconds / 60, -1):.0f} without AVX-512 instructions)" in page
     fast = pd.read_csv(paths.RESULTS / "fast_model.csv").groupby("target")["training_seconds"].mean()
     assert f"in {fast[94] / 60:.0f} minutes of training" in page
     kills = pd.read_csv(paths.RESULTS / "kill_and_resume.csv").sum(numeric_only=True)
@@ -312,21 +312,31 @@ def test_the_numbers_in_the_readme_were_measured():
     assert hostile["failed"] == 0
 
 
-def epochs_without_avx512():
-    """The seconds of an epoch of training on a processor without AVX-512, a row for each network."""
+def without_avx512():
+    """What a processor without AVX-512 computes in how many seconds, a row for each (measured, network)."""
     speed = pd.read_csv(paths.RESULTS / "onednn_speed.csv")
-    return speed[speed["measured"] == "an epoch of training"].set_index("network")
+    return speed[speed["device"].str.endswith("without AVX-512")].set_index(["measured", "network"])
 
 
 def test_what_onednn_gains():
-    epochs = epochs_without_avx512()
-    assert list(epochs["device"].str.endswith("without AVX-512")) == [True] * 3
-    words = "takes {seconds:.0f} s with them, and {seconds_without:.0f} s without"
+    epochs = without_avx512().loc["an epoch of training"]
+    words = "takes {seconds:.0f} s with it, and {seconds_without:.0f} s without"
     assert words.format(**epochs.loc["fast_model"]) in document("docs/fast.md")
     assert (epochs["ratio"] < 0.9).all()
-    newer = pd.read_csv(paths.RESULTS / "fast_model.csv").query("target == 94")
-    newer = (newer["training_seconds"] / newer["epochs"]).mean()
-    assert epochs["seconds"]["fast_model"] / newer == pytest.approx(8, abs=0.5)  # fast_model.py: "eight times"
+
+
+def test_how_much_longer_it_takes_without_avx512():
+    number = {3: "three", 4: "four", 5: "five", 7: "seven", 8: "eight", 9: "nine"}
+    here = without_avx512()["seconds"]
+    runs = pd.read_csv(paths.RESULTS / "training_runs.csv").groupby("run")["seconds_an_epoch"].min()
+    for script in ("basic_model", "improved_model"):
+        ratio = here.loc[["an epoch of training", "predictions"], script].sum() / runs[f"{script}-cifar10"]
+        assert f"take about {number[round(ratio)]} times as long as on two" in document("docs/overhead.md")
+        assert f"[about {number[round(ratio)]} times as long]" in document("docs/troubleshooting.md")
+    fast = pd.read_csv(paths.RESULTS / "fast_model.csv").query("target == 94")
+    ratio = here["an epoch of training", "fast_model"] / (fast["training_seconds"] / fast["epochs"]).mean()
+    assert f"for 94 %, {number[round(ratio)]} times as long" in document("docs/overhead.md")
+    assert f"without AVX-512 {number[round(ratio)]} times" in fast_model.__doc__
 
 
 def test_the_readme_is_short():
@@ -363,7 +373,7 @@ def test_what_the_comparison_promises_was_measured():
             r"on MNIST takes at most (\d+) minutes, one on CIFAR-10 at most (\d+)\.", compare_models.__doc__
         ).groups(),
     )
-    runs = pd.read_csv(paths.RESULTS / "training_runs.csv").groupby("run")["minutes"].mean()
+    runs = pd.read_csv(paths.RESULTS / "training_runs.csv").groupby("run")["minutes"].min()
     runs = runs[[name for name in runs.index if not name.startswith("fast_model")]]  # it is not compared
     longest = runs.groupby(lambda name: "mnist" if "mnist" in name else "cifar10").max()
     assert mnist - 1 <= longest["mnist"] <= mnist
@@ -445,6 +455,17 @@ def test_the_tables_of_what_was_done_to_break_it():
     kind = {"kind": "runs", "cases": 1000, "read": 600, "other_numbers": 100, "refused": 299, "failed": 1}
     rows = hostile_table(pd.DataFrame([{**kind, "device": "a CPU"}])).splitlines()
     assert rows[2:4] == ["| runs | 1,000 | 600 | 100 | 299 | 1 |", "| **in all** | 1,000 | 600 | 100 | 299 | 1 |"]
+
+
+def test_the_table_of_what_onednn_gains():
+    from publishing.__main__ import onednn_table
+
+    step = {"measured": "predictions", "batch_size": 128, "seconds": 3.0, "seconds_without": 4.0, "ratio": 0.75}
+    rows = [{**step, "network": network, "device": "a CPU"} for network in ("fast_model", "basic_model")]
+    assert onednn_table(pd.DataFrame(rows)).splitlines()[2:4] == [
+        "| basic_model | 128 | predictions | 3.0 | 4.0 | 0.75 |",
+        "| fast_model | 128 | predictions | 3.0 | 4.0 | 0.75 |",
+    ]
 
 
 def test_the_interval_of_a_mean():

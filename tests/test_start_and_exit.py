@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import platform
 import subprocess
 import sys
 
@@ -107,11 +108,13 @@ def test_a_training_ignores_old_settings_in_keras_json(tmp_path):
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="for these processors only")
+@pytest.mark.parametrize("module", ["basic_model", "compare_models", "explore", "benchmarks", "publishing"])
 @pytest.mark.parametrize(("asked", "got"), [(None, "1"), ("0", "0")])
-def test_onednn_is_switched_on_before_tensorflow_is_imported(asked, got, monkeypatch):
+def test_onednn_is_switched_on_before_tensorflow_is_imported(module, asked, got, monkeypatch):
     monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS")
     environment = {"TF_ENABLE_ONEDNN_OPTS": asked} if asked else {}
-    program = "import os, sys, basic_model; print('tensorflow' in sys.modules, os.environ['TF_ENABLE_ONEDNN_OPTS'])"
+    program = f"import os, sys, {module}; print('tensorflow' in sys.modules, os.environ['TF_ENABLE_ONEDNN_OPTS'])"
     assert run_python("-c", program, **environment).stdout.split() == ["False", got]
 
 

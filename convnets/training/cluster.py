@@ -64,9 +64,9 @@ def connected(address):
     environment = {  # of the workers
         "TF_NUM_INTRAOP_THREADS": "1",
         "TF_CPP_MIN_LOG_LEVEL": "3",
-        "TF_ENABLE_ONEDNN_OPTS": os.environ["TF_ENABLE_ONEDNN_OPTS"],  # set in convnets/__init__.py
         "CUDA_VISIBLE_DEVICES": "-1",  # a GPU is not for several trainings at once
         "KERAS_BACKEND": keras.backend.backend(),
+        **{name: os.environ[name] for name in ["TF_ENABLE_ONEDNN_OPTS"] if name in os.environ},
     }
     options = {
         "address": address,
