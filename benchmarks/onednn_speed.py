@@ -77,7 +77,13 @@ def in_a_process(script, steps, onednn):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3, help="processes of each (default: %(default)s)")
-    parser.add_argument("networks", nargs="*", metavar="NETWORK", choices=[*BATCH_SIZES, []], help=f"default: all of {', '.join(BATCH_SIZES)}")
+    parser.add_argument(
+        "networks",
+        nargs="*",
+        metavar="NETWORK",
+        choices=[*BATCH_SIZES, []],
+        help=f"default: all of {', '.join(BATCH_SIZES)}",
+    )
     options = parser.parse_args()
     for script in options.networks or BATCH_SIZES:
         batch_size = BATCH_SIZES[script]
