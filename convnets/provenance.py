@@ -19,7 +19,7 @@ def describe(**more):
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "device": device(),
         "threads": os.environ.get("TF_NUM_INTRAOP_THREADS"),  # TensorFlow's; None for its own choice
-        "oneDNN": os.environ.get("TF_ENABLE_ONEDNN_OPTS"),  # likewise
+        "oneDNN": os.environ.get("TF_ENABLE_ONEDNN_OPTS"),  # whether TensorFlow uses it; None for its own choice
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "versions": {name: metadata.version(name) for name in packages},
     }
