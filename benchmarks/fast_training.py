@@ -14,6 +14,7 @@ Results go to results/fast_*.csv.
 
 import argparse
 import json
+import os
 import re
 import statistics
 import subprocess
@@ -31,16 +32,18 @@ RESULTS = paths.RESULTS
 SEEDS = (1337, 2, 3, 4, 5)
 
 
-def run(call):
-    """Call a benchmark's function in a process of its own and return its result. call: "module.function(arguments)"."""
+def run(call, **environment):
+    """Call a benchmark's function in a process of its own and return its result. call: "module.function(arguments)".
+
+    environment: variables to set for the process.
+    """
     program = f"import json; from benchmarks import {call.partition('.')[0]}; print(json.dumps({call}))"
-    return json.loads(_output("-c", program).splitlines()[-1])
+    return json.loads(_output("-c", program, **environment).splitlines()[-1])
 
 
-def _output(*arguments):
-    result = subprocess.run(
-        [sys.executable, *arguments], cwd=paths.PROJECT, capture_output=True, text=True, check=False
-    )
+def _output(*arguments, **environment):
+    command, environment = [sys.executable, *arguments], {**os.environ, **environment}
+    result = subprocess.run(command, cwd=paths.PROJECT, env=environment, capture_output=True, text=True, check=False)
     if result.returncode:
         sys.stderr.write(result.stderr)
     result.check_returncode()

@@ -1,15 +1,15 @@
 """Open thousands of hostile files: each must be read correctly, or refused in one line, and nothing may be run.
 
-    python -m benchmarks.hostile_files                     10,000 files; an hour; results/hostile_files.csv
+    python -m benchmarks.hostile_files                     10,000 files; an hour or two; results/hostile_files.csv
     python -m benchmarks.hostile_files --cases 300 runs    some of one kind
     python -m benchmarks.hostile_files --only runs:1234    one of them, with its traceback
 
 Each case takes a sound file, or a run's folder, and changes it: some at random (bytes that are flipped, cut, repeated,
 zeroed), others with knowledge of the format (a link in an HDF5 file, a pickle that calls a function, an architecture
 whose layer needs terabytes). It is then opened as the scripts open it, in a process of its own that may take 2 seconds
-of the processor more than a sound run takes, and 500 MB. A case passes if what is read is correct, or refused by a
-UserError of one line that names the file, and if nothing in the file was run and nothing outside its folder was
-touched. Numbers that no checksum protects may differ.
+of the processor (for a run, 2 more than a sound one takes) and 500 MB. A case passes if what is read is correct, or
+refused by a UserError of one line that names the file, and if nothing in the file was run and nothing outside its
+folder was touched. Numbers that no checksum protects may differ.
 """
 
 import argparse

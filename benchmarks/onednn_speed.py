@@ -10,18 +10,22 @@ result is the median step of all processes, after two to warm up, multiplied to 
 """
 
 import argparse
-import json
-import os
 import statistics
-import subprocess
-import sys
 import time
 
+import basic_model
+import fast_model
+import improved_model
+from benchmarks import fast_training
 from benchmarks.results import record
 from convnets import paths
 
 RESULTS = paths.RESULTS / "onednn_speed.csv"
-BATCH_SIZES = {"basic_model": 128, "improved_model": 64, "fast_model": 1000}
+BATCH_SIZES = {
+    "basic_model": basic_model.BATCH_SIZE,
+    "improved_model": improved_model.BATCH_SIZE,
+    "fast_model": fast_model.RECIPES["94"].batch_size,
+}
 WARM_UP = 2
 
 
@@ -63,17 +67,6 @@ def seconds(script, steps):
     return measured
 
 
-def in_a_process(script, steps, onednn):
-    program = (
-        f"import json; from benchmarks import onednn_speed as o; print(json.dumps(o.seconds({script!r}, {steps})))"
-    )
-    environment = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": onednn, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    result = subprocess.run(
-        [sys.executable, "-c", program], cwd=paths.PROJECT, env=environment, stdout=subprocess.PIPE, check=True
-    )
-    return json.loads(result.stdout.splitlines()[-1])
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3, help="processes of each (default: %(default)s)")
@@ -87,8 +80,11 @@ def main():
     options = parser.parse_args()
     for script in options.networks or BATCH_SIZES:
         batch_size = BATCH_SIZES[script]
-        steps = 5000 // batch_size
-        turns = [[in_a_process(script, steps, onednn) for onednn in ("1", "0")] for _ in range(options.repeats)]
+        call = f"onednn_speed.seconds({script!r}, steps={5000 // batch_size})"
+        turns = [
+            [fast_training.run(call, TF_ENABLE_ONEDNN_OPTS=onednn) for onednn in ("1", "0")]
+            for _ in range(options.repeats)
+        ]
         rows = []
         for name in turns[0][0]:
             sides = zip(*turns, strict=True)  # with it, and without

@@ -31,11 +31,8 @@ def changes(before, now):
     before, now: what `describe` returned.
     """
     sessions = [{**session.get("versions", {}), **session} for session in (before, now)]
-    names = [
-        name
-        for name in sessions[1]
-        if name in sessions[1].get("versions", {}) or name in ("device", "threads", "oneDNN")
-    ]
+    watched = {*now.get("versions", {}), "device", "threads", "oneDNN"}
+    names = [name for name in sessions[1] if name in watched]
     first, second = ([session.get(name) or "default" for name in names] for session in sessions)
     return [f"{name} was {old}, now {new}" for name, old, new in zip(names, first, second, strict=True) if old != new]
 

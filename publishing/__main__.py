@@ -20,6 +20,7 @@ import pandas as pd
 
 import fast_model
 from benchmarks.ablation import VARIANTS
+from benchmarks.onednn_speed import BATCH_SIZES
 from compare_models import networks
 from convnets import drawing, paths
 from convnets.data import datasets
@@ -142,7 +143,7 @@ def speed_table(speeds):
 
 def onednn_table(speeds):
     """The table of how much faster oneDNN is, in Markdown."""
-    speeds = speeds.assign(order=speeds["network"].map(["basic_model", "improved_model", "fast_model"].index))
+    speeds = speeds.assign(order=speeds["network"].map(list(BATCH_SIZES).index))
     header = "network | batch | measured | seconds | without oneDNN | ratio"
     line = (
         "{row.network} | {row.batch_size} | {row.measured} | {row.seconds:.1f} | {row.seconds_without:.1f} "
