@@ -331,6 +331,18 @@ def test_each_network_that_ends_is_told(capsys):
     ]
 
 
+def test_a_search_whose_time_is_over_waits_for_one_network():
+    waits, enough, none = (search._TimeIsOver(0, epochs=3) for _ in range(3))
+    waits("a", {"epochs": 2})
+    enough("a", {"epochs": 3})
+    for _ in range(search.MOST_GIVEN_UP):
+        none("a", {"epochs": 0, "given_up": "seconds"})
+    assert [stopper.stop_all() for stopper in (waits, enough, none)] == [False, True, True]
+    goes_on = search._TimeIsOver(1000, epochs=3)
+    goes_on("a", {"epochs": 3})
+    assert not goes_on.stop_all()
+
+
 class Result:
     def __init__(self, metrics, config=None):
         self.metrics, self.config = metrics, config or any_choice(0)
@@ -395,7 +407,7 @@ def test_a_search_on_two_machines_goes_on_after_one_has_died_and_then_the_comman
     request.addfinalizer(lambda: script.unlink(missing_ok=True))
     models, log = tmp_path / "models", tmp_path / "driver.log"
     models.mkdir()
-    words = ["--dataset", "digits", "--minutes", "1", "--epochs", "2", "--final-epochs", "2", "--precision", "float32"]
+    words = ["--dataset", "digits", "--minutes", "2", "--epochs", "2", "--final-epochs", "2", "--precision", "float32"]
     words += ["--output", str(script), "--output-dir", str(tmp_path), "--storage", str(tmp_path / "storage")]
     driver = cluster_faults.DRIVER.replace("compare_models", "search_models")
     with cluster_faults.Trial(models, 2, words, random.Random(1), driver) as trial:

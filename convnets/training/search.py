@@ -24,6 +24,7 @@ import pandas as pd
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
+from ray.tune.stopper import TimeoutStopper
 
 from convnets import cli
 from convnets.architectures import search_space
@@ -40,6 +41,7 @@ HELD_OUT = 0.1  # of the training images
 FIRST_EPOCHS, KEPT = 1, 2  # ASHA: after 1, 2, 4 ... epochs, the better half goes on
 FINALISTS, LONGER = 4, 3  # the best four networks are trained anew, for three times as many epochs
 STEPS_TO_TIME = 12
+MOST_GIVEN_UP = 20  # with none trained to its last epoch, a search ends when its time is over
 LEAST_TRIALS = 10  # fewer say nothing of what matters
 SETTINGS = [*search_space.CHOICES, *search_space.RANGES]
 GIVEN_UP = {"parameters": "too many parameters", "seconds": "an epoch takes too long", "loss": "its loss became NaN"}
@@ -158,6 +160,26 @@ def _space():
     }
 
 
+class _TimeIsOver(TimeoutStopper):
+    """End a search after some seconds, but not before one network is trained to its last epoch: its result is needed.
+
+    Where a reader's limits leave no network, none ever is; so many that are given up are enough to say so.
+    """
+
+    def __init__(self, seconds, epochs):
+        super().__init__(seconds)
+        self.epochs, self.over, self.trained, self.given_up = epochs, False, 0, 0
+
+    def __call__(self, trial_id, result):
+        self.trained += result["epochs"] >= self.epochs
+        self.given_up += "given_up" in result
+        return False  # this trial goes on
+
+    def stop_all(self):
+        self.over = self.over or super().stop_all()
+        return self.over and (self.trained > 0 or self.given_up >= MOST_GIVEN_UP)
+
+
 class _Print(tune.Callback):
     """Print a line for each trial that ends, and what is the best so far."""
 
@@ -211,7 +233,6 @@ def search(dataset, folder, *, minutes, epochs, limits, precision, seed, sampler
                     time_attr="epochs", max_t=epochs, grace_period=min(FIRST_EPOCHS, epochs), reduction_factor=KEPT
                 ),
                 num_samples=-1,  # until the time is over
-                time_budget_s=60 * minutes,
                 trial_dirname_creator=lambda trial: trial.trial_id,  # else too long for some systems
             ),
             run_config=tune.RunConfig(
@@ -220,6 +241,7 @@ def search(dataset, folder, *, minutes, epochs, limits, precision, seed, sampler
                 failure_config=tune.FailureConfig(max_failures=cluster.MOST_FAILURES),
                 checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
                 callbacks=[_Print()],
+                stop=_TimeIsOver(60 * minutes, epochs),
                 verbose=0,
             ),
         )
