@@ -9,10 +9,15 @@ clock that is years off; a full disk; a folder that becomes read-only; memory th
 identical, bit for bit, with a training that was left alone: weights, optimizer, random generators and history. Then the
 next training begins, with other random numbers. The data are scikit-learn's digits, also as a folder of pictures.
 
+The processes are forks of one that has imported Keras, which is most of a start. The training that is left alone is a
+process of its own.
+
 Each training is a row of results/kill_and_resume.csv; the same command goes on with the next one.
 """
 
 import argparse
+import functools
+import multiprocessing
 import os
 import random
 import runpy
@@ -87,9 +92,22 @@ def disturbed(fault, at, script, *arguments):
     if fault == "wrong clock":
         now, years = time.time, random.Random(at).choice((-20, -1, 1, 20))
         time.time = lambda: now() + years * 365.25 * 86400
-    sys.argv = [script, *arguments]
     with file_operations.watched(arguments[arguments.index("--run") + 1], note):
-        runpy.run_path(script, run_name="__main__")
+        _run(script, *arguments)
+
+
+def _run(script, *arguments):
+    os.chdir(paths.PROJECT)
+    sys.argv = [script, *arguments]
+    runpy.run_path(script, run_name="__main__")
+
+
+def _call(log, function, *arguments):
+    """Call a function with the process's output in a file."""
+    with open(log, "wb") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    function(*arguments)
 
 
 # ---------------------------------------------------------------- and in the one that watches
@@ -98,26 +116,27 @@ def disturbed(fault, at, script, *arguments):
 def interrupt(case, run, rng):
     """Start or resume the training of a case, let something happen to it, and return (what, how the process ended)."""
     fault = rng.choices(list(FAULTS), FAULTS.values())[0]
+    log = run.with_name("output.txt")
+    log.write_bytes(b"")
     if fault in ("killed at a random moment", "stopped and continued"):
-        process = _start(_command(case, run))
-        _wait_for_a_random_moment(process, rng)
+        process = _fork(log, _run, *_command(case, run))
+        _wait_for_a_random_moment(process, log, rng)
         if fault == "stopped and continued":
-            process.send_signal(signal.SIGSTOP)
+            os.kill(process.pid, signal.SIGSTOP)
             time.sleep(rng.uniform(0.1, 2))
-            process.send_signal(signal.SIGCONT)
+            os.kill(process.pid, signal.SIGCONT)
             time.sleep(rng.uniform(0.1, 2))
         process.kill()
     else:
-        call = (fault, rng.randrange(1, OPERATIONS.get(fault, ALL_OPERATIONS)), *_command(case, run))
-        process = _start(["-c", f"from benchmarks import kill_and_resume as k; k.disturbed(*{call!r})"])
-    try:
-        _, errors = process.communicate(timeout=PATIENCE)
-    except subprocess.TimeoutExpired:  # without memory, a process may wait for ever
+        at = rng.randrange(1, OPERATIONS.get(fault, ALL_OPERATIONS))
+        process = _fork(log, disturbed, fault, at, *_command(case, run))
+    process.join(PATIENCE)
+    if process.is_alive():  # without memory, a process may wait for ever
         process.kill()
-        _, errors = process.communicate()
-    if process.returncode not in (0, REFUSED, -signal.SIGKILL) and fault != "out of memory":
-        raise RuntimeError(f"{fault}: exit code {process.returncode}: {errors}")
-    return fault, process.returncode
+        process.join()
+    if process.exitcode not in (0, REFUSED, -signal.SIGKILL) and fault != "out of memory":
+        raise RuntimeError(f"{fault}: exit code {process.exitcode}: {log.read_text(errors='replace')}")
+    return fault, process.exitcode
 
 
 def interrupted_training(case, folder, seed):
@@ -126,6 +145,7 @@ def interrupted_training(case, folder, seed):
     Returns (a Counter of what happened; how many processes were killed).
     """
     rng, run = random.Random(f"{case}, {seed}"), Path(folder) / "interrupted"
+    run.parent.mkdir(parents=True, exist_ok=True)
     happened, kills = Counter(), 0
     while True:
         fault, code = interrupt(case, run, rng)
@@ -160,7 +180,7 @@ def differences(run, other, epochs):
 
 def train_undisturbed(case, run):
     """Train a case in a folder, and leave it alone."""
-    _start(_command(case, run)).communicate()
+    subprocess.run([sys.executable, *_command(case, run)], cwd=paths.PROJECT, capture_output=True, check=True)
 
 
 def write_pictures(folder):
@@ -186,19 +206,27 @@ def _command(case, run):
     return [*arguments, "--run", str(run), "--epochs", str(EPOCHS)]
 
 
-def _start(arguments):
-    pipe = subprocess.PIPE
-    return subprocess.Popen([sys.executable, *arguments], cwd=paths.PROJECT, stdout=pipe, stderr=pipe, text=True)
+@functools.cache
+def _forks():
+    """Return how processes are made, from one that has imported what takes long."""
+    forks = "forkserver" in multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("forkserver" if forks else "spawn")
+    if forks:
+        context.set_forkserver_preload([__name__, "keras"])
+    return context
 
 
-def _wait_for_a_random_moment(process, rng):
+def _fork(log, *call):
+    process = _forks().Process(target=_call, args=(log, *call))
+    process.start()
+    return process
+
+
+def _wait_for_a_random_moment(process, log, rng):
     """Wait until some moment in the first seconds of training or, one time in ten, of the start of the process."""
-    if rng.random() < 0.1:
-        time.sleep(rng.uniform(0, 2))
-        return
-    for line in process.stdout:
-        if line.startswith("Epoch "):
-            break
+    if rng.random() >= 0.1:
+        while process.is_alive() and "\nEpoch " not in log.read_text(errors="replace"):
+            time.sleep(0.01)
     time.sleep(rng.uniform(0, 2))
 
 
