@@ -374,10 +374,11 @@ def test_held_out_pictures_of_a_folder_are_of_all_classes():
 
 
 @pytest.mark.slow
-def test_a_search_on_digits_ends_with_a_script_that_is_trained(tmp_path, request, capfd):
+def test_a_search_on_digits_ends_with_a_script_that_is_trained(tmp_path, request, capfd, monkeypatch):
+    monkeypatch.setattr(search, "MOST_NETWORKS", 4)  # however long they take
     script = paths.PROJECT / f"found_model_{tmp_path.parent.name}.py"  # of this test alone
     request.addfinalizer(lambda: script.unlink(missing_ok=True))
-    words = ["--dataset", "digits", "--minutes", "1", "--epochs", "3", "--final-epochs", "2", "--precision", "float32"]
+    words = ["--dataset", "digits", "--minutes", "60", "--epochs", "3", "--final-epochs", "2", "--precision", "float32"]
     words += ["--output", str(script), "--output-dir", str(tmp_path)]
     search_models.main(words)
     found = pd.read_csv(paths.MODELS / "search-digits" / "trials.csv")
@@ -407,9 +408,10 @@ def test_a_search_on_two_machines_goes_on_after_one_has_died_and_then_the_comman
     request.addfinalizer(lambda: script.unlink(missing_ok=True))
     models, log = tmp_path / "models", tmp_path / "driver.log"
     models.mkdir()
-    words = ["--dataset", "digits", "--minutes", "2", "--epochs", "2", "--final-epochs", "2", "--precision", "float32"]
+    words = ["--dataset", "digits", "--minutes", "60", "--epochs", "2", "--final-epochs", "2", "--precision", "float32"]
     words += ["--output", str(script), "--output-dir", str(tmp_path), "--storage", str(tmp_path / "storage")]
     driver = cluster_faults.DRIVER.replace("compare_models", "search_models")
+    driver = f"from convnets.training import search; search.MOST_NETWORKS = 5; {driver}"  # however long they take
     with cluster_faults.Trial(models, 2, words, random.Random(1), driver) as trial:
         told = re.compile(r"^Network (\d+): ([\d.]+)% of held-out images after epoch (\d)", re.MULTILINE)
         while not trial.ended and not told.search(log.read_text()):

@@ -41,6 +41,7 @@ HELD_OUT = 0.1  # of the training images
 FIRST_EPOCHS, KEPT = 1, 2  # ASHA: after 1, 2, 4 ... epochs, the better half goes on
 FINALISTS, LONGER = 4, 3  # the best four networks are trained anew, for three times as many epochs
 STEPS_TO_TIME = 12
+MOST_NETWORKS = -1  # no limit: until the time is over
 MOST_GIVEN_UP = 20  # with none trained to its last epoch, a search ends when its time is over
 LEAST_TRIALS = 10  # fewer say nothing of what matters
 SETTINGS = [*search_space.CHOICES, *search_space.RANGES]
@@ -232,7 +233,7 @@ def search(dataset, folder, *, minutes, epochs, limits, precision, seed, sampler
                 scheduler=ASHAScheduler(
                     time_attr="epochs", max_t=epochs, grace_period=min(FIRST_EPOCHS, epochs), reduction_factor=KEPT
                 ),
-                num_samples=-1,  # until the time is over
+                num_samples=MOST_NETWORKS,
                 trial_dirname_creator=lambda trial: trial.trial_id,  # else too long for some systems
             ),
             run_config=tune.RunConfig(
