@@ -9,13 +9,14 @@ clock that is years off; a full disk; a folder that becomes read-only; memory th
 identical, bit for bit, with a training that was left alone: weights, optimizer, random generators and history. Then the
 next training begins, with other random numbers. The data are scikit-learn's digits, also as a folder of pictures.
 
-The processes are forks of one that has imported Keras, which is most of a start. The training that is left alone is a
-process of its own.
+Importing Keras is most of a start, so the processes are forks of one that has imported it. The training that is left
+alone is a process of its own.
 
 Each training is a row of results/kill_and_resume.csv; the same command goes on with the next one.
 """
 
 import argparse
+import contextlib
 import functools
 import multiprocessing
 import os
@@ -122,10 +123,11 @@ def interrupt(case, run, rng):
         process = _fork(log, _run, *_command(case, run))
         _wait_for_a_random_moment(process, log, rng)
         if fault == "stopped and continued":
-            os.kill(process.pid, signal.SIGSTOP)
-            time.sleep(rng.uniform(0.1, 2))
-            os.kill(process.pid, signal.SIGCONT)
-            time.sleep(rng.uniform(0.1, 2))
+            with contextlib.suppress(ProcessLookupError):  # it may have ended by itself
+                os.kill(process.pid, signal.SIGSTOP)
+                time.sleep(rng.uniform(0.1, 2))
+                os.kill(process.pid, signal.SIGCONT)
+                time.sleep(rng.uniform(0.1, 2))
         process.kill()
     else:
         at = rng.randrange(1, OPERATIONS.get(fault, ALL_OPERATIONS))
@@ -208,11 +210,9 @@ def _command(case, run):
 
 @functools.cache
 def _forks():
-    """Return how processes are made, from one that has imported what takes long."""
-    forks = "forkserver" in multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context("forkserver" if forks else "spawn")
-    if forks:
-        context.set_forkserver_preload([__name__, "keras"])
+    """Return how processes are made, from one that has imported what takes long. Not on Windows."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["benchmarks.kill_and_resume", "keras"])
     return context
 
 

@@ -42,7 +42,8 @@ FIRST_EPOCHS, KEPT = 1, 2  # ASHA: after 1, 2, 4 ... epochs, the better half goe
 FINALISTS, LONGER = 4, 3  # the best four networks are trained anew, for three times as many epochs
 STEPS_TO_TIME = 12
 MOST_NETWORKS = -1  # no limit: until the time is over
-MOST_GIVEN_UP = 20  # with none trained to its last epoch, a search ends when its time is over
+MOST_GIVEN_UP = 20  # with so many, a search whose time is over ends, too, if no network has been trained to the end
+MOST_TIMES_LONGER = 10  # than it was to take, in any case: perhaps every training fails
 LEAST_TRIALS = 10  # fewer say nothing of what matters
 SETTINGS = [*search_space.CHOICES, *search_space.RANGES]
 GIVEN_UP = {"parameters": "too many parameters", "seconds": "an epoch takes too long", "loss": "its loss became NaN"}
@@ -164,21 +165,25 @@ def _space():
 class _TimeIsOver(TimeoutStopper):
     """End a search after some seconds, but not before one network is trained to its last epoch: its result is needed.
 
-    Where a reader's limits leave no network, none ever is; so many that are given up are enough to say so.
+    Where a reader's limits leave no network, none ever is; MOST_GIVEN_UP are enough to say so.
     """
 
     def __init__(self, seconds, epochs):
         super().__init__(seconds)
-        self.epochs, self.over, self.trained, self.given_up = epochs, False, 0, 0
+        self.at_the_latest = TimeoutStopper(MOST_TIMES_LONGER * seconds)
+        self.epochs, self.trained, self.given_up = epochs, set(), set()
 
     def __call__(self, trial_id, result):
-        self.trained += result["epochs"] >= self.epochs
-        self.given_up += "given_up" in result
+        if result["epochs"] >= self.epochs:
+            self.trained.add(trial_id)
+        if "given_up" in result:
+            self.given_up.add(trial_id)
         return False  # this trial goes on
 
     def stop_all(self):
-        self.over = self.over or super().stop_all()
-        return self.over and (self.trained > 0 or self.given_up >= MOST_GIVEN_UP)
+        over, at_the_latest = super().stop_all(), self.at_the_latest.stop_all()
+        enough = self.trained or len(self.given_up) >= MOST_GIVEN_UP
+        return bool(over and enough) or at_the_latest
 
 
 class _Print(tune.Callback):
@@ -200,11 +205,11 @@ class _Print(tune.Callback):
 
 
 def search(dataset, folder, *, minutes, epochs, limits, precision, seed, sampler="tpe"):
-    """Search until `minutes` are over, or go on with the search that is in a folder, on the connected Ray cluster.
+    """Search for some minutes, or go on with the search that is in a folder, on the connected Ray cluster.
 
     dataset: a datasets.Dataset. folder: of this search, a path or a bucket, such as s3://bucket/name, that all machines
     can reach. epochs: of a trial that is not ended early. limits: Limits. precision: a name of Keras's.
-    sampler: "tpe", which starts from search_space.FIRST, or "random".
+    minutes: see _TimeIsOver. sampler: "tpe", which starts from search_space.FIRST, or "random".
     Returns what `table` returns. Raises Stopped after Ctrl-C.
     """
     part = held_out_dataset(dataset)
