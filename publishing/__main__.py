@@ -182,6 +182,14 @@ def hostile_table(kinds):
     return "\n".join([*lines, "", _measured_on(kinds)])
 
 
+def version_table(runs):
+    """The table of the versions with which the tests pass, in Markdown."""
+    header = "Python | requirements | TensorFlow | Keras | NumPy | tests | passed | skipped | failed | minutes"
+    line = "{row.python} | {row.requirements} | {row.tensorflow} | {row.keras} | {row.numpy} | {row.tests} "
+    line += "| {row.passed:,} | {row.skipped} | {row.failed} | {row.minutes:.0f}"
+    return _table_of(runs, header, line)
+
+
 def view_table(speeds):
     """The table of how fast the views compute what they show, in Markdown."""
     speeds = speeds.assign(difference=speeds["largest_difference"].map("{:.0e}".format, na_action="ignore").fillna(""))
@@ -516,6 +524,7 @@ TABLES = {
     "kill_and_resume": kill_table,
     "power_cuts": power_cut_table,
     "hostile_files": hostile_table,
+    "versions": version_table,
     "view_speed": view_table,
     "script_seconds": script_table,
     "fast_model": fast_table,

@@ -7,7 +7,7 @@ import subprocess
 import pandas as pd
 import pytest
 
-from benchmarks import results
+from benchmarks import results, versions
 from convnets import paths, provenance
 
 
@@ -59,6 +59,12 @@ def test_a_row_of_an_unknown_device_is_replaced(on, tmp_path):
     on("a CPU", "r1")
     results.record(path, [{"script": "basic_model", "peak_mb": 900}], ["script"])
     assert path.read_text() == ("script,peak_mb,device,revision\nbasic_model,900,a CPU,r1\nimproved_model,1204,,\n")
+
+
+def test_a_report_of_the_tests_is_counted(tmp_path):
+    report = tmp_path / "report.xml"
+    report.write_text('<testsuites><testsuite errors="1" failures="2" skipped="3" tests="16" time="90"/></testsuites>')
+    assert versions.counts(report) == {"passed": 10, "failed": 3, "skipped": 3, "minutes": 1.5}
 
 
 @pytest.mark.skipif(not (paths.PROJECT / ".git").exists(), reason="the project is not a Git repository here")

@@ -1,5 +1,6 @@
 """What README, docs/ and the scripts promise was measured."""
 
+import math
 import re
 from pathlib import Path
 
@@ -286,6 +287,18 @@ def test_the_numbers_in_the_fast_network_s_words_were_measured():
         assert number in page
 
 
+def test_what_the_page_on_the_fast_network_says_of_earlier_trainings():
+    page = document("docs/fast.md")
+    attempts = pd.read_csv(paths.RESULTS / "fast_attempts.csv").groupby("target")["test_accuracy_with_views"].mean()
+    assert f"reached a mean of {100 * attempts[94]:.2f} %" in page
+    curves = pd.read_csv(paths.RESULTS / "learning_curves.csv").groupby("run")["accuracy"].last()
+    assert f"95.5 % classifies {100 * curves['fast_model-95.5-cifar10']:.1f} % of them correctly" in page
+    trials = pd.read_csv(paths.RESULTS / "recipe_trials.csv")
+    assert f"Its first {len(trials)} trainings, of one seed each" in page
+    settings = list(trials.columns[: trials.columns.get_loc("seed")])
+    assert trials.groupby(settings)["seed"].nunique().max() == 1
+
+
 def test_the_memory_that_the_readme_names_was_measured():
     memory = pd.read_csv(paths.RESULTS / "peak_memory.csv").set_index("script")["peak_mb"] / 1000
     page = document("docs/overhead.md")
@@ -414,6 +427,16 @@ def test_what_the_benchmarks_found():
     assert (cuts[["lost_more", "refused", "other_bits"]] == 0).all(axis=None)
 
 
+def test_with_which_versions_the_tests_pass():
+    runs = pd.read_csv(paths.RESULTS / "versions.csv").query("tests == 'default' and requirements == 'newest'")
+    assert (runs["failed"] == 0).all()
+    assert (runs["passed"] > 1000).all()
+    allowed = re.search(r"You need Python ([\d., or]+),", document("README.md")).group(1)
+    assert {version.rsplit(".", 1)[0] for version in runs["python"]} <= set(re.split(", | or ", allowed))
+    minutes = runs[runs["device"].str.endswith("without AVX-512")]["minutes"].min()
+    assert f"runs the tests ({5 * math.ceil(minutes / 5)} minutes without AVX-512" in document("README.md")
+
+
 def test_what_own_pictures_reach():
     """At least 50 % with 20 pictures of each of ten classes, 10 points over any network from scratch, and so on."""
     measured = pd.read_csv(paths.RESULTS / "transfer.csv")
@@ -450,7 +473,7 @@ def test_how_long_own_pictures_take():
 
 
 def test_the_tables_of_what_was_done_to_break_it():
-    from publishing.__main__ import hostile_table, kill_table, power_cut_table
+    from publishing.__main__ import hostile_table, kill_table, power_cut_table, version_table
 
     faults = ["stopped_and_continued", "wrong_clock", "disk_full", "folder_read_only", "out_of_memory"]
     training = {"case": "a", "seed": 1, "kills": 9, "killed_amid_a_write": 4, **dict.fromkeys(faults, 1)}
@@ -464,6 +487,16 @@ def test_the_tables_of_what_was_done_to_break_it():
     cuts = {"epochs": 3, "operations": 107, "states": 140, "from_the_last_epoch": 139, "from_the_one_before": 1}
     table = power_cut_table(pd.DataFrame([{**cuts, "lost_more": 0, "device": "a CPU"}]))
     assert "| 3 | 107 | 140 | 139 | 1 | 0 |" in table
+    versions = {
+        "python": "3.13.5",
+        "requirements": "newest",
+        "tensorflow": "2.21.0",
+        "keras": "3.15.1",
+        "numpy": "2.4.6",
+    }
+    tests = {"tests": "default", "passed": 1170, "skipped": 3, "failed": 0, "minutes": 10.6, "device": "a CPU"}
+    row = version_table(pd.DataFrame([{**versions, **tests}])).splitlines()[2]
+    assert row == "| 3.13.5 | newest | 2.21.0 | 3.15.1 | 2.4.6 | default | 1,170 | 3 | 0 | 11 |"
     kind = {"kind": "runs", "cases": 1000, "read": 600, "other_numbers": 100, "refused": 299, "failed": 1}
     rows = hostile_table(pd.DataFrame([{**kind, "device": "a CPU"}])).splitlines()
     assert rows[2:4] == ["| runs | 1,000 | 600 | 100 | 299 | 1 |", "| **in all** | 1,000 | 600 | 100 | 299 | 1 |"]
