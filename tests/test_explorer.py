@@ -268,7 +268,9 @@ def test_layers_channels_and_what_a_place_sees(tab, run):
     page = tab("?index=3&section=Inside")
     image = scale_pixels(run.dataset.x_test[3])
     outputs = feature_maps.layer_outputs(run.model, image[None], ["conv2"])["conv2"][0]
-    layers = [option.inner_text() for option in page.page.get_by_label("Layer", exact=True).locator("option").all()]
+    options = page.page.get_by_label("Layer", exact=True).locator("option")
+    options.filter(has_text="conv2").first.wait_for(state="attached")
+    layers = options.all_inner_texts()
     row, column = divmod(layers.index("conv2"), 4)
     page.click("strip1", 17 * column + 8, 17 * row + 8)
     page.wait(lambda: "layer1=conv2" in page.page.url)
