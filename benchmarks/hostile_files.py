@@ -9,7 +9,8 @@ zeroed), others with knowledge of the format (a link in an HDF5 file, a pickle t
 whose layer needs terabytes). It is then opened as the scripts open it, in a process of its own that may take 2 seconds
 of the processor (for a run, 2 more than a sound one takes) and 500 MB. A case passes if what is read is correct, or
 refused by a UserError of one line that names the file, and if nothing in the file was run and nothing outside its
-folder was touched. Numbers that no checksum protects may differ.
+folder was touched. Numbers that no checksum protects may differ. A case that takes too long is tried once more, since
+the machine may have had other work.
 """
 
 import argparse
