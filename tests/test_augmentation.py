@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from convnets.data.augmentation import Augmentation, preview, shrink
+from convnets.data.augmentation import Augmentation, preview
 
 NOTHING = {"zoom": 0, "shift": 0, "horizontal_flip": False}
 
@@ -91,14 +91,6 @@ def test_about_half_of_the_images_are_flipped():
     images[:, :, 0] = 1
     augmented = Augmentation(zoom=0, shift=0)(images, np.random.default_rng(3))
     assert 900 < augmented[:, 0, 1, 0].sum() < 1100
-
-
-def test_half_the_size_takes_two_old_pixels_in_the_middle_and_less_of_their_neighbours():
-    """The triangle around a new pixel covers four old ones, at weights 1 : 3 : 3 : 1, at the edges three."""
-    image = np.array([8.0, 0, 0, 0, 0, 16, 0, 0], "float32")
-    shrunk = shrink(np.tile(image[None, None, :, None], (1, 8, 1, 1)), 0.5)
-    assert shrunk.shape == (1, 4, 4, 1)
-    np.testing.assert_allclose(shrunk[0, :, :, 0], [[24 / 7, 0, 6, 16 / 7]] * 4, rtol=1e-6)
 
 
 def test_preview_shows_versions_of_real_training_images(tiny_dataset):

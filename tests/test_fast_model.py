@@ -495,11 +495,28 @@ def test_the_recipe_to_use_is_the_fastest_one_whose_interval_lies_above_its_targ
         for filters, (seconds, accuracies) in candidates.items()
         for seed, accuracy in enumerate(accuracies)
     )
-    best = choose_recipe.chosen(trials, "80")
+    reached = choose_recipe.summary(trials, "80")
+    assert list(reached["filters"]) == ["16-16-16", "16-32-128", "16-64-128", "24-64-128", "32-64-128"]
+    assert list(reached["accuracy"].round(2)) == pytest.approx([70.33, np.nan, 81, 80.6, 81.6], nan_ok=True)
+    assert reached["low"].iloc[3] == pytest.approx(80.6 - 4.3027 * 0.1 / 3**0.5, abs=1e-3)  # Student's t, 2 degrees
+    best = choose_recipe.chosen(reached, "80")
     assert (best["filters"], best["seconds"]) == ("24-64-128", 11.0)
-    assert choose_recipe.chosen(trials.assign(target=85.0), "85") is None
-    best = choose_recipe.chosen(trials.assign(target=94.0), "94")  # with test-time augmentation
+    best = choose_recipe.chosen(choose_recipe.summary(trials.assign(target=85.0), "85"), "85")
+    assert best["filters"] == "32-64-128"  # none is above 85 %: the best one
+    best = choose_recipe.chosen(choose_recipe.summary(trials[trials["seed"] == 1], "80"), "80")
+    assert best["filters"] == "16-32-128"  # one seed each: the fastest one above 80 %
+    # with test-time augmentation:
+    best = choose_recipe.chosen(choose_recipe.summary(trials.assign(target=94.0), "94"), "94")
     assert (best["filters"], best["seconds"]) == ("32-64-128", 13.0)
+
+
+@pytest.mark.parametrize("target", ["80", "85", "94"])
+def test_the_recipes_are_those_chosen_on_held_out_images(target):
+    from benchmarks import choose_recipe
+
+    best = choose_recipe.chosen(choose_recipe.summary(pd.read_csv(choose_recipe.TRIALS), target), target)
+    recipe = fast_model.RECIPES[target]._asdict()
+    assert {name: best[name] for name in recipe} == {**recipe, "filters": "-".join(map(str, recipe["filters"]))}
 
 
 def test_a_trial_of_another_device_is_made_again(tmp_path, monkeypatch):

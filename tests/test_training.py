@@ -16,7 +16,6 @@ import pytest
 from filelock import FileLock
 
 from benchmarks.kill_and_resume import differences
-from convnets.data import augmentation
 from convnets.data.augmentation import Augmentation, ShiftAndCutOut
 from convnets.data.datasets import scale_pixels
 from convnets.errors import Stopped, UserError
@@ -155,15 +154,6 @@ def test_alternate_flips_show_each_image_and_its_mirror_image_in_turn(tiny_datas
     assert 10 < as_is.sum() < 30  # about half, at random
     for epoch, pixels in enumerate(seen):
         np.testing.assert_array_equal(pixels, np.where((as_is ^ (epoch % 2))[:, None, None, None], one, mirrored))
-
-
-def test_the_first_epochs_can_have_smaller_images(tiny_dataset):
-    images = tiny_dataset.x_train[:16]
-    settings = {"batch_size": 16, "seed": 1, "small_passes": 2, "small_scale": 0.5}
-    for epoch, scale in ((0, 0.5), (1, 0.5), (2, 1.0)):
-        batches = training.TrainingBatches(images, np.arange(16), first_epoch=epoch, **settings)
-        pixels, which = batches[0]
-        np.testing.assert_allclose(pixels, augmentation.shrink(scale_pixels(images[which]), scale), atol=1e-6)
 
 
 def test_threads_prepare_the_same_batches(tiny_dataset, build_tiny_model, tmp_path, monkeypatch):

@@ -101,24 +101,6 @@ class ShiftAndCutOut:
         return moved
 
 
-def shrink(images, scale):
-    """Scale images down, each new pixel a weighted mean of the old ones that it covers (a triangular filter).
-
-    images: (n, height, width, channels) float32. scale: of height and width, at most 1.
-    """
-    n, height, width, channels = images.shape
-    rows, columns = (_shrinking_matrix(size, round(size * scale)) for size in (height, width))
-    shrunk = (rows @ images.reshape(n, height, -1)).reshape(n, len(rows), width, channels)
-    return np.ascontiguousarray(columns @ shrunk)
-
-
-def _shrinking_matrix(size, new_size):
-    """Return (new_size, size) float32: the weights of the old pixels in each new one."""
-    centres = (np.arange(new_size) + 0.5) * size / new_size - 0.5
-    weights = np.maximum(0, 1 - np.abs(np.arange(size) - centres[:, None]) * new_size / size)
-    return (weights / weights.sum(axis=1, keepdims=True)).astype("float32")
-
-
 def preview(dataset, augment, *, seed, images=8, versions=5):
     """Pick random training images and augment each of them several times.
 

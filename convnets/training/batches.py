@@ -6,7 +6,6 @@ import math
 import keras
 import numpy as np
 
-from convnets.data.augmentation import shrink
 from convnets.data.datasets import scale_pixels
 
 FLIPS = 2**32 - 1  # in the place of an epoch's number: the flips have random numbers of their own
@@ -22,7 +21,6 @@ class TrainingBatches(keras.utils.PyDataset):
     Each item is (float32 pixels in [0, 1], labels), shuffled, and augmented if `augment` is given.
     passes: how many times an epoch goes through all images, each time in another order.
     alternate_flips: half of the images, chosen once, are flipped horizontally in odd passes, the others in even ones.
-    small_passes: in so many of the first passes, the images have `small_scale` times their height and width.
     threads: how many prepare batches. More than one pays where a batch takes longer to prepare than to train on.
     """
 
@@ -30,10 +28,9 @@ class TrainingBatches(keras.utils.PyDataset):
 
     def __init__(
         self, images, labels, *, batch_size, seed, first_epoch, passes=1, augment=None, alternate_flips=False,
-        small_passes=0, small_scale=1.0, threads=1,
+        threads=1,
     ):  # fmt: skip
         super().__init__(workers=threads)
-        self.small_passes, self.small_scale = small_passes, small_scale
         self.images, self.labels = images, labels
         self.batch_size, self.seed, self.augment = batch_size, seed, augment
         self._flip_coins = None
@@ -54,8 +51,6 @@ class TrainingBatches(keras.utils.PyDataset):
             pixels[flipped] = pixels[flipped, :, ::-1]
         if self.augment is not None:
             pixels = self.augment(pixels, np.random.default_rng((self.seed, passed, 1 + batch)))
-        if passed < self.small_passes:
-            pixels = shrink(pixels, self.small_scale)
         return pixels, self.labels[chosen]
 
     def _shuffled(self, passed):

@@ -36,7 +36,6 @@ class Recipe:
     starts_from: what the network knows before, for the record, if it does not start from random weights.
     passes: how many times an epoch goes through the training images. With few of them, testing takes most of the time
     unless an epoch has several passes.
-    small_epochs: in so many of the first epochs, the images have `small_scale` times their height and width.
     """
 
     epochs: int
@@ -49,8 +48,6 @@ class Recipe:
     class_weights: str | None = None
     starts_from: str | None = None
     passes: int = 1
-    small_epochs: int = 0
-    small_scale: float = 0.75
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,8 +162,6 @@ def train(model, dataset, run_dir, recipe=None, options=None, **settings):
             passes=recipe.passes,
             augment=recipe.augment,
             alternate_flips=recipe.alternate_flips,
-            small_passes=recipe.passes * recipe.small_epochs,
-            small_scale=recipe.small_scale,
             threads=_batch_threads(),
         )
         stop, timer = callbacks.StopOnSignal(progress), callbacks.TimeSteps()
@@ -310,8 +305,6 @@ def run_identity(model, dataset, recipe, checkpoint=None):
         "class_weights": recipe.class_weights,
         "starts_from": recipe.starts_from,
         "passes": recipe.passes if recipe.passes > 1 else None,
-        "small_epochs": recipe.small_epochs or None,
-        "small_scale": recipe.small_scale if recipe.small_epochs else None,
         "initial_weights": _weights_on_record(recipe.initial_weights, checkpoint),
     }
 
