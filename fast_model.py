@@ -1,8 +1,8 @@
 """How far a plain stack of layers goes: 94 % on CIFAR-10 in minutes, without a GPU.
 
-    python fast_model.py --target 80      about 12 seconds of training, 30 in all
-    python fast_model.py --target 85      about 28 seconds, 48 in all
-    python fast_model.py                  94 %: about 8 minutes, 9 in all
+    python fast_model.py --target 80      about 9 seconds of training, 22 in all
+    python fast_model.py --target 85      about 23 seconds, 41 in all
+    python fast_model.py                  94 %: about 5 minutes, 6 in all
     python fast_model.py --target 95.5    about 69 minutes, 75 in all
 
 Measured on two CPU cores with bfloat16 instructions; float32 takes three times as long, without AVX-512 eight times.
@@ -17,8 +17,8 @@ from convnets import cli
 from convnets.training import autotune
 
 # In pixels: shift, the largest random shift of an image; cutout, the side of the grey square that hides a part of it
-NAMES = "filters epochs batch_size shift cutout highest_rate weight_decay label_smoothing"
-Recipe = namedtuple("Recipe", NAMES, defaults=[2, 0, 0.24, 0.1, 0.2])
+SETTINGS = "filters epochs batch_size shift cutout highest_rate weight_decay label_smoothing"
+Recipe = namedtuple("Recipe", SETTINGS, defaults=[2, 0, 0.24, 0.1, 0.2])
 RECIPES = {
     "80": Recipe((32, 64, 64), epochs=1, batch_size=500, shift=0, weight_decay=0),
     "85": Recipe((32, 80, 128), epochs=2, batch_size=500, shift=0, weight_decay=0, label_smoothing=0.1),
@@ -93,7 +93,7 @@ def compile_model(model, steps, recipe=RECIPES["94"]):
 
     # Trick, 3.5 points over Nesterov's momentum (not tuned): steps that are large in all directions, and shrink to 0.
     rate = keras.optimizers.schedules.PolynomialDecay(recipe.highest_rate, steps, end_learning_rate=0)
-    # Trick, 0.4 points: label smoothing. The right class gets 82 %, and each of the others 2 %.
+    # Trick, 0.4 points: label smoothing. At 0.2, the right class gets 82 %, and each of the others 2 %.
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
     model.compile(loss=loss, optimizer=Muon(rate, weight_decay=recipe.weight_decay), metrics=["accuracy"])
 
@@ -143,8 +143,7 @@ def main(argv=None):
 
     # Trick, 1.2 points: test-time augmentation, the mean over the image, two shifts of it, and their flips.
     print("Evaluating with test-time augmentation ...")
-    accuracy = evaluation.accuracy_with_tta(model, dataset)
-    print(f"Test accuracy with test-time augmentation: {accuracy:.2%}")
+    print(f"Test accuracy with test-time augmentation: {evaluation.accuracy_with_tta(model, dataset):.2%}")
 
 
 if __name__ == "__main__":

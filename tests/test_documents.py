@@ -13,6 +13,7 @@ import fast_model
 import improved_model
 from benchmarks import choose_recipe, kill_and_resume
 from convnets import paths
+from convnets.training import comparison
 
 NETWORKS = compare_models.networks()
 
@@ -228,9 +229,9 @@ def test_the_tables_of_the_fast_network_say_what_was_measured():
 @pytest.mark.parametrize(
     ("target", "seeds", "seconds", "accuracy"),
     [
-        (80, 5, 20, "test_accuracy"),
-        (85, 5, 45, "test_accuracy"),
-        (94, 3, 600, "test_accuracy_with_views"),
+        (80, 5, 10, "test_accuracy"),
+        (85, 5, 25, "test_accuracy"),
+        (94, 5, 400, "test_accuracy_with_views"),
         (95.5, 1, 4500, "test_accuracy_with_views"),
     ],
 )
@@ -238,7 +239,9 @@ def test_what_the_fast_network_promises_was_measured(target, seeds, seconds, acc
     runs = pd.read_csv(paths.RESULTS / "fast_model.csv")
     runs = runs[runs["target"] == target]
     assert len(runs) >= seeds
-    assert 100 * runs[accuracy].mean() >= target
+    assert 100 * runs[accuracy].min() >= target  # of each seed
+    if seeds > 1:
+        assert comparison.interval(100 * runs[accuracy])[0] >= target
     assert runs["training_seconds"].mean() <= seconds
     assert (runs["epochs"] == fast_model.RECIPES[str(target)].epochs).all()
     option = "" if target == 94 else rf" --target {target}"
