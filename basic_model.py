@@ -6,7 +6,7 @@
     python basic_model.py --fresh --seed 1     starts anew, with other random numbers
 
 70 epochs on CIFAR-10 take about 23 minutes on two CPU cores
-and reach a test accuracy of about 80.4 %.
+and reach a test accuracy of about 80.4 %. With bfloat16 instructions they take half of that.
 
 Stop it with Ctrl-C at any time: the same command resumes after the last finished epoch, exactly as if
 it had never been stopped. Weights, history and curves are in models/basic_model-DATASET/.
@@ -67,7 +67,7 @@ def main(argv=None):
         import keras
 
         from convnets.data import datasets
-        from convnets.training import devices, training
+        from convnets.training import autotune, devices, training
         from convnets.views import calibration
 
     # Data: images as bytes from 0 to 255. Batch by batch, pixels become numbers from 0 to 1, and labels one-hot.
@@ -75,14 +75,15 @@ def main(argv=None):
     training.describe(dataset)
 
     # Model
+    run = options.run or cli.run_folder(f"basic_model-{dataset.name}")
     devices.spread(options.devices, options.batch_size, dataset)
+    autotune.set_precision(options.precision, None if options.fresh else run)
     keras.utils.set_random_seed(options.seed)
     model = build_model(dataset.input_shape, dataset.num_classes)
     compile_model(model)
     model.summary()
 
     # Training
-    run = options.run or cli.run_folder(f"basic_model-{dataset.name}")
     settings = {"initial_weights": options.weights, "class_weights": options.class_weights}
     recipe = training.Recipe(options.epochs, options.batch_size, options.seed, **settings)
     history = training.train(model, dataset, run, recipe, cli.run_options(options))

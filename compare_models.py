@@ -64,8 +64,7 @@ def main(argv=None):
     cli.common_training_options(parser)
     cli.ray_option(parser)
     cli.picture_options(parser)
-    axis = "start the axis of the accuracy curves at P percent"
-    parser.add_argument("--accuracy-from", type=cli.whole_number(0, 99), metavar="P", help=axis)
+    parser.add_argument("--accuracy-from", type=cli.whole_number(0, 99), metavar="P", help="where axes begin, in %%")
     options = parser.parse_args(argv)
     if options.on_ray and options.tensorboard:
         parser.error("--tensorboard and --on-ray can't be combined")
@@ -130,11 +129,12 @@ def train(network, seed, epochs, dataset, run, run_options):
     import keras
 
     from convnets.data import datasets
-    from convnets.training import comparison, training
+    from convnets.training import autotune, comparison, training
     from convnets.views import calibration
 
     training.describe(dataset)
     keras.utils.clear_session()  # one network at a time in memory
+    cli.set_keras_up(autotune.recorded_precision(run) or "float32")
     keras.utils.set_random_seed(seed)
     steps = math.ceil(len(dataset.x_train) / network.batch_size)
     model = network.compiled(dataset.input_shape, dataset.num_classes, steps)

@@ -5,7 +5,7 @@
     python improved_model.py --dataset mnist   the same network on handwritten digits, 28x28
 
 40 epochs on CIFAR-10 take about 32 minutes on two CPU cores
-and reach a test accuracy of about 86 %.
+and reach a test accuracy of about 86 %. With bfloat16 instructions they take half of that.
 
 Compared with basic_model.py, it has two more convolutions, all of which keep the image's size (padding="same"),
 and it never sees the same image twice: each one is flipped, shifted and zoomed at random. Stop and resume it like
@@ -92,7 +92,7 @@ def main(argv=None):
 
         from convnets import drawing
         from convnets.data import augmentation, augmentation_figures, datasets
-        from convnets.training import devices, training
+        from convnets.training import autotune, devices, training
         from convnets.views import calibration
 
     # Data
@@ -106,14 +106,15 @@ def main(argv=None):
         return
 
     # Model
+    run = options.run or cli.run_folder(f"improved_model-{dataset.name}")
     devices.spread(options.devices, options.batch_size, dataset)
+    autotune.set_precision(options.precision, None if options.fresh else run)
     keras.utils.set_random_seed(options.seed)
     model = build_model(dataset.input_shape, dataset.num_classes)
     compile_model(model, steps_per_epoch=math.ceil(len(dataset.x_train) / options.batch_size))
     model.summary()
 
     # Training
-    run = options.run or cli.run_folder(f"improved_model-{dataset.name}")
     settings = {"initial_weights": options.weights, "class_weights": options.class_weights}
     recipe = training.Recipe(options.epochs, options.batch_size, options.seed, augment, **settings)
     history = training.train(model, dataset, run, recipe, cli.run_options(options))

@@ -83,7 +83,7 @@ def compile_model(model, steps):
 
 def main(argv=None):
     parser = cli.training_options(
-        "transfer_model", description=__doc__, epochs=EPOCHS, batch_size=BATCH_SIZE, precision=None, weights=False
+        "transfer_model", description=__doc__, epochs=EPOCHS, batch_size=BATCH_SIZE, weights=False
     )
     source = f"a run, or a network of keras.applications: mobilenet_v2, resnet50_v2 ... (default: {SOURCE})"
     parser.add_argument("--from", dest="source", default=SOURCE, metavar="NETWORK", help=source)

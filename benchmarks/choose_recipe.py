@@ -28,9 +28,8 @@ from convnets import paths, provenance
 from convnets.training import comparison
 
 TRIALS = paths.RESULTS / "recipe_trials.csv"
-OPTIMIZER = {"highest_rate": 0.24, "weight_decay": 0.1, "label_smoothing": 0.2}
 SETTINGS = list(fast_model.Recipe._fields)
-BASE = {"batch_size": 1000, "shift": 2, "cutout": 0, **OPTIMIZER}
+BASE = {"batch_size": 1000, **fast_model.Recipe._field_defaults}
 WIDE, SLIM = (64, 256, 256), (48, 192, 256)
 PLAIN = {"shift": 0, "weight_decay": 0.0}  # in two epochs, shifts and decay cost accuracy (results/ablation.csv)
 CANDIDATES = {  # changes to the first of each list
@@ -137,8 +136,12 @@ def done(row):
 
 
 def _of_this_device():
-    table = pd.read_csv(TRIALS)
-    return table[table["device"] == provenance.device()]
+    return of_device(pd.read_csv(TRIALS), provenance.device())
+
+
+def of_device(trials, device=None):
+    """Return the trials of one device; without its name, of that which made most of them."""
+    return trials[trials["device"] == (device or trials["device"].mode().iloc[0])]
 
 
 def summary(trials, target):
@@ -155,7 +158,14 @@ def summary(trials, target):
         low, high = comparison.interval(accuracy) if accuracy.notna().all() else (math.nan, math.nan)
         reached = {"accuracy": accuracy.mean(skipna=False), "low": low, "high": high}
         seconds = group["training_seconds"].mean()
-        rows.append({**dict(zip(SETTINGS, values, strict=True)), "seeds": len(group), **reached, "seconds": seconds})
+        rows.append(
+            {
+                **dict(zip(SETTINGS, values, strict=True)),
+                "seeds": group["seed"].nunique(),
+                **reached,
+                "seconds": seconds,
+            }
+        )
     columns = [*SETTINGS, "seeds", "accuracy", "low", "high", "seconds"]
     return pd.DataFrame(rows, columns=columns).sort_values("seconds", ignore_index=True)
 
@@ -163,10 +173,12 @@ def summary(trials, target):
 def chosen(candidates, target):
     """Return the row of the recipe to use: the fastest one whose interval lies above the target, or else the best one.
 
-    candidates: their summary; those that were tried with fewer seeds than others are out. The best one is that whose
-    interval begins highest. A single seed has no interval: its accuracy counts.
+    candidates: their summary; those that were tried with fewer seeds than others, or failed, are out. The best one is
+    that whose interval begins highest. A single seed has no interval: its accuracy counts. None if all failed.
     """
     candidates = candidates[candidates["accuracy"].notna() & (candidates["seeds"] == candidates["seeds"].max())]
+    if candidates.empty:
+        return None
     low = candidates["low"].fillna(candidates["accuracy"])
     above = candidates[low >= float(target)]
     return candidates.loc[low.idxmax() if above.empty else above["seconds"].idxmin()]

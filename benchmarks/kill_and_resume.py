@@ -42,11 +42,11 @@ from convnets.training import checkpoints
 RESULTS = paths.RESULTS / "kill_and_resume.csv"
 EPOCHS = 12
 CASES = {
-    "basic_model": ["basic_model.py", "--dataset", "digits"],
-    "improved_model": ["improved_model.py", "--dataset", "digits"],
+    "basic_model": ["basic_model.py", "--dataset", "digits", "--precision", "float32"],
+    "improved_model": ["improved_model.py", "--dataset", "digits", "--precision", "float32"],
     "fast_model": ["fast_model.py", "--dataset", "digits", "--precision", "float32"],
     "fast_model, bfloat16": ["fast_model.py", "--dataset", "digits", "--precision", "bfloat16"],
-    "basic_model, pictures": ["basic_model.py", "--dataset", "PICTURES"],
+    "basic_model, pictures": ["basic_model.py", "--dataset", "PICTURES", "--precision", "float32"],
 }
 FAULTS = {  # and how often each comes
     "killed amid a write": 40,

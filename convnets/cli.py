@@ -29,7 +29,7 @@ def new_parser(script, description):
 
 
 def training_options(
-    script, *, description, epochs, batch_size, precision="float32", run="{script}-DATASET", weights=True, devices=False
+    script, *, description, epochs, batch_size, precision=None, run="{script}-DATASET", weights=True, devices=False
 ):
     """Make the parser of a script that trains one network.
 
@@ -73,7 +73,7 @@ def training_options(
         "--precision",
         choices=["float32", "bfloat16"],
         default=precision,
-        help=f"of the computations (default: {precision or 'the faster one on this machine'})",
+        help=f"of the computations (default: {precision or 'that of the run to resume, or the faster one here'})",
     )
     parser.add_argument(
         "--class-weights",

@@ -19,7 +19,7 @@ import keras
 import pandas as pd
 
 from benchmarks import choose_recipe
-from benchmarks.ablation import VARIANTS
+from benchmarks.ablation import VARIANTS, of_85
 from benchmarks.onednn_speed import BATCH_SIZES
 from compare_models import networks
 from convnets import drawing, paths
@@ -213,6 +213,25 @@ def script_table(scripts):
     return _table_of(scripts, header, line)
 
 
+def precision_table(runs, in_float32=None):
+    """The table of what the article's networks reach in each precision, in Markdown.
+
+    runs: those in bfloat16. in_float32: rows as in training_runs.csv, where they are by default.
+    """
+    if in_float32 is None:
+        in_float32 = pd.read_csv(RESULTS / "training_runs.csv")
+    rows, devices = [], [runs["device"]]
+    for script, group in runs.groupby("script"):
+        exact = in_float32[(in_float32["run"] == f"{script}-cifar10") & (in_float32["precision"] == "float32")]
+        accuracies = [100 * exact["test_accuracy"], 100 * group["test_accuracy"]]
+        apart = f"{accuracies[1].mean() - accuracies[0].mean():+.2f}"
+        columns = (column for each in accuracies for column in (f"{len(each)}", _mean_and_range(each, " %")))
+        rows.append([f"`{script}.py`", *columns, apart])
+        devices.append(exact["device"])
+    header = "script | seeds in float32 | test accuracy | seeds in bfloat16 | test accuracy | points apart"
+    return _table(header, rows, pd.concat(devices).to_frame())
+
+
 def fast_table(runs):
     """The table of what fast_model.py reaches, and how fast, in Markdown. The interval is that of what counts."""
     rows = []
@@ -251,9 +270,8 @@ def startup_table(repeats):
 
 
 def ablation_table(runs):
-    """The table of what each trick brings in the recipe for 85 % before it was chosen blind, in Markdown."""
-    settings = {"filters": "32-80-128", "batch_size": 500, "shift": 2}
-    runs = runs[(runs[list(settings)] == pd.Series(settings)).all(axis=1)]
+    """The table of what each trick brings in an earlier recipe for 85 %, and in longer trainings, in Markdown."""
+    runs = of_85(runs)
     runs = runs.assign(variant=pd.Categorical(runs["variant"], VARIANTS, ordered=True))
     means = runs.groupby(["epochs", "variant"], observed=True)[["test_accuracy", "training_seconds"]].mean()
     trainings = sorted(runs["epochs"].unique())
@@ -279,10 +297,10 @@ def ablation_table(runs):
 
 def choice_table(trials, target):
     """The table of the recipes tried for a target on held-out images, the fastest first, in Markdown."""
-    trials = trials[trials["target"] == float(target)]
+    trials = choose_recipe.of_device(trials[trials["target"] == float(target)])
     candidates = choose_recipe.summary(trials, target)
     best = choose_recipe.chosen(candidates, target)
-    names = {"batch_size": "batch", "shift": "moved by up to", "highest_rate": "rate"}
+    names = {"batch_size": "batch", "shift": "shifts, pixels", "highest_rate": "learning rate"}
     varied = [name for name in choose_recipe.SETTINGS if candidates[name].nunique() > 1]
     rows = [
         [
@@ -294,7 +312,7 @@ def choice_table(trials, target):
         for _, row in candidates.iterrows()
     ]  # fmt: skip
     header = " | ".join(names.get(name, name.replace("_", " ")) for name in varied)
-    return _table(f"{header} | seeds | held-out images | 95 % interval | seconds | chosen", rows, trials)
+    return _table(f"{header} | seeds | accuracy | 95 % interval | seconds | chosen", rows, trials)
 
 
 def operation_table(variants):
@@ -316,7 +334,7 @@ def tutorial_table(runs):
     runs["times_in_bfloat16"] = runs["epochs"] * runs["seconds_an_epoch_bfloat16"] / runs["ours"]
     header = (
         "to test accuracy | script | epochs | seconds an epoch | seconds | `fast_model.py` | times faster "
-        "| an epoch with `--precision bfloat16` | times faster then"
+        "| an epoch in bfloat16 | times faster then"
     )
     line = (
         "{row.target} % | `{row.script}.py` | {row.epochs} | {row.seconds_an_epoch_float32:.1f} | {row.seconds:.0f} "
@@ -538,6 +556,7 @@ TABLES = {
     "versions": version_table,
     "view_speed": view_table,
     "script_seconds": script_table,
+    "precision": precision_table,
     "fast_model": fast_table,
     "fast_attempts": attempts_table,
     "fast_startup": startup_table,

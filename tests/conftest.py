@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import gc
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # there is a test process 
 
 from convnets import paths
 from convnets.data import datasets, source_files
+from convnets.training import autotune
 
 THREADS = os.environ["TF_NUM_INTRAOP_THREADS"]
 
@@ -28,6 +30,21 @@ def pytest_collection_modifyitems(items):
 def fast_garbage_collection():
     """Exempt the imported packages: Keras collects garbage for each new network, and searches all of TensorFlow."""
     gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def float32_is_faster_everywhere():
+    """A script that a test calls computes in float32 on each machine, unless the test asks for another precision."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(autotune, "time_convolution", lambda: {"float32": 1.0, "bfloat16": 2.0})
+        yield
+
+
+@pytest.fixture(autouse=True)
+def the_usual_precision_again():
+    yield
+    if "keras" in sys.modules:
+        sys.modules["keras"].config.set_dtype_policy("float32")
 
 
 @pytest.fixture(autouse=True)

@@ -89,7 +89,17 @@ def test_three_devices_train_to_the_same_network_but_for_rounding(tmp_path):
     environment["XLA_FLAGS"] = "--xla_force_host_platform_device_count=3"
 
     def train(name, *options):
-        command = [sys.executable, "basic_model.py", "--dataset", "digits", "--batch-size", "479", *options]
+        command = [
+            sys.executable,
+            "basic_model.py",
+            "--dataset",
+            "digits",
+            "--batch-size",
+            "479",
+            *options,
+            "--precision",
+            "float32",
+        ]
         command += ["--run", str(tmp_path / name)]
         return subprocess.run(command, cwd=paths.PROJECT, env=environment, capture_output=True, text=True, check=False)
 

@@ -379,6 +379,23 @@ def test_a_run_by_another_recipe_is_not_taken_for_the_article_s(compare, tmp_pat
     assert "The old run is kept in" in output
 
 
+@pytest.mark.slow
+def test_a_run_that_its_script_began_in_bfloat16_goes_on_in_it(compare, tmp_path):
+    run = tmp_path / "models" / "basic_model-digits"
+    options = ["--dataset", "digits", "--batch-size", "128", "--run", str(run), "--precision", "bfloat16"]
+    basic_model.main([*options, "--epochs", "1"])
+    keras.config.set_dtype_policy("float32")
+    compare("wang-basic", "bernet-dense-50", "--dataset", "digits", "--epochs", "2")
+    precisions = []
+    for name in ("basic_model-digits", "bernet-dense-50-digits"):
+        checkpoint, _ = checkpoints.newest(tmp_path / "models" / name)
+        assert checkpoint.epoch == 2
+        precisions.append(checkpoint.run["options"]["precision"])
+    assert precisions == ["mixed_bfloat16", "float32"]
+    output = compare("wang-basic", "--dataset", "digits", "--epochs", "2")  # finished: not trained again
+    assert "Network: wang-basic" not in output
+
+
 def test_an_edited_network_is_not_taken_for_the_one_that_was_trained(compare, monkeypatch):
     """The script's docstring invites its reader to make networks wider."""
     compare("bernet-dense-50", "--dataset", "digits", "--epochs", "1")

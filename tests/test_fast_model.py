@@ -21,15 +21,10 @@ from convnets.architectures import fast_layers, optimizers
 from convnets.data import augmentation, datasets
 from convnets.errors import UserError
 from convnets.training import autotune, checkpoints
+from convnets.training.autotune import time_convolution  # not that of the tests, for which float32 is faster
 from convnets.views import evaluation
 
 RNG = np.random.default_rng(0)
-
-
-@pytest.fixture(autouse=True)
-def the_usual_precision_again():
-    yield
-    keras.config.set_dtype_policy("float32")
 
 
 # ---------------------------------------------------------------- batch normalization
@@ -306,9 +301,20 @@ def test_the_faster_precision_is_taken_where_it_is_clearly_faster(bfloat16_secon
 
 def test_a_run_goes_on_in_its_own_precision(monkeypatch, tmp_path):
     monkeypatch.setattr(autotune, "time_convolution", lambda: pytest.fail("no need to measure"))
-    for recorded, policy in (("mixed_bfloat16", "mixed_bfloat16"), ("float32", "float32")):
-        (tmp_path / "run.json").write_text(json.dumps({"options": {"precision": recorded}}))
-        autotune.set_precision(run_dir=tmp_path)
+    history = [{"epoch": 1, "accuracy": 0.5, "loss": 1.0, "seconds": 1.0}]
+    for recorded, policy in (("mixed_bfloat16", "mixed_bfloat16"), ("float32", "float32"), (None, "float32")):
+        run = {
+            "options": {"precision": recorded} if recorded else {},
+            "sessions": [],
+            "class_names": [],
+            "dataset": "x",
+        }
+        shutil.rmtree(tmp_path / "run", ignore_errors=True)
+        (tmp_path / "run").mkdir()
+        checkpoints.save(
+            tmp_path / "run", keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]), run=run, history=history
+        )
+        autotune.set_precision(run_dir=tmp_path / "run")
         assert keras.config.dtype_policy().name == policy
 
 
@@ -387,7 +393,7 @@ def test_a_system_that_does_not_count_its_cores(monkeypatch, capfd):
 
 
 def test_both_precisions_can_be_measured():
-    seconds = autotune.time_convolution(repeats=1)
+    seconds = time_convolution(repeats=1)
     assert set(seconds) == {"float32", "bfloat16"}
     assert all(0 < value < 60 for value in seconds.values())
 
@@ -412,7 +418,8 @@ def killed_in_the_second_epoch(whole, parts):
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_to_the_same_bits(digits_run, tmp_path, capsys):
+def test_a_killed_run_goes_on_to_the_same_bits(digits_run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(autotune, "time_convolution", lambda: {"float32": 1.0, "bfloat16": 0.5})
     killed_in_the_second_epoch(digits_run, tmp_path / "parts")
     options = ["--target", "85", "--dataset", "digits", "--threads", "2", "--run", str(tmp_path / "parts")]
     fast_model.main(options)  # at the precision that it was begun with, whatever is faster here
@@ -510,11 +517,13 @@ def test_the_recipe_to_use_is_the_fastest_one_whose_interval_lies_above_its_targ
     assert (best["filters"], best["seconds"]) == ("32-64-128", 13.0)
 
 
-@pytest.mark.parametrize("target", ["80", "85", "94"])
+@pytest.mark.parametrize("target", ["80", "85"])
 def test_the_recipes_are_those_chosen_on_held_out_images(target):
     from benchmarks import choose_recipe
 
-    best = choose_recipe.chosen(choose_recipe.summary(pd.read_csv(choose_recipe.TRIALS), target), target)
+    trials = pd.read_csv(choose_recipe.TRIALS)
+    trials = choose_recipe.of_device(trials[trials["target"] == float(target)])
+    best = choose_recipe.chosen(choose_recipe.summary(trials, target), target)
     recipe = fast_model.RECIPES[target]._asdict()
     assert {name: best[name] for name in recipe} == {**recipe, "filters": "-".join(map(str, recipe["filters"]))}
 

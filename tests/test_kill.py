@@ -14,7 +14,7 @@ from benchmarks.kill_and_resume import differences
 from convnets import paths
 from convnets.training import checkpoints
 
-DIGITS = ["--dataset", "digits", "--batch-size", "512"]
+DIGITS = ["--dataset", "digits", "--batch-size", "512", "--precision", "float32"]
 
 
 def start_basic_model(run, *options):
@@ -76,6 +76,6 @@ def test_a_stopped_training_says_what_is_saved_and_how_to_resume(number, exit_co
     checkpoint, damaged = checkpoints.newest(run)
     assert damaged == []
     assert f"Stopped; epoch {checkpoint.epoch} is saved in {run}." in errors
-    command = f"python basic_model.py --dataset digits --batch-size 512 --run '{run}' --epochs 500"
+    command = f"python basic_model.py --dataset digits --batch-size 512 --precision float32 --run '{run}' --epochs 500"
     assert f"To resume: {command}" in errors
     assert "Traceback" not in errors

@@ -10,7 +10,7 @@ import sys
 import time
 import warnings
 
-from convnets import files, paths, records
+from convnets import files, paths
 from convnets.errors import UserError
 
 PRECISIONS = ("float32", "bfloat16")
@@ -83,7 +83,7 @@ def set_precision(precision=None, run_dir=None):
     import keras
 
     reason = "as asked for"
-    if precision is None and run_dir is not None and (recorded := _recorded(run_dir)):
+    if precision is None and run_dir is not None and (recorded := recorded_precision(run_dir)):
         precision, reason = recorded, "as in the run to resume"
     if precision is None:
         precision, ratio = faster_precision()
@@ -92,12 +92,14 @@ def set_precision(precision=None, run_dir=None):
     keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
 
 
-def _recorded(run_dir):
-    """Return the precision of the run in a folder, or None if there is none."""
-    options = records.entry(run_dir, "options")
-    if options is None:
+def recorded_precision(run_dir):
+    """Return the precision of the newest checkpoint in a run's folder, or None if there is none."""
+    from convnets.training import checkpoints
+
+    checkpoint, _ = checkpoints.newest(run_dir)
+    if checkpoint is None:
         return None
-    return "bfloat16" if options.get("precision") == "mixed_bfloat16" else "float32"
+    return "bfloat16" if checkpoint.run["options"].get("precision") == "mixed_bfloat16" else "float32"
 
 
 def faster_precision():

@@ -54,6 +54,9 @@ def finished_run(network, dataset, seed, epochs):
     model = _compiled(network, dataset.input_shape, dataset.num_classes)
     augment = network.augmentation_for(dataset.flippable) if network.augmentation_for else None
     identity = training.run_identity(model, dataset, recipe_of(network, seed, epochs, augment))
+    identity["precision"] = checkpoint.run["options"].get(
+        "precision", "float32"
+    )  # of a script that took the faster one
     schedule = checkpoint.run["options"]["optimizer"].get("learning_rate")
     if isinstance(schedule, dict):  # it follows from the number of images, which is not known here
         identity["optimizer"]["learning_rate"] = schedule
@@ -103,6 +106,7 @@ def run_row(checkpoint, epochs=None):
         "best_epoch": int(best["epoch"]),
         "minutes": round(history["seconds"].sum() / 60, 1),
         "seconds_an_epoch": round(history["seconds"].median(), 1),
+        "precision": run["options"].get("precision", "float32").removeprefix("mixed_"),
         "device": session["device"],
         "system": session["system"],
         **session["versions"],
