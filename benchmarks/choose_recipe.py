@@ -176,7 +176,8 @@ def chosen(candidates, target):
     candidates: their summary; those that were tried with fewer seeds than others, or failed, are out. The best one is
     that whose interval begins highest. A single seed has no interval: its accuracy counts. None if all failed.
     """
-    candidates = candidates[candidates["accuracy"].notna() & (candidates["seeds"] == candidates["seeds"].max())]
+    candidates = candidates.dropna(subset="accuracy")
+    candidates = candidates[candidates["seeds"] == candidates["seeds"].max()]
     if candidates.empty:
         return None
     low = candidates["low"].fillna(candidates["accuracy"])
@@ -203,7 +204,8 @@ def main():
             record(TRIALS, [row], [name for name in row if not name.startswith(("held", "training", "petaflop"))])
     reached = summary(_of_this_device(), options.target)
     print(reached.to_string(index=False))
-    print(f"The recipe to use:\n{chosen(reached, options.target).to_string()}")
+    best = chosen(reached, options.target)
+    print("No candidate learns." if best is None else f"The recipe to use:\n{best.to_string()}")
 
 
 if __name__ == "__main__":

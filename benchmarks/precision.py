@@ -1,6 +1,6 @@
 """What the article's networks reach on CIFAR-10 with computations in bfloat16, against float32.
 
-    python -m benchmarks.precision                          3 seeds of each; an hour or two on two cores
+    python -m benchmarks.precision                          3 seeds of each; two to three hours on two cores
     python -m benchmarks.precision --jobs 12                on a GPU, twelve trainings at once
 
 Each script trains to its last epoch, as a reader runs it. A row a training in results/precision.csv; the same command

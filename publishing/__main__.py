@@ -243,7 +243,7 @@ def fast_table(runs):
             "" if len(group) == 1 else f"{low:.2f} to {high:.2f}", _mean_and_range(group["training_seconds"], "", 1),
             f"{group['compilation_seconds'].mean():.0f}", f"{group['process_seconds'].mean():.0f}",
         ])  # fmt: skip
-    header = "`--target` | seeds | test accuracy | with six views | 95 % interval of the mean | seconds of training"
+    header = "`--target` | seeds | test accuracy | with six views | 95 % interval of what counts | seconds of training"
     return _table(f"{header} | compiling | whole program", rows, runs)
 
 
@@ -305,14 +305,15 @@ def choice_table(trials, target):
     rows = [
         [
             *(f"{row[name]:g}" if isinstance(row[name], float) else str(row[name]) for name in varied),
-            str(row["seeds"]), f"{row['accuracy']:.2f} %",
+            str(row["seeds"]), "does not learn" if pd.isna(row["accuracy"]) else f"{row['accuracy']:.2f} %",
             "" if pd.isna(row["low"]) else f"{row['low']:.2f} to {row['high']:.2f}", f"{row['seconds']:.1f}",
             "yes" if row.equals(best) else "",
         ]
         for _, row in candidates.iterrows()
     ]  # fmt: skip
     header = " | ".join(names.get(name, name.replace("_", " ")) for name in varied)
-    return _table(f"{header} | seeds | accuracy | 95 % interval | seconds | chosen", rows, trials)
+    columns = "seeds | accuracy, held-out images | 95 % interval | seconds of training | chosen"
+    return _table(f"{header} | {columns}", rows, trials)
 
 
 def operation_table(variants):
@@ -645,6 +646,9 @@ def main():
     if folders:
         runs = [checkpoints.newest(folder)[0] for folder in folders]
         for run in runs:
+            precision = run.run["options"].get("precision", "float32")
+            if run.folder.name not in FAST and precision != "float32":
+                parser.error(f"{run.folder.name} was trained in bfloat16: train it with --precision float32")
             if run.epoch < EPOCHS.get(comparison.without_seed(run.folder.name), 0):
                 parser.error(f"{run.folder.name} is not finished: it has {run.epoch} epochs")
         _add("training_runs", [comparison.run_row(run) for run in runs])

@@ -385,9 +385,9 @@ def test_a_run_that_its_script_began_in_bfloat16_goes_on_in_it(compare, tmp_path
     options = ["--dataset", "digits", "--batch-size", "128", "--run", str(run), "--precision", "bfloat16"]
     basic_model.main([*options, "--epochs", "1"])
     keras.config.set_dtype_policy("float32")
-    compare("wang-basic", "bernet-dense-50", "--dataset", "digits", "--epochs", "2")
+    compare("wang-basic", "wang-improved", "--dataset", "digits", "--epochs", "2")
     precisions = []
-    for name in ("basic_model-digits", "bernet-dense-50-digits"):
+    for name in ("basic_model-digits", "improved_model-digits"):
         checkpoint, _ = checkpoints.newest(tmp_path / "models" / name)
         assert checkpoint.epoch == 2
         precisions.append(checkpoint.run["options"]["precision"])

@@ -206,7 +206,8 @@ def test_the_tables_of_the_fast_network_say_what_was_measured():
     trials = pd.DataFrame(tried).assign(device="a CPU")
     on_gpu = trials.tail(1).assign(device="a GPU", seed=7, held_out_accuracy=0.9)
     assert publish.choice_table(pd.concat([on_gpu, trials, trials.assign(target=85.0)]), "80").splitlines() == [
-        "| shifts, pixels | weight decay | seeds | accuracy | 95 % interval | seconds | chosen |",
+        "| shifts, pixels | weight decay | seeds | accuracy, held-out images | 95 % interval "
+        "| seconds of training | chosen |",
         "|---|---|---|---|---|---|---|",
         "| 0 | 0 | 1 | 83.00 % |  | 9.0 |  |",
         "| 2 | 0.1 | 2 | 81.99 % | 81.86 to 82.12 | 9.5 | yes |",
@@ -350,9 +351,21 @@ def test_what_the_page_on_the_fast_network_says_of_earlier_trainings():
     curves = pd.read_csv(paths.RESULTS / "learning_curves.csv").groupby("run")["accuracy"].last()
     assert f"95.5 % classifies {100 * curves['fast_model-95.5-cifar10']:.1f} % of them correctly" in page
     trials = pd.read_csv(paths.RESULTS / "recipe_trials.csv")
-    seconds = trials[trials["target"] == 80].groupby(["filters", "shift", "batch_size"])["training_seconds"].mean()
-    slower = seconds["24-64-128", 0, 500] / seconds["32-64-128", 0, 500]
+    of_80 = choose_recipe.summary(trials, "80").set_index(["filters", "shift", "batch_size", "highest_rate"])
+    seconds = of_80[of_80["label_smoothing"] == 0.2]["seconds"]
+    slower = seconds["24-64-128", 0, 500, 0.24] / seconds["32-64-128", 0, 500, 0.24]
     assert f"24-64-128 takes {slower:.1f} times as long as 32-64-128" in page
+    assert f"the last {ablation.HELD_OUT:,} of the training set, with the other {50_000 - ablation.HELD_OUT:,}" in page
+    recipes = fast_model.RECIPES
+    assert f"shifts** by up to {recipes['94'].shift} pixels, for 94 and 95.5 %" in page
+    assert recipes["80"].shift == recipes["85"].shift == 0
+    assert recipes["94"].shift == recipes["95.5"].shift
+    for smoothing, words in (
+        (0.2, "The right class gets {} %, and each of the others {} %"),
+        (0.1, "for 85 %, {} and {} %"),
+    ):
+        assert words.format(round(100 - 90 * smoothing), round(10 * smoothing)) in page
+    assert [recipe.label_smoothing for recipe in recipes.values()] == [0.2, 0.1, 0.2, 0.2]
     trials = trials[trials["target"] == 94]
     assert trials["seed"].nunique() == 1
     best = trials.loc[trials["held_out_accuracy_with_views"].idxmax()]
