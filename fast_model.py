@@ -86,7 +86,7 @@ def set_first_weights(model, images):
 
 
 def compile_model(model, steps, recipe=RECIPES["94"]):
-    """Compile with the Muon optimizer and label smoothing. steps: of the whole training."""
+    """Compile with the Muon optimizer and label smoothing. steps: of the whole training. recipe: a Recipe."""
     import keras
 
     from convnets.architectures.optimizers import Muon

@@ -156,16 +156,9 @@ def summary(trials, target):
     for values, group in trials[trials["target"] == float(target)].groupby(SETTINGS):
         accuracy = 100 * group[column]
         low, high = comparison.interval(accuracy) if accuracy.notna().all() else (math.nan, math.nan)
-        reached = {"accuracy": accuracy.mean(skipna=False), "low": low, "high": high}
-        seconds = group["training_seconds"].mean()
-        rows.append(
-            {
-                **dict(zip(SETTINGS, values, strict=True)),
-                "seeds": group["seed"].nunique(),
-                **reached,
-                "seconds": seconds,
-            }
-        )
+        reached = {"seeds": group["seed"].nunique(), "accuracy": accuracy.mean(skipna=False), "low": low, "high": high}
+        settings = dict(zip(SETTINGS, values, strict=True))
+        rows.append({**settings, **reached, "seconds": group["training_seconds"].mean()})
     columns = [*SETTINGS, "seeds", "accuracy", "low", "high", "seconds"]
     return pd.DataFrame(rows, columns=columns).sort_values("seconds", ignore_index=True)
 

@@ -54,9 +54,8 @@ def finished_run(network, dataset, seed, epochs):
     model = _compiled(network, dataset.input_shape, dataset.num_classes)
     augment = network.augmentation_for(dataset.flippable) if network.augmentation_for else None
     identity = training.run_identity(model, dataset, recipe_of(network, seed, epochs, augment))
-    identity["precision"] = checkpoint.run["options"].get(
-        "precision", "float32"
-    )  # of a script that took the faster one
+    # basic_model.py and improved_model.py may have trained it in bfloat16.
+    identity["precision"] = checkpoint.run["options"].get("precision", "float32")
     schedule = checkpoint.run["options"]["optimizer"].get("learning_rate")
     if isinstance(schedule, dict):  # it follows from the number of images, which is not known here
         identity["optimizer"]["learning_rate"] = schedule
