@@ -246,12 +246,19 @@ def test_a_digit_drawn_with_the_mouse_and_with_the_keyboard(tab):
     """A vertical line is a 1; the answer comes after the stroke."""
     page = tab()
     (x, top), (_, bottom) = page.place("pad", 140, 40), page.place("pad", 140, 240)
-    page.page.mouse.move(x, top)
-    page.page.mouse.down()
-    for step in range(1, 11):
-        page.page.mouse.move(x, top + (bottom - top) * step / 10)
-    page.page.mouse.up()
-    page.wait(lambda: np.argmax(page.answer()) == 1)
+
+    def draw():
+        page.page.mouse.move(x, top)
+        page.page.mouse.down()
+        for step in range(1, 11):
+            page.page.mouse.move(x, top + (bottom - top) * step / 10)
+        page.page.mouse.up()
+        page.wait(lambda: np.argmax(page.answer()) == 1)
+
+    try:
+        draw()
+    except AssertionError:  # on a busy machine, the pad did not listen yet
+        draw()
     drawn = page.answer()
     page.page.get_by_role("button", name="Clear the drawing").click()
     page.wait(lambda: page.answer() != drawn)
