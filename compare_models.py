@@ -64,7 +64,7 @@ def main(argv=None):
     cli.common_training_options(parser)
     cli.ray_option(parser)
     cli.picture_options(parser)
-    parser.add_argument("--accuracy-from", type=cli.whole_number(0, 99), metavar="P", help="where axes begin, in %%")
+    parser.add_argument("--accuracy-from", type=cli.whole_number(0, 99), metavar="P", help="accuracy axes from P %%")
     options = parser.parse_args(argv)
     if options.on_ray and options.tensorboard:
         parser.error("--tensorboard and --on-ray can't be combined")

@@ -99,7 +99,7 @@ def operations(settings):
 
 def train(settings):
     """Train with these settings, as fast_model.py with this process's command line does, without the test images."""
-    recipe = fast_model.Recipe(*[settings[name] for name in fast_model.Recipe._fields])
+    recipe = fast_model.Recipe(**settings)
     with (
         ablation.patched(""),
         mock.patch.object(fast_model, "RECIPES", dict.fromkeys(fast_model.RECIPES, recipe)),
@@ -127,7 +127,7 @@ def trial(target, settings, seed):
 
 
 def key(target, settings, seed):
-    return {"target": float(target), **settings, "filters": "-".join(map(str, settings["filters"])), "seed": seed}
+    return {"target": float(target), **ablation.settings_of(fast_model.Recipe(**settings)), "seed": seed}
 
 
 def done(row):

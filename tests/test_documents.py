@@ -94,7 +94,7 @@ def test_what_a_script_promises_was_measured(script):
     assert minutes == pytest.approx(runs["minutes"].min(), abs=0.5)
     seconds = pd.read_csv(paths.RESULTS / "fast_tutorials.csv").set_index("script").loc[script.__name__]
     minutes = f"{epochs * seconds['seconds_an_epoch_bfloat16'] / 60:.0f}"
-    assert f"With bfloat16 instructions (AMX), training took about {minutes} minutes." in script.__doc__
+    assert f"With bfloat16 instructions (AMX), it takes about {minutes} minutes of training." in script.__doc__
     if script is basic_model:
         assert f"({minutes} with bfloat16 instructions" in document("README.md")
     assert seconds["seconds_an_epoch_bfloat16"] / seconds["seconds_an_epoch_float32"] == pytest.approx(0.5, abs=0.1)
