@@ -15,13 +15,17 @@ import urllib.request
 import keras
 import numpy as np
 import pandas as pd
+import panel as pn
 import pytest
+from bokeh.document import Document
+from panel.io.state import set_curdoc
 from PIL import Image
 
 from benchmarks.browser import CHROMIUM, PLACE, start
 from convnets import paths
 from convnets.data.datasets import scale_pixels
 from convnets.explorer import addresses, plots
+from convnets.explorer.background import Background
 from convnets.training import checkpoints
 from convnets.views import evaluation, feature_maps, introspection, occlusion, runs
 
@@ -533,6 +537,16 @@ def test_a_wrong_address_shows_the_page_all_the_same(tab, query):
     page = tab(query)
     assert sum(page.answer()) == pytest.approx(100, abs=0.1)
     assert page.page.get_by_text("passwd").count() == 0
+
+
+def test_what_a_page_shows_later_is_shown_in_that_page():
+    page, other, seen = Document(), Document(), []
+    background = Background(page, complain=pytest.fail)
+    with set_curdoc(other):  # as when Panel is still busy with another page
+        background.soon(lambda: seen.append(pn.state.curdoc))
+        for callback in page.session_callbacks:
+            callback.callback()
+    assert seen == [page]
 
 
 @pytest.mark.slow

@@ -5,6 +5,8 @@ import threading
 import traceback
 from collections import defaultdict
 
+from panel.io.state import set_curdoc
+
 from convnets.errors import UserError
 
 _QUICK = concurrent.futures.ThreadPoolExecutor(2, "quick")  # what a reader waits for after a click
@@ -69,7 +71,8 @@ class Background:
                 return
             self._document.hold("combine")  # else Panel and Bokeh send their messages in two queues, new plots last
             try:
-                show(result)
+                with set_curdoc(self._document):  # else Panel may take another page's style sheets, which Bokeh refuses
+                    show(result)
             except Exception:
                 traceback.print_exc()
                 self._complain("This could not be shown; the terminal says why.")
