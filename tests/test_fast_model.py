@@ -294,13 +294,12 @@ def test_the_faster_precision_is_taken_where_it_is_clearly_faster(bfloat16_secon
     monkeypatch.setattr(autotune, "time_convolution", lambda: {"float32": 1.0, "bfloat16": bfloat16_seconds})
     autotune.set_precision()
     assert keras.config.dtype_policy().name == {"bfloat16": "mixed_bfloat16"}.get(precision, "float32")
-    assert f"Precision: {precision}, a convolution in bfloat16 takes {bfloat16_seconds:.2f} times" in (
-        capsys.readouterr().out
-    )
+    said = f"Precision: {precision}, a convolution and its gradient in bfloat16 take {bfloat16_seconds:.2f} times"
+    assert said in capsys.readouterr().out
 
 
-def test_a_run_goes_on_in_its_own_precision(monkeypatch, tmp_path):
-    monkeypatch.setattr(autotune, "time_convolution", lambda: pytest.fail("no need to measure"))
+def test_a_run_goes_on_in_its_own_precision_although_that_is_slow_here(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(autotune, "time_convolution", lambda: {"float32": 1.0, "bfloat16": 12.0})
     history = [{"epoch": 1, "accuracy": 0.5, "loss": 1.0, "seconds": 1.0}]
     for recorded, policy in (("mixed_bfloat16", "mixed_bfloat16"), ("float32", "float32"), (None, "float32")):
         run = {
@@ -316,6 +315,23 @@ def test_a_run_goes_on_in_its_own_precision(monkeypatch, tmp_path):
         )
         autotune.set_precision(run_dir=tmp_path / "run")
         assert keras.config.dtype_policy().name == policy
+        assert ("12 times" in capsys.readouterr().out) == (policy == "mixed_bfloat16")
+
+
+def test_a_precision_in_which_only_gradients_are_slow_is_slow(monkeypatch):
+    clock = mock.Mock(perf_counter=mock.Mock(return_value=0))
+
+    def operation(float32, bfloat16):
+        def call(images, filters, padding):
+            clock.perf_counter.return_value += {"float32": float32, "bfloat16": bfloat16}[images.dtype.name]
+            return images
+
+        return call
+
+    monkeypatch.setattr(autotune, "time", clock)
+    monkeypatch.setattr(keras.ops, "conv", operation(1, 1))
+    monkeypatch.setattr(keras.ops, "conv_transpose", operation(1, 20))
+    assert time_convolution() == {"float32": 2, "bfloat16": 21}
 
 
 @pytest.fixture

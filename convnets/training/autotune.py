@@ -85,9 +85,15 @@ def set_precision(precision=None, run_dir=None):
     reason = "as asked for"
     if precision is None and run_dir is not None and (recorded := recorded_precision(run_dir)):
         precision, reason = recorded, "as in the run to resume"
+        ratio = faster_precision()[1] if precision == "bfloat16" else 1
+        if ratio > 2:
+            reason += (
+                f", but bfloat16 takes about {ratio:.0f} times as long as float32 here: "
+                "resume it on a machine like the one it began on, or start anew with --fresh"
+            )
     if precision is None:
         precision, ratio = faster_precision()
-        reason = f"a convolution in bfloat16 takes {ratio:.2f} times as long as in float32 here"
+        reason = f"a convolution and its gradient in bfloat16 take {ratio:.2f} times as long as in float32 here"
     print(f"Precision: {precision}, {reason}")
     keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
 
@@ -110,16 +116,18 @@ def faster_precision():
 
 
 def time_convolution(repeats=5):
-    """Time one mid-sized convolution in each precision. Returns {precision: least seconds}; it takes 0.2 s in all.
+    """Time a mid-sized convolution and its gradient in each precision. Returns {precision: least seconds}.
 
-    The precisions take turns, and the least seconds count: whatever disturbs the machine for a moment must not decide.
+    Without instructions for bfloat16, the convolution alone can be as fast as in float32, but its gradient is many
+    times slower. The precisions take turns, and the least seconds count: whatever disturbs the machine for a moment
+    must not decide.
     """
     import keras
     import numpy as np
 
     from convnets import provenance
 
-    n = 200 if provenance.device().startswith("CPU") else 5000  # enough that the overhead of a call does not matter
+    n = 64 if provenance.device().startswith("CPU") else 5000  # enough that the overhead of a call does not matter
     images = np.random.default_rng(0).random((n, 15, 15, 64), dtype="float32")
     arguments = {
         precision: (keras.ops.cast(images, precision), keras.ops.ones((3, 3, 64, 64), precision))
@@ -128,8 +136,10 @@ def time_convolution(repeats=5):
 
     def run(precision):
         started = time.perf_counter()
-        convolved = keras.ops.conv(*arguments[precision], padding="same")
-        float(keras.ops.sum(convolved[:, 0, 0, 0]))  # waits for the result
+        images, filters = arguments[precision]
+        convolved = keras.ops.conv(images, filters, padding="same")
+        gradient = keras.ops.conv_transpose(convolved, filters, padding="same")
+        float(keras.ops.sum(gradient[:, 0, 0, 0]))  # waits for the result
         return time.perf_counter() - started
 
     rounds = []
