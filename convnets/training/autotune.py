@@ -112,7 +112,7 @@ def faster_precision():
     """Return "bfloat16" if it is clearly faster here, else "float32", and how many times as long bfloat16 takes."""
     seconds = time_convolution()
     ratio = seconds["bfloat16"] / seconds["float32"]
-    return "bfloat16" if ratio < 1 / 1.2 else "float32", ratio
+    return "bfloat16" if ratio < 1 / 1.3 else "float32", ratio
 
 
 def time_convolution(repeats=5):
