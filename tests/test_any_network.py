@@ -1,6 +1,7 @@
 """Networks that any Keras code may have saved: what is accepted, in which form the views get it, what is refused."""
 
 import json
+import traceback
 import zipfile
 
 import h5py
@@ -100,6 +101,26 @@ def test_the_graph_computes_what_the_network_does(network):
     np.testing.assert_allclose(introspection.predict(graph.model(graph.output), IMAGES), answers(network), atol=1e-6)
     logits = introspection.predict(introspection.logits(network), IMAGES)
     np.testing.assert_allclose(keras.ops.convert_to_numpy(keras.ops.softmax(logits)), answers(network), atol=1e-6)
+
+
+def test_layers_may_have_any_name(tmp_path):
+    """JAX and PyTorch take names that TensorFlow, a terminal or a file system does not."""
+
+    def network(name, *names):
+        stack = [layers.Conv2D(3, 1, name=each) for each in names]
+        inner = keras.Sequential([keras.Input((12, 12, 3)), *stack[2:]], name=names[2])
+        outer = [*stack[:2], inner, layers.Flatten(), layers.Dense(2, activation="softmax", name="answer")]
+        return keras.Sequential([keras.Input((12, 12, 3), name=name), *outer], name=name)
+
+    keras.utils.set_random_seed(1)
+    expected = answers(network("plain", "a", "b", "c", "d"))
+    keras.utils.set_random_seed(1)
+    network("My network \x1b[31m", "..\\..\\a:b", "n" * 300, "畳み込み", "フィルタ").save(tmp_path / "model.keras")
+
+    adapted = classifiers.as_classifier(checkpoints.load_model(tmp_path / "model.keras"), "it", pixels="0..1")
+    np.testing.assert_allclose(introspection.predict(adapted, IMAGES), expected, atol=1e-6)
+    names = [step.name for step in introspection.graph(adapted).steps]
+    assert names[:4] == [".._.._a_b", "n" * 100, "_____2", "_____3"]  # "____" is the network inside the network
 
 
 def test_the_graph_follows_weights_that_change_later():
@@ -449,6 +470,29 @@ def test_files_that_are_refused(write, message, tmp_path):
     write(tmp_path / "model.keras")
     with pytest.raises(UserError, match=message):
         checkpoints.load_model(tmp_path / "model.keras")
+
+
+def test_no_vocabulary_is_read_from_another_file(tmp_path):
+    (tmp_path / "secret.txt").write_text("a word\n")
+    lookup = keras.saving.serialize_keras_object(layers.StringLookup(vocabulary=["a word"]))
+    lookup["config"] |= {"vocabulary": str(tmp_path / "secret.txt"), "vocabulary_size": None}
+    model = sequential(layers.Flatten(), layers.Dense(2))
+    description = json.loads(model.to_json())
+    description["config"]["layers"].append(lookup)
+    changed = json.dumps(description).encode()
+
+    model.save(tmp_path / "model.keras")
+    rewrite(tmp_path / "model.keras", "config.json", lambda content: changed)
+    model.save(tmp_path / "model.h5")
+    with h5py.File(tmp_path / "model.h5", "a") as file:
+        file.attrs["model_config"] = changed
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "model.json").write_bytes(changed)
+    model.save_weights(tmp_path / "folder" / "model.weights.h5")
+    for path in (tmp_path / "model.keras", tmp_path / "model.h5", tmp_path / "folder"):
+        with pytest.raises(UserError) as error:
+            checkpoints.load_model(path)
+        assert "a vocabulary file outside of the model archive" in "".join(traceback.format_exception(error.value))
 
 
 def test_a_file_that_unpacks_to_more_than_the_disk_holds(tmp_path, monkeypatch):

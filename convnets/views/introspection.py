@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+import re
 
 import keras
 import numpy as np
@@ -93,7 +94,7 @@ class Graph:
     def __init__(self, model):
         self.steps = []
         self._split, self._models = {}, {}
-        _make_names_unique(model)
+        _make_names_usable(model)
         self.image = keras.Input(model.input_shape[1:])
         flat = keras.Model(self.image, model.call(self.image))
         while any(map(_is_graph, flat.layers)):  # each round takes the outermost models apart
@@ -220,8 +221,11 @@ def _rebuild(model, call):
     return keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
 
 
-def _make_names_unique(model):
-    """Rename layers of models inside a model that share their name: a flat model can't have two."""
+def _make_names_usable(model):
+    """Rename layers whose name TensorFlow, a terminal or a file system does not take, or that another layer has.
+
+    (JAX and PyTorch take any name. Layers of models inside a model may share theirs, but a flat model can't have two.)
+    """
     names, seen = set(), set()
 
     def visit(model):
@@ -229,6 +233,7 @@ def _make_names_unique(model):
             if id(layer) in seen or isinstance(layer, layers.InputLayer):
                 continue
             seen.add(id(layer))
+            layer.name = re.sub(r"[^A-Za-z0-9_.-]", "_", layer.name)[:100]
             if layer.name in names:
                 number = 2
                 while f"{layer.name}_{number}" in names:

@@ -182,7 +182,8 @@ def load(
         if data_needed or dataset_name:
             raise
     classes = model.output_shape[-1]
-    names = class_names or (dataset and dataset.class_names) or records.entry(path, "class_names") or range(classes)
+    recorded_names = list(map(one_line, records.entry(path, "class_names") or ()))
+    names = class_names or (dataset and dataset.class_names) or recorded_names or range(classes)
     if len(names) != classes:
         raise UserError(f"the network in {path} has {classes} classes, but --class-names has {len(names)} names")
     trained_on = recorded or (dataset and dataset.key)
