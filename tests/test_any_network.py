@@ -1,6 +1,7 @@
 """Networks that any Keras code may have saved: what is accepted, in which form the views get it, what is refused."""
 
 import json
+import shutil
 import traceback
 import zipfile
 
@@ -117,10 +118,11 @@ def test_layers_may_have_any_name(tmp_path):
     keras.utils.set_random_seed(1)
     network("My network \x1b[31m", "..\\..\\a:b", "n" * 300, "畳み込み", "フィルタ").save(tmp_path / "model.keras")
 
-    adapted = classifiers.as_classifier(checkpoints.load_model(tmp_path / "model.keras"), "it", pixels="0..1")
+    loaded = checkpoints.load_model(tmp_path / "model.keras")
+    assert [layer.name for layer in loaded.layers[:3]] == [".._.._a_b", "n" * 100, "____"]
+    assert [layer.name for layer in loaded.layers[2].layers] == ["_____2", "_____3"]
+    adapted = classifiers.as_classifier(loaded, "it", pixels="0..1")
     np.testing.assert_allclose(introspection.predict(adapted, IMAGES), expected, atol=1e-6)
-    names = [step.name for step in introspection.graph(adapted).steps]
-    assert names[:4] == [".._.._a_b", "n" * 100, "_____2", "_____3"]  # "____" is the network inside the network
 
 
 def test_the_graph_follows_weights_that_change_later():
@@ -470,6 +472,14 @@ def test_files_that_are_refused(write, message, tmp_path):
     write(tmp_path / "model.keras")
     with pytest.raises(UserError, match=message):
         checkpoints.load_model(tmp_path / "model.keras")
+
+
+def test_no_control_character_of_a_record_reaches_the_terminal(tmp_path):
+    shutil.copytree(paths.PRETRAINED / "basic_model-digits", tmp_path / "run")
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    record["class_names"][3] = "three\x1b[2J"
+    (tmp_path / "run" / "run.json").write_text(json.dumps(record))
+    assert runs.load(tmp_path / "run", data_needed=False, images=False).class_names[2:4] == ("2", "three [2J")
 
 
 def test_no_vocabulary_is_read_from_another_file(tmp_path):

@@ -42,6 +42,7 @@ def load(path):
         with _limited_parameters(size, path), warnings.catch_warnings(action="ignore"):
             model = keras.models.load_model(path, compile=False, safe_mode=True)
     weight_files.refuse_not_finite(model, path)
+    make_names_usable(model)
     return model
 
 
@@ -72,6 +73,33 @@ def load_architecture(path, *, weights):
                 if model.built:
                     return model
             return keras.models.model_from_json(json.dumps(description))
+
+
+def make_names_usable(model):
+    """Rename layers whose name TensorFlow, a terminal or a file system does not take, or that another layer has.
+
+    (JAX and PyTorch take any name. Layers of models inside a model may share theirs, but a flat model can't have two.)
+    """
+    import keras
+
+    names, seen = set(), set()
+
+    def visit(model):
+        for layer in model.layers:
+            if id(layer) in seen or isinstance(layer, keras.layers.InputLayer):
+                continue
+            seen.add(id(layer))
+            layer.name = re.sub(r"[^A-Za-z0-9_.-]", "_", layer.name)[:100]
+            if layer.name in names:
+                number = 2
+                while f"{layer.name}_{number}" in names:
+                    number += 1
+                layer.name = f"{layer.name}_{number}"
+            names.add(layer.name)
+            if isinstance(layer, (keras.Sequential, keras.Function)):
+                visit(layer)
+
+    visit(model)
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import math
-import re
 
 import keras
 import numpy as np
@@ -11,6 +10,7 @@ from keras import layers
 
 from convnets.data.datasets import scale_pixels
 from convnets.errors import UserError
+from convnets.training import model_files
 
 CONVOLUTIONS = (layers.Conv2D, layers.SeparableConv2D, layers.DepthwiseConv2D, layers.Conv2DTranspose)
 ACTIVATIONS = (layers.Activation, layers.ReLU, layers.LeakyReLU, layers.PReLU, layers.ELU, layers.Softmax)
@@ -94,7 +94,7 @@ class Graph:
     def __init__(self, model):
         self.steps = []
         self._split, self._models = {}, {}
-        _make_names_usable(model)
+        model_files.make_names_usable(model)
         self.image = keras.Input(model.input_shape[1:])
         flat = keras.Model(self.image, model.call(self.image))
         while any(map(_is_graph, flat.layers)):  # each round takes the outermost models apart
@@ -219,31 +219,6 @@ def _inside(layer):
 
 def _rebuild(model, call):
     return keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
-
-
-def _make_names_usable(model):
-    """Rename layers whose name TensorFlow, a terminal or a file system does not take, or that another layer has.
-
-    (JAX and PyTorch take any name. Layers of models inside a model may share theirs, but a flat model can't have two.)
-    """
-    names, seen = set(), set()
-
-    def visit(model):
-        for layer in model.layers:
-            if id(layer) in seen or isinstance(layer, layers.InputLayer):
-                continue
-            seen.add(id(layer))
-            layer.name = re.sub(r"[^A-Za-z0-9_.-]", "_", layer.name)[:100]
-            if layer.name in names:
-                number = 2
-                while f"{layer.name}_{number}" in names:
-                    number += 1
-                layer.name = f"{layer.name}_{number}"
-            names.add(layer.name)
-            if _is_graph(layer):
-                visit(layer)
-
-    visit(model)
 
 
 @functools.lru_cache(maxsize=8)
