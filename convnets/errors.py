@@ -17,7 +17,11 @@ class Stopped(Exception):
         self.exit_code = exit_code
 
 
+def printable(text):
+    """A text with a space in the place of each line break and other control character."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
 def one_line(error):
-    """An error's text without its line breaks and other control characters, and not too long."""
-    text = "".join(character if character.isprintable() else " " for character in str(error)[:10_000])
-    return " ".join(text.split())[:300] or type(error).__name__
+    """An error's text in one line of printable characters, and not too long."""
+    return " ".join(printable(str(error)[:10_000]).split())[:300] or type(error).__name__

@@ -104,23 +104,31 @@ def test_the_graph_computes_what_the_network_does(network):
     np.testing.assert_allclose(keras.ops.convert_to_numpy(keras.ops.softmax(logits)), answers(network), atol=1e-6)
 
 
-def test_layers_may_have_any_name(tmp_path):
-    """JAX and PyTorch take names that TensorFlow, a terminal or a file system does not."""
+@pytest.mark.parametrize("saved_as", ["model.keras", "folder"])
+def test_layers_may_have_any_name(saved_as, tmp_path):
+    """JAX and PyTorch accept names that TensorFlow, a terminal or a file system can't handle."""
 
     def network(name, *names):
+        keras.utils.set_random_seed(1)
         stack = [layers.Conv2D(3, 1, name=each) for each in names]
-        inner = keras.Sequential([keras.Input((12, 12, 3)), *stack[2:]], name=names[2])
-        outer = [*stack[:2], inner, layers.Flatten(), layers.Dense(2, activation="softmax", name="answer")]
+        inner = keras.Sequential([keras.Input((12, 12, 3)), *stack[3:]], name=names[3])
+        stack[2] = layers.SpectralNormalization(stack[2], name=f"spectral {names[2]}")
+        outer = [*stack[:3], inner, layers.Flatten(), layers.Dense(2, activation="softmax", name="answer")]
         return keras.Sequential([keras.Input((12, 12, 3), name=name), *outer], name=name)
 
-    keras.utils.set_random_seed(1)
-    expected = answers(network("plain", "a", "b", "c", "d"))
-    keras.utils.set_random_seed(1)
-    network("My network \x1b[31m", "..\\..\\a:b", "n" * 300, "畳み込み", "フィルタ").save(tmp_path / "model.keras")
+    expected = answers(network("plain", "a", "b", "c", "d", "e"))
+    model = network("My network \x1b[31m", "..\\..\\a:b", "n" * 300, "畳み込み", "conv 1", "conv_1")
+    if saved_as == "folder":
+        (tmp_path / saved_as).mkdir()
+        (tmp_path / saved_as / "model.json").write_text(model.to_json())
+        model.save_weights(tmp_path / saved_as / "model.weights.h5")
+    else:
+        model.save(tmp_path / saved_as)
 
-    loaded = checkpoints.load_model(tmp_path / "model.keras")
-    assert [layer.name for layer in loaded.layers[:3]] == [".._.._a_b", "n" * 100, "____"]
-    assert [layer.name for layer in loaded.layers[2].layers] == ["_____2", "_____3"]
+    loaded = checkpoints.load_model(tmp_path / saved_as)
+    assert [layer.name for layer in loaded.layers[:4]] == [".._.._a_b", "n" * 100, "spectral_____", "conv_1_2"]
+    assert [layer.name for layer in loaded.layers[3].layers] == ["conv_1_3", "conv_1"]
+    np.testing.assert_allclose(introspection.predict(loaded, IMAGES), expected, atol=1e-6)
     adapted = classifiers.as_classifier(loaded, "it", pixels="0..1")
     np.testing.assert_allclose(introspection.predict(adapted, IMAGES), expected, atol=1e-6)
 

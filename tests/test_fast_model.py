@@ -30,7 +30,7 @@ RNG = np.random.default_rng(0)
 # ---------------------------------------------------------------- batch normalization
 
 
-TOLERANCES = {"float32": 1e-5, "mixed_bfloat16": 1e-2}  # as shares of the largest number; bfloat16 has 8 bits
+TOLERANCES = {"float32": 1e-5, "mixed_bfloat16": 2e-2}  # as shares of the largest number; bfloat16 has 8 bits
 
 
 def assert_close(ours, theirs, tolerance):
@@ -294,14 +294,18 @@ def test_the_faster_precision_is_taken_where_it_is_clearly_faster(bfloat16_secon
     monkeypatch.setattr(autotune, "time_convolution", lambda: {"float32": 1.0, "bfloat16": bfloat16_seconds})
     autotune.set_precision()
     assert keras.config.dtype_policy().name == {"bfloat16": "mixed_bfloat16"}.get(precision, "float32")
-    said = f"Precision: {precision}, a convolution and its gradient in bfloat16 take {bfloat16_seconds:.2f} times"
+    reason = "" if precision == "bfloat16" else "; bfloat16 is not clearly faster here"
+    said = f"Precision: {precision}{reason}: a convolution and its gradient take {bfloat16_seconds:.2f} times as long"
     assert said in capsys.readouterr().out
 
 
-def test_a_run_goes_on_in_its_own_precision_although_that_is_slow_here(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(autotune, "time_convolution", lambda: {"float32": 1.0, "bfloat16": 12.0})
+@pytest.mark.parametrize("ratio", [1.9, 12.0])
+def test_a_run_goes_on_in_its_own_precision_and_says_if_that_is_slow_here(ratio, monkeypatch, tmp_path, capsys):
     history = [{"epoch": 1, "accuracy": 0.5, "loss": 1.0, "seconds": 1.0}]
     for recorded, policy in (("mixed_bfloat16", "mixed_bfloat16"), ("float32", "float32"), (None, "float32")):
+        seconds = {"float32": 1.0, "bfloat16": ratio}
+        measure = (lambda seconds=seconds: seconds) if recorded == "mixed_bfloat16" else (lambda: pytest.fail("why?"))
+        monkeypatch.setattr(autotune, "time_convolution", measure)
         run = {
             "options": {"precision": recorded} if recorded else {},
             "sessions": [],
@@ -315,22 +319,27 @@ def test_a_run_goes_on_in_its_own_precision_although_that_is_slow_here(monkeypat
         )
         autotune.set_precision(run_dir=tmp_path / "run")
         assert keras.config.dtype_policy().name == policy
-        assert ("12 times" in capsys.readouterr().out) == (policy == "mixed_bfloat16")
+        slow = recorded == "mixed_bfloat16" and ratio > 2
+        said = capsys.readouterr().out
+        assert ("takes about 12 times as long as float32" in said, "--fresh" in said) == (slow, slow)
 
 
-def test_a_precision_in_which_only_gradients_are_slow_is_slow(monkeypatch):
+def test_the_gradient_counts_too_and_each_precision_by_its_best_round(monkeypatch):
     clock = mock.Mock(perf_counter=mock.Mock(return_value=0))
 
     def operation(float32, bfloat16):
+        seconds = {"float32": float32, "bfloat16": bfloat16}
+
         def call(images, filters, padding):
-            clock.perf_counter.return_value += {"float32": float32, "bfloat16": bfloat16}[images.dtype.name]
+            each = seconds[images.dtype.name]
+            clock.perf_counter.return_value += each.pop(0) if len(each) > 1 else each[0]
             return images
 
         return call
 
     monkeypatch.setattr(autotune, "time", clock)
-    monkeypatch.setattr(keras.ops, "conv", operation(1, 1))
-    monkeypatch.setattr(keras.ops, "conv_transpose", operation(1, 20))
+    monkeypatch.setattr(keras.ops, "conv", operation([50, 9, 9, 9, 1], [50, 1]))
+    monkeypatch.setattr(keras.ops, "conv_transpose", operation([1], [20]))
     assert time_convolution() == {"float32": 2, "bfloat16": 21}
 
 

@@ -71,11 +71,14 @@ class Background:
                 return
             self._document.hold("combine")  # else Panel and Bokeh send their messages in two queues, new plots last
             try:
-                with set_curdoc(self._document):  # else Panel may take another page's style sheets, which Bokeh refuses
-                    show(result)
-            except Exception:
-                traceback.print_exc()
-                self._complain("This could not be shown; the terminal says why.")
+                with set_curdoc(
+                    self._document
+                ):  # else Panel may reuse style sheets of another page; Bokeh refuses them
+                    try:
+                        show(result)
+                    except Exception:
+                        traceback.print_exc()
+                        self._complain("This could not be shown; the terminal says why.")
             finally:
                 self._document.unhold()
 

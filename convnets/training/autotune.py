@@ -82,19 +82,19 @@ def set_precision(precision=None, run_dir=None):
     """
     import keras
 
-    reason = "as asked for"
+    reason = ", as asked for"
     if precision is None and run_dir is not None and (recorded := recorded_precision(run_dir)):
-        precision, reason = recorded, "as in the run to resume"
-        ratio = faster_precision()[1] if precision == "bfloat16" else 1
-        if ratio > 2:
+        precision, reason = recorded, ", as in the run to resume"
+        if precision == "bfloat16" and (ratio := faster_precision()[1]) > 2:
             reason += (
-                f", but bfloat16 takes about {ratio:.0f} times as long as float32 here: "
-                "resume it on a machine like the one it began on, or start anew with --fresh"
+                f". On this machine, bfloat16 takes about {ratio:.0f} times as long as float32: "
+                "resume the run on a machine like the first one, or start anew with --fresh"
             )
     if precision is None:
         precision, ratio = faster_precision()
-        reason = f"a convolution and its gradient in bfloat16 take {ratio:.2f} times as long as in float32 here"
-    print(f"Precision: {precision}, {reason}")
+        reason = "" if precision == "bfloat16" else "; bfloat16 is not clearly faster here"
+        reason += f": a convolution and its gradient take {ratio:.2f} times as long in bfloat16 as in float32"
+    print(f"Precision: {precision}{reason}")
     keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
 
 
@@ -142,9 +142,9 @@ def time_convolution(repeats=5):
         float(keras.ops.sum(gradient[:, 0, 0, 0]))  # waits for the result
         return time.perf_counter() - started
 
-    rounds = []
-    while len(rounds) < 1 + repeats:  # the first one also compiles
-        rounds.append({precision: run(precision) for precision in PRECISIONS})
-        if len(rounds) > 1 and rounds[-1]["bfloat16"] > 3 * rounds[-1]["float32"]:  # no instructions for it
-            break
-    return {precision: min(seconds[precision] for seconds in rounds[1:]) for precision in PRECISIONS}
+    seconds = {precision: [] for precision in PRECISIONS}
+    for number in range(1 + repeats):  # the first round also compiles
+        seconds["float32"].append(run("float32"))
+        if number < 3 or min(seconds["bfloat16"][1:]) < 3 * min(seconds["float32"][1:]):  # else it has no instructions
+            seconds["bfloat16"].append(run("bfloat16"))
+    return {precision: min(each[1:]) for precision, each in seconds.items()}

@@ -225,7 +225,6 @@ def load_model(path):
         _load_weights(model, checkpoint)
     else:
         weight_files.load(model, file)
-    model_files.make_names_usable(model)  # not before: Keras finds the weights by the names of the layers
     return model
 
 
@@ -238,7 +237,6 @@ def load_all(folder):
                 checkpoint.folder / "architecture.json", weights=checkpoint.weights_path
             )
             _load_weights(model, checkpoint)
-            model_files.make_names_usable(model)
             yield epoch, model
 
 

@@ -5,6 +5,7 @@ no Python code from a file is run. No more memory is taken than the size of the 
 """
 
 import contextlib
+import itertools
 import json
 import math
 import re
@@ -18,6 +19,7 @@ from convnets import files
 from convnets.errors import UserError, one_line
 from convnets.training import weight_files
 
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 NEED_SAFE_MODE_OFF = ("Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer")
 MOST_EXPANDED = 2**30  # bytes that a .keras file may hold unpacked, unless that is at most twice its size
 
@@ -41,8 +43,8 @@ def load(path):
         _refuse_code(config, path)
         with _limited_parameters(size, path), warnings.catch_warnings(action="ignore"):
             model = keras.models.load_model(path, compile=False, safe_mode=True)
+        make_names_usable(model)
     weight_files.refuse_not_finite(model, path)
-    make_names_usable(model)
     return model
 
 
@@ -64,42 +66,53 @@ def load_architecture(path, *, weights):
         description.pop("compile_config", None)
         _refuse_code(description, path)
         with _limited_parameters(weights.stat().st_size, weights):
-            parts, name = description["config"].get("layers", ()), description["config"].get("name")
+            model, parts, name = None, description["config"].get("layers", ()), description["config"].get("name")
             if description["class_name"] == "Sequential" and all("module" in part for part in parts):
                 # All layers at once: model_from_json adds one by one, and builds the network anew each time.
                 model = keras.Sequential(
                     [keras.saving.deserialize_keras_object(part, safe_mode=True) for part in parts], name=name
                 )
-                if model.built:
-                    return model
-            return keras.models.model_from_json(json.dumps(description))
+            if model is None or not model.built:
+                model = keras.models.model_from_json(json.dumps(description))
+            make_names_usable(model)
+            return model
 
 
 def make_names_usable(model):
-    """Rename layers whose name TensorFlow, a terminal or a file system does not take, or that another layer has.
+    """Rename each layer whose name TensorFlow, a terminal or a file system can't handle, or that another layer has.
 
-    (JAX and PyTorch take any name. Layers of models inside a model may share theirs, but a flat model can't have two.)
+    (JAX and PyTorch accept any name. Models inside a model may repeat names; one that was taken apart may not.)
     """
     import keras
 
-    names, seen = set(), set()
+    if not NAME.fullmatch(model.name):
+        model.name = "network"
+    layers = _layers_inside(model)
+    kept = {layer.name: layer for layer in reversed(layers) if NAME.fullmatch(layer.name)}  # the first of each name
+    for layer in layers:
+        if kept.get(layer.name) is not layer:
+            stem = re.sub(r"[^A-Za-z0-9_.-]", "_", layer.name)[:100]
+            names = itertools.chain([stem], (f"{stem}_{number}" for number in itertools.count(2)))
+            layer.name = next(name for name in names if name not in kept)
+            kept[layer.name] = layer
+        if isinstance(layer, keras.layers.Wrapper):
+            make_names_usable(layer.layer)
 
-    def visit(model):
-        for layer in model.layers:
-            if id(layer) in seen or isinstance(layer, keras.layers.InputLayer):
-                continue
-            seen.add(id(layer))
-            layer.name = re.sub(r"[^A-Za-z0-9_.-]", "_", layer.name)[:100]
-            if layer.name in names:
-                number = 2
-                while f"{layer.name}_{number}" in names:
-                    number += 1
-                layer.name = f"{layer.name}_{number}"
-            names.add(layer.name)
-            if isinstance(layer, (keras.Sequential, keras.Function)):
-                visit(layer)
 
-    visit(model)
+def _layers_inside(model):
+    """List the layers and other operations of a model, and after them those of the models inside it."""
+    import keras
+
+    found, waiting = {}, [model]
+    for layer in waiting:
+        if isinstance(layer, keras.Function):
+            parts = [part for part in layer.operations if not isinstance(part, keras.layers.InputLayer)]
+        else:
+            parts = layer.layers if isinstance(layer, keras.Sequential) else []
+        new = {id(part): part for part in parts if id(part) not in found}
+        found |= new
+        waiting += new.values()
+    return list(found.values())
 
 
 @contextlib.contextmanager

@@ -36,7 +36,7 @@ def as_classifier(model, path, *, pixels=None, image_size=None):
     scale, offset = PIXEL_RANGES[pixels]
     image = keras.Input(shape)
     scaled = image if (scale, offset) == (1, 0) else layers.Rescaling(scale, offset, name="pixels_in_range")(image)
-    adapted = keras.Model(image, model.call(scaled))
+    adapted = keras.Model(image, model.call(scaled), name=model.name)
     graph = introspection.graph(adapted)
     for step in graph.steps:
         if math.prod(size or 1 for size in step.shape) > LARGEST_MAPS:

@@ -12,7 +12,7 @@ import numpy as np
 
 from convnets import cli, files, paths, records
 from convnets.data import datasets, downloads, folders, image_files
-from convnets.errors import UserError, one_line
+from convnets.errors import UserError, one_line, printable
 from convnets.training import autotune, checkpoints
 from convnets.views import calibration, classifiers, introspection
 from convnets.views.calibration import Calibration
@@ -182,7 +182,7 @@ def load(
         if data_needed or dataset_name:
             raise
     classes = model.output_shape[-1]
-    recorded_names = list(map(one_line, records.entry(path, "class_names") or ()))
+    recorded_names = list(map(printable, records.entry(path, "class_names") or ()))
     names = class_names or (dataset and dataset.class_names) or recorded_names or range(classes)
     if len(names) != classes:
         raise UserError(f"the network in {path} has {classes} classes, but --class-names has {len(names)} names")
