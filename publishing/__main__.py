@@ -161,7 +161,7 @@ def kill_table(trainings):
     header = ["", "trainings", "kills", "of them amid a write", *(name.replace("_", " ") for name in others)]
     lines = [f"| {' | '.join([*header, 'arrays that differ'])} |", "|---" * (len(header) + 1) + "|"]
     for case, row in sums.iterrows():
-        lines.append(f"| {case} | {' | '.join(str(value) for value in row)} |")
+        lines.append(f"| {case} | {' | '.join(f'{value:,}' for value in row)} |")
     return "\n".join([*lines, "", _measured_on(trainings)])
 
 
