@@ -82,19 +82,18 @@ def set_precision(precision=None, run_dir=None):
     """
     import keras
 
-    reason = ", as asked for"
+    reason, hint = "as asked for", ""
     if precision is None and run_dir is not None and (recorded := recorded_precision(run_dir)):
-        precision, reason = recorded, ", as in the run to resume"
+        precision, reason = recorded, "as in the run to resume"
         if precision == "bfloat16" and (ratio := faster_precision()[1]) > 2:
-            reason += (
-                f". On this machine, bfloat16 takes about {ratio:.0f} times as long as float32: "
+            hint = (
+                f". It takes about {ratio:.0f} times as long as float32 here: "
                 "resume the run on a machine like the first one, or start anew with --fresh"
             )
     if precision is None:
         precision, ratio = faster_precision()
-        reason = "" if precision == "bfloat16" else "; bfloat16 is not clearly faster here"
-        reason += f": a convolution and its gradient take {ratio:.2f} times as long in bfloat16 as in float32"
-    print(f"Precision: {precision}{reason}")
+        reason = f"bfloat16 takes {ratio:.2f} times as long as float32 here"
+    print(f"Precision: {precision} ({reason}){hint}")
     keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
 
 
@@ -127,7 +126,7 @@ def time_convolution(repeats=5):
 
     from convnets import provenance
 
-    n = 64 if provenance.device().startswith("CPU") else 5000  # enough that the overhead of a call does not matter
+    n = 32 if provenance.device().startswith("CPU") else 5000  # enough that the overhead of a call does not matter
     images = np.random.default_rng(0).random((n, 15, 15, 64), dtype="float32")
     arguments = {
         precision: (keras.ops.cast(images, precision), keras.ops.ones((3, 3, 64, 64), precision))
