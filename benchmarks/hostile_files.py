@@ -6,11 +6,11 @@
 
 Each case takes a sound file, or a run's folder, and changes it: some at random (bytes that are flipped, cut, repeated,
 zeroed), others with knowledge of the format (a link in an HDF5 file, a pickle that calls a function, an architecture
-whose layer needs terabytes). It is then opened as the scripts open it, in a process of its own that may take 2 seconds
-of the processor (for a run, 2 more than a sound one takes) and 500 MB. A case passes if what is read is correct, or
-refused by a UserError of one line that names the file, and if nothing in the file was run and nothing outside its
-folder was touched. Numbers that no checksum protects may differ. A case that takes too long is tried once more, since
-the machine may have had other work.
+whose layer needs terabytes). It is then opened as the scripts open it, and a model is asked for an answer, in a process
+of its own that may take 2 seconds of the processor (for a run or a model, 2 more than a sound one takes) and 500 MB. A
+case passes if what is read is correct, or refused by a UserError of one line that names the file, and if nothing in the
+file was run and nothing outside its folder was touched. Numbers that no checksum protects may differ. A case that takes
+too long is tried once more, since the machine may have had other work.
 """
 
 import argparse
@@ -25,6 +25,7 @@ import json
 import os
 import pickle
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -124,6 +125,32 @@ def changed_json(rng, content, place):
         else:
             part[rng.choice(["name", "x", "config", "__class__"])] = strange_values(rng, place)
     return json.dumps(value).encode()
+
+
+def renamed_layers(rng, content):
+    """Return the JSON of a network in which some layers have names that not every program can handle."""
+    strange = [
+        "conv 1",
+        "畳み込み",
+        "\x1b[2J",
+        "a:b",
+        "..\\..\\x",
+        "../x",
+        "x" * 300,
+        "_",
+        "-",
+        ".",
+        "",
+        "con",
+        "\ud800",
+    ]
+    text = content.decode()
+    for name in sorted(set(re.findall(r'"name": "(\w+)"', text))):
+        if rng.random() < 0.5:
+            new = json.dumps(rng.choice(strange))
+            text = text.replace(f'"name": "{name}"', f'"name": {new}')
+            text = text.replace(f'"keras_history": ["{name}"', f'"keras_history": [{new}')
+    return text.encode()
 
 
 def _containers(value):
@@ -383,7 +410,11 @@ def _changed(rng, name, content, place):
 
 def _model_case(rng, templates, place):
     """A whole model, or an architecture and weights beside it, as other Keras code saves them."""
-    from convnets.training import checkpoints
+
+    def changed(rng, name, content, place):
+        if name in ("config.json", "model.json") and rng.random() < 0.3:
+            return renamed_layers(rng, content)
+        return _changed(rng, name, content, place)
 
     name = rng.choice(["model.keras", "model.keras", "model.h5", "folder"])
     if name == "folder":
@@ -391,16 +422,30 @@ def _model_case(rng, templates, place):
         path.mkdir()
         for each in ("model.json", "model.weights.h5"):
             shutil.copy(templates / each, path)
-        changed = rng.choice(sorted(path.iterdir()))
-        changed.write_bytes(_changed(rng, changed.name, changed.read_bytes(), place))
+        part = rng.choice(sorted(path.iterdir()))
+        part.write_bytes(changed(rng, part.name, part.read_bytes(), place))
     else:
         path, content = place / name, (templates / name).read_bytes()
         if name == "model.keras" and rng.random() < 0.8:
-            content = changed_zip(rng, content, place, lambda rng, name, content: _changed(rng, name, content, place))
+            content = changed_zip(rng, content, place, lambda rng, name, content: changed(rng, name, content, place))
         else:
-            content = _changed(rng, name, content, place)
+            content = changed(rng, name, content, place)
         path.write_bytes(content)
-    return Case(lambda: _sum(checkpoints.load_model(path)), None)
+    return Case(lambda: _looked_at(path), None)
+
+
+def _sound_model_case(rng, templates, place):
+    correct = json.loads((templates / "sums.json").read_text())["run"]
+    return Case(lambda: _looked_at(templates / "model.keras"), correct)
+
+
+def _looked_at(path):
+    """Load a network as the views do, and let it answer."""
+    from convnets.views import introspection, runs
+
+    model = runs.load(path, data_needed=False, images=False, calibrate=False).model
+    introspection.predict(model, np.zeros((1, *model.input_shape[1:]), "f4"))
+    return _sum(model)
 
 
 def _weights_case(rng, templates, place):
@@ -578,6 +623,7 @@ KINDS = {  # and how many of all cases
     "mnist": (_mnist_case, 0.1),
     "pictures": (_pictures_case, 0.15),
 }
+SOUND = {"sound runs": _sound_run_case, "sound models": _sound_model_case}  # to know what is honest
 
 
 # ---------------------------------------------------------------- a case, in a process of its own
@@ -586,7 +632,7 @@ KINDS = {  # and how many of all cases
 def outcome(kind, number, templates, scratch, sound_seconds=0.0):
     """Open a hostile file in a forked process. Returns (what came of it, details, seconds of the processor).
 
-    kind: one of KINDS, or "sound run". sound_seconds: what a sound file takes here.
+    kind: one of KINDS or SOUND. sound_seconds: what a sound file takes here.
 
     "read": correctly; "other numbers", where no checksum says which are right; "refused"; else what is wrong:
     "read wrongly", "not one line", "file not named", "traceback", "slow or large", "crashed", "ran code",
@@ -628,7 +674,7 @@ def _open_within_limits(kind, rng, templates, place, sound_seconds):
     signal.setitimer(signal.ITIMER_REAL, 30 * SECONDS)
     os.environ["KERAS_HOME"] = str(place / "nothing")
     try:
-        make = _sound_run_case if kind == "sound run" else KINDS[kind][0]
+        make = SOUND.get(kind) or KINDS[kind][0]
         case = make(rng, templates, place)
     except Exception:
         return "not made", traceback.format_exc(), 0.0
@@ -636,7 +682,7 @@ def _open_within_limits(kind, rng, templates, place, sound_seconds):
     Path("/proc/self/clear_refs").write_text("5")  # counts the most memory anew
     memory = _most_memory()
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    beyond = HONEST_MEMORY if kind in ("runs", "sound run", "models", "weights") else 0
+    beyond = HONEST_MEMORY if kind.removeprefix("sound ") in ("runs", "models", "weights") else 0
     resource.setrlimit(resource.RLIMIT_AS, (int(used + MEMORY + beyond),) * 2)
     before, started = _listing(place / "outside"), time.process_time()  # of the processor, which may have other work
     signal.setitimer(signal.ITIMER_REAL, 10 * (SECONDS + sound_seconds))
@@ -688,10 +734,10 @@ def prepared():
 
 
 def sound_seconds(kind, templates, scratch):
-    """Return the seconds of the processor that a sound run takes here, the most of three; 0 for other kinds."""
-    if kind != "runs":
+    """Return the seconds of the processor that a sound file takes here, the most of three; 0 if that is hardly any."""
+    if f"sound {kind}" not in SOUND:
         return 0.0
-    outcomes = [outcome("sound run", number, templates, scratch, 60.0) for number in range(3)]
+    outcomes = [outcome(f"sound {kind}", number, templates, scratch, 60.0) for number in range(3)]
     assert {what for what, *_ in outcomes} == {"read"}, outcomes
     return max(seconds for *_, seconds in outcomes)
 
