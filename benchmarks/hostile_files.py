@@ -130,20 +130,8 @@ def changed_json(rng, content, place):
 def renamed_layers(rng, content):
     """Return the JSON of a network in which some layers have names that not every program can handle."""
     strange = [
-        "conv 1",
-        "畳み込み",
-        "\x1b[2J",
-        "a:b",
-        "..\\..\\x",
-        "../x",
-        "x" * 300,
-        "_",
-        "-",
-        ".",
-        "",
-        "con",
-        "\ud800",
-    ]
+        "conv 1", "畳み込み", "\x1b[2J", "a:b", "..\\..\\x", "../x", "x" * 300, "_", "-", ".", "", "con", "\ud800",
+    ]  # fmt: skip
     text = content.decode()
     for name in sorted(set(re.findall(r'"name": "(\w+)"', text))):
         if rng.random() < 0.5:

@@ -30,7 +30,7 @@ RNG = np.random.default_rng(0)
 # ---------------------------------------------------------------- batch normalization
 
 
-TOLERANCES = {"float32": 1e-5, "mixed_bfloat16": 2e-2}  # as shares of the largest number; bfloat16 has 8 bits
+TOLERANCES = {"float32": 1e-5, "mixed_bfloat16": 1e-2}  # as shares of the largest number; bfloat16 has 8 bits
 
 
 def assert_close(ours, theirs, tolerance):
@@ -100,10 +100,10 @@ def test_the_convolution_and_its_gradients_are_those_of_keras(kernel_size, preci
     """Of Keras in float32, since its own gradient in bfloat16 is inexact on processors without instructions for it."""
     import tensorflow as tf
 
-    ours_too = mock.Mock(wraps=backend.convolve)
+    ours_too, rng = mock.Mock(wraps=backend.convolve), np.random.default_rng(0)
     monkeypatch.setattr(backend, "convolve", ours_too)
     maps, weights, kernel = (
-        tf.cast(tf.cast(RNG.normal(size=shape), "bfloat16"), "float32")
+        tf.cast(tf.cast(rng.normal(size=shape), "bfloat16"), "float32")
         for shape in ((3, 5, 4, 128), (3, 5, 4, 7), (*kernel_size, 128, 7))
     )
     results = []

@@ -71,9 +71,8 @@ class Background:
                 return
             self._document.hold("combine")  # else Panel and Bokeh send their messages in two queues, new plots last
             try:
-                with set_curdoc(
-                    self._document
-                ):  # else Panel may reuse style sheets of another page; Bokeh refuses them
+                # Else Panel may reuse the style sheets of another page, which Bokeh refuses.
+                with set_curdoc(self._document):
                     try:
                         show(result)
                     except Exception:
