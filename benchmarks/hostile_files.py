@@ -747,23 +747,26 @@ def main():
             sound = sound_seconds(kind, templates, scratch)
             print(*outcome(kind, int(number), templates, scratch, sound), sep="\n")
             return
-        all_failed = 0
-        for kind in options.kinds or KINDS:
-            sound = sound_seconds(kind, templates, scratch)
-            counts, started = collections.Counter(), time.perf_counter()
-            for number in numbers_of(kind, options.cases):
-                what, details, _ = outcome(kind, number, templates, scratch, sound)
-                if what == "slow or large":  # perhaps only since the machine had other work
+        rows = []
+        try:
+            for kind in options.kinds or KINDS:
+                sound = sound_seconds(kind, templates, scratch)
+                counts, started = collections.Counter(), time.perf_counter()
+                for number in numbers_of(kind, options.cases):
                     what, details, _ = outcome(kind, number, templates, scratch, sound)
-                counts[what] += 1
-                if what not in GOOD:
-                    print(f"{kind}:{number} {what}: {details.strip().splitlines()[-1:]}", flush=True)
-            failed = sum(count for what, count in counts.items() if what not in GOOD)
-            row = {"kind": kind, "cases": counts.total(), **{what.replace(" ", "_"): counts[what] for what in GOOD}}
-            seconds = (time.perf_counter() - started) / max(1, counts.total())
-            record(options.output, [{**row, "failed": failed, "seconds_a_case": seconds}], ["kind"])
-            all_failed += failed
-    sys.exit(bool(all_failed))
+                    if what == "slow or large":  # perhaps only since the machine had other work
+                        what, details, _ = outcome(kind, number, templates, scratch, sound)
+                    counts[what] += 1
+                    if what not in GOOD:
+                        print(f"{kind}:{number} {what}: {details.strip().splitlines()[-1:]}", flush=True)
+                failed = sum(count for what, count in counts.items() if what not in GOOD)
+                row = {"kind": kind, "cases": counts.total(), **{what.replace(" ", "_"): counts[what] for what in GOOD}}
+                seconds = (time.perf_counter() - started) / max(1, counts.total())
+                rows.append({**row, "failed": failed, "seconds_a_case": seconds})
+        finally:  # not after each kind: it starts TensorFlow's threads, without which a forked process waits for ever
+            if rows:
+                record(options.output, rows, ["kind"])
+    sys.exit(any(row["failed"] for row in rows))
 
 
 if __name__ == "__main__":
