@@ -6,12 +6,15 @@ import gc
 import os
 import sys
 
-import numpy as np
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # there is a test process for each core
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # more of these wait busily for each other
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
 
 from convnets import paths
 from convnets.data import datasets, source_files
@@ -20,7 +23,16 @@ from convnets.training import autotune
 THREADS = os.environ["TF_NUM_INTRAOP_THREADS"]
 
 
+LONGEST = [
+    "test_explorer",
+    "test_hostile_files",
+    "test_training",
+    "test_cluster",
+]  # first, so that no core waits at the end
+
+
 def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
     for item in items:
         if "real_dataset" in item.fixturenames:
             item.add_marker("real_data")

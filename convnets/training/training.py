@@ -164,6 +164,7 @@ def train(model, dataset, run_dir, recipe=None, options=None, **settings):
             alternate_flips=recipe.alternate_flips,
             threads=_batch_threads(),
         )
+        make_variables(model, y_train)
         stop, timer = callbacks.StopOnSignal(progress), callbacks.TimeSteps()
         try:
             with stop.catching():
@@ -191,6 +192,15 @@ def train(model, dataset, run_dir, recipe=None, options=None, **settings):
             progress.write_summaries(model)
             raise
         return pd.DataFrame(progress.history)
+
+
+def make_variables(model, labels):
+    """Make the variables of a model's optimizer and metrics. labels: (n, classes), at least one.
+
+    If TensorFlow finds them missing when it traces the first step, it traces that step a second time.
+    """
+    model.optimizer.build(model.trainable_variables)
+    model.compute_metrics(None, labels[:1], labels[:1])
 
 
 def _batch_threads():
