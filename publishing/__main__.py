@@ -152,6 +152,12 @@ def onednn_table(speeds):
     return _table_of(speeds.sort_values(["order", "measured"]), header, line)
 
 
+def first_step_table(steps):
+    """The table of how much sooner a first training step ends, in Markdown."""
+    header = "network | seconds | without | ratio"
+    return _table_of(steps, header, "`{row.network}.py` | {row.seconds:.1f} | {row.plain_seconds:.1f} | {row.ratio:.2f}")
+
+
 def kill_table(trainings):
     """The table of trainings to which something happened, in Markdown."""
     first = ["kills", "killed_amid_a_write"]
@@ -551,6 +557,7 @@ TABLES = {
     "training_runs": trained_table,
     "training_speed": speed_table,
     "onednn_speed": onednn_table,
+    "first_step": first_step_table,
     "kill_and_resume": kill_table,
     "power_cuts": power_cut_table,
     "hostile_files": hostile_table,

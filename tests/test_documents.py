@@ -603,6 +603,13 @@ def test_the_table_of_what_onednn_gains():
     ]
 
 
+def test_the_table_of_first_steps():
+    from publishing.__main__ import first_step_table
+
+    step = {"network": "basic_model", "times": 5, "seconds": 2.0, "plain_seconds": 4.0, "ratio": 0.5, "device": "a CPU"}
+    assert first_step_table(pd.DataFrame([step])).splitlines()[2] == "| `basic_model.py` | 2.0 | 4.0 | 0.50 |"
+
+
 def test_the_interval_of_a_mean():
     """Of 93, 94 and 95 the mean is 94, its standard error 1 / sqrt(3), and Student's t with two degrees 4.3027."""
     from convnets.training.comparison import interval

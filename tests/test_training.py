@@ -453,6 +453,14 @@ def test_another_loss_is_refused(tiny_dataset, build_tiny_model, copy_run, tmp_p
         train(model, tiny_dataset, tmp_path / "run", 2)
 
 
+def test_a_step_is_traced_once(tiny_dataset, build_tiny_model, tmp_path, monkeypatch):
+    model, traced = build_tiny_model(), []
+    step = model.train_step
+    monkeypatch.setattr(model, "train_step", lambda data: traced.append(data) or step(data))
+    train(model, tiny_dataset, tmp_path / "run", 2)
+    assert len(traced) == 1
+
+
 def test_a_loss_can_be_an_object(tiny_dataset, build_tiny_model, tmp_path):
     import keras
 
