@@ -493,6 +493,16 @@ def test_the_last_epoch_is_what_is_published():
         assert runs.loc[run, "best_test_accuracy"] == pytest.approx(history["val_accuracy"].max(), abs=1e-4)
 
 
+def test_what_more_neurons_and_making_variables_before_gain():
+    runs = pd.read_csv(paths.RESULTS / "training_runs.csv").groupby("run")["test_accuracy"].mean()
+    ratio = (1 - runs["scadamale-dense-wider-mnist"]) / (1 - runs["scadamale-dense-mnist"])
+    assert round(ratio, 1) == 0.5
+    assert "**Ten times as many neurons halve the mistakes**" in document("docs/scadamale.md")
+    ratios = pd.read_csv(paths.RESULTS / "first_step.csv")["ratio"]
+    assert 0.45 < ratios.min() < ratios.max() < 0.7
+    assert "saves a third to a half of\nthe first step's time" in (paths.PROJECT / "docs/overhead.md").read_text()
+
+
 def test_the_lab_s_second_convolution_is_not_reproduced():
     runs = pd.read_csv(paths.RESULTS / "training_runs.csv").query("run == 'scadamale-two-convs-mnist'")
     assert "none of five seeds reaches the lab's 99.07 %" in document("docs/scadamale.md")
