@@ -3,9 +3,9 @@
     python -m benchmarks.first_step     two minutes; writes results/first_step.csv
 
 TensorFlow traces a step into a graph when it is called first, and a second time if that made variables. Keras makes
-those of the metrics, such as "accuracy", only then; so training.train has them made before. Here Keras trains a new
-network for one step, on random images, in turn with and without that. Each row has the medians of the seconds, making
-the variables included.
+those of the optimizer and of metrics such as "accuracy" only then; so training.train has them made before. Here a new
+network is trained for one step, in turn with that and by Keras alone. Each row has the medians of the seconds of
+model.fit, making the variables included.
 """
 
 import argparse
@@ -25,16 +25,19 @@ from convnets.training import training
 
 RESULTS = paths.RESULTS / "first_step.csv"
 SCRIPTS = [basic_model, improved_model, fast_model]
-STEPS = 1000  # of the whole training, for the learning rate
+STEPS = 1000  # as the learning rate schedules ask for; for one step any number will do
 
 
-def seconds(script, images, labels, *, before):
-    """Return the seconds of the first step of a script's network. before: whether its variables are made before it."""
+def seconds(script, images, labels, *, variables_first):
+    """Return the seconds of the first step of a new network.
+
+    script: the module that builds it. images: (n, h, w, 3) float32 in [0, 1]. labels: (n, classes) one-hot.
+    """
     keras.utils.clear_session()
     model = script.build_model(images.shape[1:], labels.shape[1])
     script.compile_model(model, STEPS)
     started = time.perf_counter()
-    if before:
+    if variables_first:
         training.make_variables(model, labels)
     model.fit(images, labels, batch_size=len(images), verbose=0)
     return time.perf_counter() - started
@@ -49,10 +52,11 @@ def main():
     images, labels = rng.random((8, 32, 32, 3), dtype="float32"), np.eye(10)[rng.integers(0, 10, 8)]
     rows = []
     for script in SCRIPTS:
-        turns = [
-            [seconds(script, images, labels, before=each) for each in (True, False)] for _ in range(options.times + 1)
-        ]
-        ours, plain = (statistics.median(each) for each in zip(*turns[1:], strict=True))
+        turns = {True: [], False: []}
+        for turn in range(options.times + 1):
+            for each in (True, False) if turn % 2 else (False, True):
+                turns[each].append(seconds(script, images, labels, variables_first=each))
+        ours, plain = (statistics.median(turns[each][1:]) for each in (True, False))
         rows.append({"network": script.__name__, "times": options.times, "seconds": ours, "plain_seconds": plain})
     record(options.output, [{**row, "ratio": row["seconds"] / row["plain_seconds"]} for row in rows], ["network"])
 

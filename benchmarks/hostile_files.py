@@ -763,7 +763,7 @@ def main():
                 row = {"kind": kind, "cases": counts.total(), **{what.replace(" ", "_"): counts[what] for what in GOOD}}
                 seconds = (time.perf_counter() - started) / max(1, counts.total())
                 rows.append({**row, "failed": failed, "seconds_a_case": seconds})
-        finally:  # not after each kind: it starts TensorFlow's threads, without which a forked process waits for ever
+        finally:  # not after each kind: it starts threads of TensorFlow, and processes forked later would wait for them
             if rows:
                 record(options.output, rows, ["kind"])
     sys.exit(any(row["failed"] for row in rows))

@@ -11,7 +11,7 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # there is a test process for each core
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # more of these wait busily for each other
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # those of two processes would compete for the cores
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
@@ -23,12 +23,8 @@ from convnets.training import autotune
 THREADS = os.environ["TF_NUM_INTRAOP_THREADS"]
 
 
-LONGEST = [
-    "test_explorer",
-    "test_hostile_files",
-    "test_training",
-    "test_cluster",
-]  # first, so that no core waits at the end
+# These files take longest. They come first, so that no core has nothing to do at the end.
+LONGEST = ["test_explorer", "test_hostile_files", "test_training", "test_cluster"]
 
 
 def pytest_collection_modifyitems(items):

@@ -312,21 +312,21 @@ def test_a_folder_that_can_never_be_written_is_reported(this_machine, tiny_datas
 def test_networks_trained_with_ray_are_the_same_bits(this_machine, tmp_path, monkeypatch, capsys):
     """In one process after another, in two at once, and with the runs' own names and calibrations."""
     monkeypatch.setattr(cluster, "connected", lambda address: pytest.MonkeyPatch.context())  # it is connected already
-    options = ["scadamale-dense", "--dataset", "digits", "--epochs", "2", "--seeds", "2"]
+    options = ["bernet-best", "--dataset", "digits", "--epochs", "2", "--seeds", "2"]
     folders = {}
     for way, more in (("alone", []), ("with Ray", ["--on-ray"])):
         folders[way] = tmp_path / way / "models"
         monkeypatch.setattr(paths, "MODELS", folders[way])
         compare_models.main([*options, *more, "--output-dir", str(tmp_path / way / "figures")])
     names = sorted(path.name for path in folders["alone"].iterdir() if path.is_dir())
-    assert names == ["scadamale-dense-digits", "scadamale-dense-digits-seed2"]
+    assert names == ["bernet-best-digits", "bernet-best-digits-seed2"]
     for name in names:
         alone, with_ray = folders["alone"] / name, folders["with Ray"] / name
         assert differences(alone, with_ray, 2) == []
         assert {path.name for path in alone.iterdir()} == {path.name for path in with_ray.iterdir()}
         one, other = (json.loads((run / "calibration.json").read_text()) for run in (alone, with_ray))
         assert one.pop("weights") == other.pop("weights")
-        assert one == pytest.approx(other, rel=1e-5)  # NumPy rounds by its number of threads
+        assert one == pytest.approx(other, rel=1e-5)  # with more than one thread, NumPy rounds otherwise
         session = json.loads((with_ray / "run.json").read_text())["sessions"][0]
         assert session["threads"] == "1"
     tables = [pd.read_csv(tmp_path / way / "figures" / "comparison.csv") for way in folders]

@@ -242,7 +242,8 @@ def load_all(folder):
 
 def restore(model, checkpoint):
     """Bring a compiled model into the state of a checkpoint, including optimizer and random generators."""
-    model.optimizer.build(model.trainable_variables)
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
     try:
         with h5py.File(checkpoint.weights_path, "r") as file:
             saved = len(file.get("optimizer/vars", ()))

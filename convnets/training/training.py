@@ -164,10 +164,10 @@ def train(model, dataset, run_dir, recipe=None, options=None, **settings):
             alternate_flips=recipe.alternate_flips,
             threads=_batch_threads(),
         )
-        make_variables(model, y_train)
         stop, timer = callbacks.StopOnSignal(progress), callbacks.TimeSteps()
         try:
             with stop.catching():
+                make_variables(model, y_train)
                 model.fit(
                     batches,
                     steps_per_epoch=batches.batches_per_epoch,
@@ -195,11 +195,13 @@ def train(model, dataset, run_dir, recipe=None, options=None, **settings):
 
 
 def make_variables(model, labels):
-    """Make the variables of a model's optimizer and metrics. labels: (n, classes), at least one.
+    """Make the variables of a compiled model's optimizer and metrics. labels: (n, classes) one-hot, at least one row.
 
-    If TensorFlow finds them missing when it traces the first step, it traces that step a second time.
+    If TensorFlow finds them missing when it traces the first step, it traces that step a second time. The metrics are
+    given labels in place of predictions, which have the same shape; `fit` resets them before each epoch.
     """
-    model.optimizer.build(model.trainable_variables)
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
     model.compute_metrics(None, labels[:1], labels[:1])
 
 
