@@ -716,8 +716,9 @@ def prepared():
         subprocess.run([sys.executable, "-c", program], cwd=paths.PROJECT, check=True, capture_output=True)
         with cli.importing_keras():
             from benchmarks import power_cuts  # noqa: F401
-            from convnets.data import cifar10, folders, mnist  # noqa: F401
+            from convnets.data import cifar10, datasets, folders, mnist  # noqa: F401
             from convnets.views import runs  # noqa: F401
+        datasets.load("digits")  # imports scikit-learn
         yield templates, folder
 
 
