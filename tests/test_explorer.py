@@ -96,8 +96,13 @@ class Tab:
         self.page.wait_for_timeout(100)
         return self.page.evaluate(PLACE, [plot, x, y])
 
-    def click(self, plot, x, y):
-        self.page.mouse.click(*self.place(plot, x, y))
+    def click(self, plot, x, y, happened):
+        """Click on a place of a plot until that has an effect: a page that is being laid out moves under the mouse."""
+        for _ in range(4):
+            self.page.mouse.click(*self.place(plot, x, y))
+            with contextlib.suppress(AssertionError):
+                return self.wait(happened, seconds=10)
+        raise AssertionError("clicks have no effect")
 
     def move_to(self, plot, x, y):
         x, y = self.place(plot, x, y)
@@ -188,9 +193,8 @@ def expected(run, image):
 def test_an_image_of_the_gallery_and_its_answer(tab, run):
     page = tab()
     for x, y in ((0, 0), (2, 1)):
-        page.click("gallery", 33 * x + 9, 33 * y + 9)
         index = 7 * y + x if page.data("gallery")["w"][0] == 7 * 33 else 8 * y + x
-        page.wait(lambda index=index: f"index={index}&" in page.page.url)
+        page.click("gallery", 33 * x + 9, 33 * y + 9, lambda index=index: f"index={index}&" in page.page.url)
         image = scale_pixels(run.dataset.x_test[index])
         page.wait(lambda image=image: np.array_equal(page.pixels("input1"), plots.rgba(image)))
         page.wait(lambda image=image: np.allclose(page.answer(), expected(run, image), atol=0.01))
@@ -278,14 +282,13 @@ def test_layers_channels_and_what_a_place_sees(tab, run):
     options.filter(has_text="conv2").first.wait_for(state="attached")
     layers = options.all_inner_texts()
     row, column = divmod(layers.index("conv2"), 4)
-    page.click("strip1", 17 * column + 8, 17 * row + 8)
-    page.wait(lambda: "layer1=conv2" in page.page.url)
+    page.click("strip1", 17 * column + 8, 17 * row + 8, lambda: "layer1=conv2" in page.page.url)
     page.wait(lambda: page.title("maps1").startswith("conv2"))
     height, width, _ = outputs.shape
     columns = int(page.data("maps1")["w"][0]) // (width + 1)
     row, column = divmod(5, columns)
-    page.click("maps1", (width + 1) * column + 3, (height + 1) * row + 3)
-    page.wait(lambda: page.title("map1") == "conv2, channel 5 on this image")
+    x, y = (width + 1) * column + 3, (height + 1) * row + 3
+    page.click("maps1", x, y, lambda: page.title("map1") == "conv2, channel 5 on this image")
     shown = plots.diverging(outputs[..., 5], np.abs(outputs[..., 5]).max())
     np.testing.assert_array_equal(page.pixels("map1"), shown)
     page.wait_for_text("Each place sees 5 x 5 pixels")
@@ -421,11 +424,10 @@ def test_a_cell_of_the_confusion_matrix_leads_to_its_images(tab, run):
     assert page.data("confusion1", 2)["text"] == [str(count) for count in counts.ravel()]
     wrong = counts - np.diag(np.diag(counts))
     true, other = map(int, np.unravel_index(wrong.argmax(), wrong.shape))
-    page.click("confusion1", 9 * other + 4, 9 * true + 4)
-    page.wait(lambda: page.title("gallery") == f"Test images: {true}, taken for {other}")
+    shown = f"Test images: {true}, taken for {other}"
+    page.click("confusion1", 9 * other + 4, 9 * true + 4, lambda: page.title("gallery") == shown)
     index = np.flatnonzero((run.dataset.y_test == true) & (results.predictions == other))[0]
-    page.click("gallery", 9, 9)
-    page.wait(lambda: f"index={index}&" in page.page.url)
+    page.click("gallery", 9, 9, lambda: f"index={index}&" in page.page.url)
     page.wait_for_text(f"wrong: it is {true}")
     page.wait(lambda: page.title("layers1") == f"Which layer tells {true} from {other}?")
     page.wait(lambda: len(page.data("layers1")["y"]) > 5)
@@ -505,7 +507,7 @@ def test_two_networks_on_one_image(tab, models, run):
     image = scale_pixels(run.dataset.x_test[2])
     for side in (1, 2):
         page.wait(lambda side=side: np.allclose(page.answer(side), expected(run, image), atol=0.01))
-    page.click("gallery", 9, 9)
+    page.click("gallery", 9, 9, lambda: "index=0&" in page.page.url)
     image = scale_pixels(run.dataset.x_test[0])
     for side in (1, 2):
         page.wait(lambda side=side: np.allclose(page.answer(side), expected(run, image), atol=0.01))
