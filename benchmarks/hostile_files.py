@@ -718,7 +718,7 @@ def prepared():
             from benchmarks import power_cuts  # noqa: F401
             from convnets.data import cifar10, datasets, folders, mnist  # noqa: F401
             from convnets.views import runs  # noqa: F401
-        datasets.load("digits")  # imports scikit-learn
+        datasets.load("digits")  # imports scikit-learn, once for all cases
         yield templates, folder
 
 
