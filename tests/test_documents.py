@@ -380,8 +380,8 @@ def test_what_the_page_on_the_fast_network_says_of_earlier_trainings():
     held_out, accuracy = best["held_out_accuracy_with_views"], tested["test_accuracy_with_views"].item()
     assert (
         f"{len(trials)} candidates were tried on a GPU, with one seed each. The best of them, {best['epochs']} epochs "
-        f"with shifts of up to {best['shift']} pixels, reached {100 * held_out:.2f} % of the held-out images, "
-        f"but {100 * accuracy:.2f} % of the test images"
+        f"with shifts of up to {best['shift']} pixels, reached an accuracy, with six views, "
+        f"of {100 * held_out:.2f} % on the held-out images, but of {100 * accuracy:.2f} % on the test images"
     ) in page
 
 
@@ -439,6 +439,9 @@ def test_how_much_longer_it_takes_without_avx512():
     assert f"`basic_model.py` takes about {times['basic_model']} times as long as on two cores with them" in page
     assert f"`improved_model.py` {times['improved_model']} times, and `fast_model.py`, for 94 %" in page
     assert f"for 94 %, {times['fast_model']} times" in page
+    hours = here["an epoch of training", "fast_model"] * fast["epochs"].max() / 3600
+    assert round(hours) == 1
+    assert "(an hour without AVX-512)" in document("README.md")
     assert f"[{times['improved_model']} to {times['fast_model']} times as long]" in document("docs/troubleshooting.md")
     assert f"without AVX-512 {times['fast_model']} times" in fast_model.__doc__
 
