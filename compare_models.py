@@ -93,8 +93,8 @@ def main(argv=None):
         epochs = options.epochs or network.epochs
         wanted = options.dataset, network.dataset, options.data_dir, options.image_size
         dataset = comparison.dataset_without_images(*wanted)
-        finished = [comparison.finished_run(network, dataset, seed, epochs) for seed in seeds if not options.fresh]
-        if options.fresh or None in finished:
+        finished = {} if options.fresh else comparison.finished_runs(network, dataset, epochs)  # of all seeds
+        if not finished.keys() >= set(seeds):
             dataset = load_dataset(*wanted)
             if options.fresh:  # all at once, so that the same command without --fresh resumes
                 for seed in seeds:
@@ -119,7 +119,7 @@ def main(argv=None):
 
     # Comparison
     runs = {network: comparison.finished_runs(network, *job) for network, job in jobs.items()}
-    comparison_report.report({network: each for network, each in runs.items() if each}, jobs, options)
+    comparison_report.report({network: list(each.values()) for network, each in runs.items() if each}, jobs, options)
     if failed:
         raise UserError(f"not completed: {cluster.summary(failed)}; the same command tries again")
 

@@ -41,7 +41,9 @@ def main(argv=None):
         at_hand.pictures_in(options.pictures)  # is there any?
     port = addresses.free_port(options.host, options.port)
     if options.host not in ("127.0.0.1", "localhost"):
-        print(f"Everybody who can reach {options.host} can see this page and your pictures, and use this machine.")
+        print(
+            f"Warning: anyone who can reach {options.host} can see this page and your pictures, and use this machine."
+        )
 
     loading.ahead(runs, options.data_dir)  # while the page starts, and the browser
 

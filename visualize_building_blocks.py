@@ -29,7 +29,8 @@ def main(argv=None):
         from convnets.views import building_blocks_figures, runs, sliding_filter
 
     # Network and image
-    run = runs.load(**cli.run_settings(options), data_needed=options.image is None)
+    needed = options.image is None  # the dataset; one's own picture needs none
+    run = runs.load(**cli.run_settings(options), data_needed=needed, images=needed)
     run.describe()
     view = runs.choose_image(run, index=options.index, file=options.image, seed=options.seed)
     filters = sliding_filter.strongest(run.model, view.image, FILTERS)
@@ -58,7 +59,8 @@ def main(argv=None):
     if options.gif:
         for rank, filtered in enumerate(filters[:3], start=1):
             path = options.output_dir / f"{run.name}-sliding-{view.slug}-{rank}-filter-{filtered.unit}.gif"
-            drawing.save_animation(sliding_filter.sliding(filtered), path, enlarged=6)
+            enlarged = min(6, max(1, 192 // max(filtered.image.shape)))  # no more for an image that is large already
+            drawing.save_animation(sliding_filter.sliding(filtered), path, enlarged=enlarged)
 
 
 if __name__ == "__main__":

@@ -82,12 +82,14 @@ def main(argv=None):
     frames = {}  # of the animation, by step
     images, _ = activation_maximization.maximize_units(
         run.model, chosen, steps=steps, method=options.method, seed=seed,
-        colour_covariance=run.dataset and activation_maximization.colour_covariance(run.dataset.x_train[:1000]),
+        colour_covariance=run.dataset and activation_maximization.colour_covariance(
+            run.dataset.some(run.dataset.x_train, SAMPLE)
+        ),
         on_step=(lambda step, batch: frames.setdefault(step, []).append(batch)) if options.gif else None,
     )  # fmt: skip
 
-    # The real images that excite the same units most
-    real = run.dataset.x_test[:SAMPLE] if run.dataset else None
+    # The real images that activate the same units most
+    real = run.dataset.some(run.dataset.x_test, SAMPLE) if run.dataset else None
     table = activation_maximization.compare_activations(run.model, chosen, images, real)
 
     # Pictures
@@ -95,7 +97,7 @@ def main(argv=None):
         its_units = table[table["layer"] == layer.name]
         dead, alive = its_units[its_units["dead"]], its_units[~its_units["dead"]]
         if len(dead):
-            print(f"{layer.name}: nothing excites the units", *dead["unit"])
+            print(f"{layer.name}: no image activates the units", *dead["unit"])
         if not len(alive):
             continue
         names = run.class_names if layer is with_units[-1] else None

@@ -7,7 +7,7 @@
 
 Draws the feature maps of each convolution into figures/: red where a filter finds its pattern, blue where it finds the
 opposite. They get coarser from layer to layer, since pooling halves the resolution. Also counts dead channels: those
-that no image of a sample of the test set activates.
+that no image of a sample of the test set activates. (Not with --image, which needs no test set.)
 """
 
 from convnets import cli
@@ -36,7 +36,8 @@ def main(argv=None):
         from convnets.views import feature_maps, feature_maps_figures, introspection, runs
 
     # Network and image
-    run = runs.load(**cli.run_settings(options), data_needed=options.image is None)
+    needed = options.image is None  # the dataset; one's own picture needs none
+    run = runs.load(**cli.run_settings(options), data_needed=needed, images=needed)
     run.describe()
     view = runs.choose_image(run, index=options.index, file=options.image, seed=options.seed)
 
@@ -49,7 +50,7 @@ def main(argv=None):
             raise UserError(f"the layer {name} returns no feature maps: name another --layer")
     fields = feature_maps.receptive_fields(run.model)
     if run.dataset:
-        sample = run.dataset.x_test[:SAMPLE]
+        sample = run.dataset.some(run.dataset.x_test, SAMPLE)
         print(f"\nDead channels (zero for all of {len(sample)} test images):")
         for name, channels in feature_maps.dead_channels(run.model, sample).items():
             print(f"  {name}: {len(channels)} of {convolutions[name]}", *channels[:20])

@@ -46,13 +46,16 @@ def main(argv=None):
     parser.add_argument("--compare", action="store_true", help="also draw Grad-CAM and integrated gradients")
     parser.add_argument("--layer", metavar="NAME", help="of Grad-CAM (default: the last feature maps)")
     options = parser.parse_args(argv)
+    if options.layer and not options.compare:
+        parser.error("--layer is of Grad-CAM, which --compare draws")
 
     with cli.importing_keras(options):  # after the options, since importing Keras takes seconds
         from convnets import drawing
         from convnets.views import attribution, faithfulness, introspection, occlusion, occlusion_figures, runs
 
     # Network and image
-    run = runs.load(**cli.run_settings(options), data_needed=options.image is None)
+    needed = options.image is None  # the dataset; one's own picture needs none
+    run = runs.load(**cli.run_settings(options), data_needed=needed, images=needed)
     run.describe()
     view = runs.choose_image(run, index=options.index, file=options.image, seed=options.seed)
     image, answer = view.image, view.predicted

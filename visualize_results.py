@@ -47,17 +47,16 @@ def main(argv=None):
     print(f"Evaluating on {len(dataset.x_test)} test images ...")
     probabilities = run.calibrated(run.predictions(dataset.x_test))
     results = evaluation.Evaluation(probabilities, dataset.y_test, dataset.class_names)
-    sample = slice(None if options.all_training_images else TRAINING_SAMPLE)
-    training_results = evaluation.Evaluation(
-        run.calibrated(run.predictions(dataset.x_train[sample])), dataset.y_train[sample], dataset.class_names
-    )
+    most = len(dataset.x_train) if options.all_training_images else TRAINING_SAMPLE
+    sample, its_labels = (dataset.some(array, most) for array in (dataset.x_train, dataset.y_train))
+    training_results = evaluation.Evaluation(run.calibrated(run.predictions(sample)), its_labels, dataset.class_names)
     reliability, calibration_error = results.reliability(bins=15)
     print(f"\nTest accuracy: {results.accuracy:.2%} of {len(results.labels)} images")
     print(f"Training accuracy: {training_results.accuracy:.2%} of {len(training_results.labels)} images")
     fitted = run.calibration if run.dataset_is_its_own else None  # which was measured on images it was not fitted on
     error = 100 * (fitted.error_after if fitted else calibration_error)
     scaled = fitted and fitted.temperature != 1
-    before = f"; {100 * fitted.error_before:.2f} without temperature {fitted.temperature:.2f}" if scaled else ""
+    before = f" ({100 * fitted.error_before:.2f} without the temperature {fitted.temperature:.2f})" if scaled else ""
     print(f"Expected calibration error: {error:.2f} percentage points{before}")
     confusion = results.confusion_matrix()
     if len(confusion) <= MOST_CLASSES:
@@ -66,9 +65,7 @@ def main(argv=None):
     print(f"\nMost confused\n{'none' if results.is_correct.all() else confused}\n")
 
     # Labels that are probably wrong
-    opinions = {run.path.resolve(): probabilities, **labels.of_pretrained_networks(dataset)}
-    ranked = labels.rank(list(opinions.values()), dataset.y_test, dataset.class_names)
-    suspicious = {"labels": ("test", ranked)}
+    suspicious = {"labels": ("test", labels.rank_test_images(run, probabilities))}
     if options.check_labels:
         print(f"Predicting {len(dataset.x_train)} training images by cross-validation ...")
         ranked, left_out = labels.rank_training_images(dataset)

@@ -263,7 +263,7 @@ def pair(text):
 
 
 def trained_run(name):
-    """A bare name is a folder in models/ or models/stashed/; a file or a path with a slash is taken as it is."""
+    """Parse the name of a trained network: a bare one is in models/ or models/stashed/; a path or file is as it is."""
     path = Path(name)
     if os.path.isfile(path) or path.suffix in (".keras", ".h5", ".hdf5"):
         return path
@@ -380,7 +380,7 @@ def run(main):
             stream.reconfigure(errors="backslashreplace")  # a file name that can't be shown must not stop a script
     try:
         main()
-    except UserError as error:
+    except (UserError, argparse.ArgumentTypeError) as error:  # the latter of `run_folder`, for a name that was made up
         sys.exit(_say(f"error: {error}.", 2))
     except Stopped as stopped:
         words = ["python", *(word for word in sys.argv if word != "--fresh")]

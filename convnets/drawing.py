@@ -20,7 +20,7 @@ RIGHT, WRONG = "#0072B2", "#D55E00"
 MEASURED, PUBLISHED = "#0072B2", "#E69F00"
 TRAINING, HELD_OUT, TEST = "#8C8C8C", "#009E73", "#0072B2"
 MAP, CHANCE = "#0072B2", "#8C8C8C"
-POSITIVE, NEGATIVE, DIVERGING = "#B2182B", "#2166AC", "RdBu_r"  # the two ends of a colour scale, white at zero
+DIVERGING = "RdBu_r"  # a colour scale: red for positive values, blue for negative ones, white at zero
 NOTE = "#6B6B6B"
 
 

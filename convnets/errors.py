@@ -1,4 +1,4 @@
-"""The two ways in which a script ends early, and how errors are told."""
+"""The two ways in which a script ends early, and how messages are worded."""
 
 
 class UserError(Exception):
@@ -18,10 +18,15 @@ class Stopped(Exception):
 
 
 def printable(text):
-    """A text with a space in the place of each line break and other control character."""
+    """Return a text with a space in the place of each line break and other control character."""
     return "".join(character if character.isprintable() else " " for character in text)
 
 
 def one_line(error):
-    """An error's text in one line of printable characters, and not too long."""
+    """Return an error's text in one line of printable characters, and not too long."""
     return " ".join(printable(str(error)[:10_000]).split())[:300] or type(error).__name__
+
+
+def count(number, thing):
+    """Return a number of things in words: "1 epoch", "2 epochs"."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"

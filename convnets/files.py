@@ -16,7 +16,7 @@ except ImportError:  # Windows
     fcntl = None
 
 TRIES = 10
-MOST_JSON = 10_000_000  # bytes; the record of 30,000 epochs has as many
+MOST_JSON = 10_000_000  # bytes; see also training.MOST_EPOCHS
 
 
 def make_folder(path):
@@ -28,7 +28,7 @@ def make_folder(path):
         for folder in (path, *new):  # the first one also if it is there: who made it may have been killed before this
             sync_names(folder.parent)
     except OSError as error:
-        raise UserError(f"can't make the folder {path} ({error.strerror}): name another one with --run") from error
+        raise UserError(f"can't make the folder {path} ({error.strerror}): see to the permissions") from error
 
 
 def write(path, content):
@@ -44,7 +44,7 @@ def write(path, content):
             file.write(content.encode(errors="surrogateescape") if isinstance(content, str) else content)
             file.flush()
             _sync(file.fileno())
-        _replace(partial, path)
+        replace(partial, path)
     except OSError as error:
         raise UserError(
             f"can't write {path} ({error.strerror}); what was saved before is kept: "
@@ -64,7 +64,7 @@ def _sync(descriptor):
             fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
 
 
-def _replace(old, new):
+def replace(old, new):
     """Rename a file. On Windows that fails while another program, such as a virus scanner, has one of them open."""
     for _ in range(TRIES if os.name == "nt" else 0):
         with contextlib.suppress(PermissionError):
@@ -84,13 +84,16 @@ def sync_names(folder):
                 os.close(descriptor)
 
 
-def read_json(path):
-    """Return what a JSON file holds, whoever wrote it. Raises OSError, or ValueError if it holds none, or too much."""
+def read_json(path, most=MOST_JSON):
+    """Return what a JSON file holds, whoever wrote it. Raises OSError, or ValueError if it holds none, or too much.
+
+    most: bytes.
+    """
     path = Path(path)
     if not path.is_file():  # nor a pipe, which would wait for ever
         raise FileNotFoundError(errno.ENOENT, "there is no such file", str(path))
-    if path.stat().st_size > MOST_JSON:
-        raise ValueError(f"it has more than {MOST_JSON:,} bytes")
+    if path.stat().st_size > most:
+        raise ValueError(f"it has more than {most:,} bytes")
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (RecursionError, MemoryError) as error:

@@ -2,17 +2,17 @@
 
 import contextlib
 import datetime
+import importlib
 import os
 import platform
 import subprocess
-from importlib import metadata
 from pathlib import Path
 
 import keras
 
 
 def describe(**more):
-    """Returns a dict of the date, software versions and hardware of this process, for JSON, with `more` in front."""
+    """Return a dict of the date, software versions and hardware of this process, for JSON, with `more` in front."""
     packages = ["keras", keras.backend.backend(), "numpy"]
     return {
         **more,
@@ -21,7 +21,7 @@ def describe(**more):
         "threads": os.environ.get("TF_NUM_INTRAOP_THREADS"),  # TensorFlow's; None for its own choice
         "oneDNN": os.environ.get("TF_ENABLE_ONEDNN_OPTS"),  # whether TensorFlow uses it; None for its own choice
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-        "versions": {name: metadata.version(name) for name in packages},
+        "versions": {name: importlib.import_module(name).__version__ for name in packages},
     }
 
 
@@ -38,7 +38,7 @@ def changes(before, now):
 
 
 def device():
-    """Names the device on which Keras puts a new array, on any backend; a CPU with its cores, make and instructions."""
+    """Return the device on which Keras puts a new array, with any backend: a CPU with its cores, make, instructions."""
     device = keras.ops.zeros(1).device
     if "cpu" in str(device).lower():
         return f"CPU, {os.cpu_count()} cores: {_processor()}"

@@ -204,7 +204,7 @@ def test_a_class_with_one_training_image_does_not_keep_the_others_from_being_che
 
 
 @pytest.mark.parametrize(
-    ("correct", "expected"), [(9, "are probably wrong."), (5, "mostly by mistake: they can't tell.")]
+    ("correct", "expected"), [(9, "are probably wrong."), (5, "so they are too inaccurate to judge them.")]
 )
 def test_an_inaccurate_network_does_not_call_labels_wrong(correct, expected):
     table = pd.DataFrame({"label": "a", "suggested": ["a"] * correct + ["b"] * (10 - correct), "issue": True})
@@ -247,7 +247,7 @@ def test_the_calibration_error_is_that_of_the_images_evaluated(tmp_path, capsys,
     stored = f"{100 * runs.load(paths.PRETRAINED / 'basic_model-digits').calibration.error_after:.2f} percentage"
     look = ["--run", "basic_model-digits", "--output-dir", str(tmp_path)]
     visualize_results.main(look)
-    assert f"error: {stored} points; " in capsys.readouterr().out
+    assert f"error: {stored} points (" in capsys.readouterr().out
     monkeypatch.setattr(datasets, "load", lambda *args, **options: other)
     visualize_results.main(look)
     printed = capsys.readouterr().out

@@ -257,7 +257,6 @@ def compare(tmp_path, monkeypatch, capsys, request):
     monkeypatch.setattr(callbacks.training_curves, "training_curves", lambda history, _: b"not drawn")
     if "pictures" not in request.node.name:  # drawing takes longer than training these networks
         monkeypatch.setattr(drawing, "save", lambda *_, **__: None)
-    comparison.load_dataset.cache_clear()
 
     def call(*words):
         capsys.readouterr()  # of a call before that raised

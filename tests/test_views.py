@@ -151,7 +151,7 @@ def test_dead_units_are_named_and_not_drawn(tmp_path, capsys):
     saved(model, tmp_path)
     options = ["--run", tmp_path, "--output-dir", tmp_path, "--layer", "conv", "--units"]
     show("visualize_hidden_layer_activation", *options, "0,2")
-    assert "conv: nothing excites the units 0 2" in capsys.readouterr().out
+    assert "conv: no image activates the units 0 2" in capsys.readouterr().out
     assert not list(tmp_path.glob("*.png"))
     show("visualize_hidden_layer_activation", *options, "all")
     assert len(list(tmp_path.glob("*.png"))) == 1

@@ -23,7 +23,7 @@ def bernet_dense_100(input_shape, num_classes):
             Input(input_shape),  #                                            28 x 28 x 1
             Conv2D(10, (4, 4), activation="relu", name="conv1"),  #           25 x 25 x 10
             Flatten(),  #                                                     6250
-            Dense(100, activation="relu", name="fc1"),  #              100
+            Dense(100, activation="relu", name="fc1"),  #                     100
             Dense(num_classes, activation="softmax", name="fc2"),  #          10
         ]
     )
@@ -38,7 +38,7 @@ def bernet_dropout(input_shape, num_classes):
             Conv2D(10, (4, 4), activation="relu", name="conv1"),  #           25 x 25 x 10
             Flatten(),  #                                                     6250
             Dropout(0.5),
-            Dense(100, activation="relu", name="fc1"),  #              100
+            Dense(100, activation="relu", name="fc1"),  #                     100
             Dense(num_classes, activation="softmax", name="fc2"),  #          10
         ]
     )
@@ -53,7 +53,7 @@ def bernet_dense_200(input_shape, num_classes):
             Conv2D(10, (4, 4), activation="relu", name="conv1"),  #           25 x 25 x 10
             Flatten(),  #                                                     6250
             Dropout(0.5),
-            Dense(200, activation="relu", name="fc1"),  #              200
+            Dense(200, activation="relu", name="fc1"),  #                     200
             Dense(num_classes, activation="softmax", name="fc2"),  #          10
         ]
     )
@@ -68,7 +68,7 @@ def bernet_dense_50(input_shape, num_classes):
             Conv2D(10, (4, 4), activation="relu", name="conv1"),  #           25 x 25 x 10
             Flatten(),  #                                                     6250
             Dropout(0.5),
-            Dense(50, activation="relu", name="fc1"),  #              50
+            Dense(50, activation="relu", name="fc1"),  #                      50
             Dense(num_classes, activation="softmax", name="fc2"),  #          10
         ]
     )
@@ -90,8 +90,8 @@ def bernet_dense_50_50(input_shape, num_classes):
             Conv2D(10, (4, 4), activation="relu", name="conv1"),  #           25 x 25 x 10
             Flatten(),  #                                                     6250
             Dropout(0.5),
-            Dense(50, activation="relu", name="fc1"),  #              50
-            Dense(50, activation="relu", name="fc2"),  #              50
+            Dense(50, activation="relu", name="fc1"),  #                      50
+            Dense(50, activation="relu", name="fc2"),  #                      50
             Dense(num_classes, activation="softmax", name="fc3"),  #          10
         ]
     )

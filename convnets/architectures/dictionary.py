@@ -32,7 +32,7 @@ def set_dictionary(model, images, seed=1337):
     """Set the first convolution's filters, and biases, to the entries of a dictionary learned from images.
 
     model: a keras.Sequential whose first layer, conv1, has a bias. images: (n, h, w, c) float32 in [0, 1].
-    The patches are whitened and grouped by k-means. A filter answers to its entry with variance 1 and mean 0.
+    The patches are whitened and grouped by k-means. Over all patches, each filter's response has variance 1 and mean 0.
     """
     from sklearn.cluster import MiniBatchKMeans
 

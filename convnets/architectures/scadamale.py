@@ -25,9 +25,9 @@ def scadamale_dense(input_shape, num_classes):
             Input(input_shape),  #                                    28 x 28 x 1
             Rescaling(255),  # from our [0, 1] back to bytes          28 x 28 x 1
             Flatten(),  #                                             784
-            Dense(20, kernel_initializer="random_normal", activation="relu", name="fc1"),
-            Dense(15, kernel_initializer="random_normal", activation="relu", name="fc2"),
-            Dense(num_classes, kernel_initializer="random_normal", activation="softmax", name="fc3"),
+            Dense(20, kernel_initializer="random_normal", activation="relu", name="fc1"),  #  20
+            Dense(15, kernel_initializer="random_normal", activation="relu", name="fc2"),  #  15
+            Dense(num_classes, kernel_initializer="random_normal", activation="softmax", name="fc3"),  #  10
         ]
     )
 
@@ -40,10 +40,10 @@ def scadamale_dense_deeper(input_shape, num_classes):
             Input(input_shape),  #                                    28 x 28 x 1
             Rescaling(255),  # from our [0, 1] back to bytes          28 x 28 x 1
             Flatten(),  #                                             784
-            Dense(20, kernel_initializer="random_normal", activation="relu", name="fc1"),
-            Dense(15, kernel_initializer="random_normal", activation="relu", name="fc2"),
-            Dense(15, kernel_initializer="random_normal", activation="relu", name="fc3"),
-            Dense(num_classes, kernel_initializer="random_normal", activation="softmax", name="fc4"),
+            Dense(20, kernel_initializer="random_normal", activation="relu", name="fc1"),  #  20
+            Dense(15, kernel_initializer="random_normal", activation="relu", name="fc2"),  #  15
+            Dense(15, kernel_initializer="random_normal", activation="relu", name="fc3"),  #  15
+            Dense(num_classes, kernel_initializer="random_normal", activation="softmax", name="fc4"),  #  10
         ]
     )
 
@@ -56,9 +56,9 @@ def scadamale_dense_wider(input_shape, num_classes):
             Input(input_shape),  #                                    28 x 28 x 1
             Rescaling(255),  # from our [0, 1] back to bytes          28 x 28 x 1
             Flatten(),  #                                             784
-            Dense(200, kernel_initializer="random_normal", activation="relu", name="fc1"),
-            Dense(150, kernel_initializer="random_normal", activation="relu", name="fc2"),
-            Dense(num_classes, kernel_initializer="random_normal", activation="softmax", name="fc3"),
+            Dense(200, kernel_initializer="random_normal", activation="relu", name="fc1"),  #  200
+            Dense(150, kernel_initializer="random_normal", activation="relu", name="fc2"),  #  150
+            Dense(num_classes, kernel_initializer="random_normal", activation="softmax", name="fc3"),  #  10
         ]
     )
 

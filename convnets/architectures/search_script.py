@@ -110,7 +110,9 @@ def script(choice, dataset, *, name, epochs, precision, found):
     return SCRIPT.format(
         first_line=FIRST_LINE,
         name=name,
-        dataset=shlex.quote(dataset.key.replace("\\", "/")),  # in a docstring, \U would be an error
+        dataset=shlex.quote(dataset.key.replace("\\", "/")).replace(
+            '"', '\\"'
+        ),  # in a docstring, \U and """ are errors
         precision=precision,
         found=found,
         epochs=epochs,

@@ -1,12 +1,17 @@
 """The networks among which search_models.py searches: a choice of settings, its network, and its script.
 
 They are Sequential networks of the articles' kind: blocks of convolutions, each block with pooling at its end, then
-dense layers. What `layers` lists is both what `build_model` builds and what `script` writes, so they can't differ.
+dense layers. What `layers` lists is both what `build_model` builds and what search_script.py writes, so they can't
+differ.
 """
 
 import hashlib
 import math
 
+# blocks: of convolutions, each followed by pooling. convolutions: in a block. filters: of the first block's ones.
+# growth: each block has so many times the filters of the one before. kernel: its height and width. dropout: after each
+# block. flatten: what the dense layers get, all values of the last feature maps or the mean of each. dense_layers:
+# before the one that answers, each with so many units and dense_dropout.
 CHOICES = {
     "blocks": (3, 4),
     "convolutions": (1, 2),
@@ -32,17 +37,19 @@ FIRST = {  # where the search begins: improved_model.py, as nearly as these choi
     "learning_rate": 5e-4, "weight_decay": 0.1,
 }  # fmt: skip
 SGD_FACTOR = 20  # SGD takes as many times larger steps, with as many times smaller decay
-"""
-blocks: of convolutions, each followed by pooling. convolutions: in a block. filters: of the first block's convolutions.
-growth: each block has so many times the filters of the one before. kernel: its height and width.
-dropout: after each block. flatten: what the dense layers get, all values of the last feature maps or the mean of each.
-dense_layers: before the one that answers, each with so many units and dense_dropout.
-"""
 
 
 def fingerprint():
     """Return a few characters that change with the networks that a search may find."""
     return hashlib.sha256(repr((CHOICES, RANGES)).encode()).hexdigest()[:8]
+
+
+def is_possible(choice):
+    """Return whether each setting of a choice, a dict or a row of a table, is one that a search can make."""
+    ranges = ((choice.get(name), low, high) for name, (low, high) in RANGES.items())
+    return all(choice.get(name) in values for name, values in CHOICES.items()) and all(
+        isinstance(value, float) and low <= value <= high for value, low, high in ranges
+    )
 
 
 def layers(choice, input_shape, num_classes):

@@ -70,6 +70,15 @@ class Dataset:
     def num_classes(self):
         return len(self.class_names)
 
+    def some(self, array, most):
+        """Return at most so many rows of one of the four arrays: the first ones; of a folder, evenly spaced ones.
+
+        (A folder is in the order of the files' names, which may be that of the classes.) The same rows each time.
+        """
+        if self.folder is None or len(array) <= most:
+            return array[:most]
+        return array[np.linspace(0, len(array) - 1, most).astype(int)]
+
 
 def load(name, data_dir=None, *, image_size=None, channels=None):
     """Load a dataset, and download it first if it is not on this machine.
@@ -81,16 +90,23 @@ def load(name, data_dir=None, *, image_size=None, channels=None):
 
     Returns a Dataset. Raises UserError if the name is unknown, a file is damaged, or the dataset is unavailable.
     """
+    refuse_size(name, image_size)
     if name == "auto":
         return load_or_digits("cifar10", data_dir)
     if name not in SOURCES:
         return _load_folder(Path(name), image_size or IMAGE_SIZE, channels)
-    if image_size:
-        raise UserError(f"--image-size is for folders of pictures; the images of {name} have a size: leave it out")
     source = SOURCES[name]
     begun = _read_ahead.pop(_key(name, data_dir), None)
     arrays, found_in = (begun and begun.result()) or source.load(data_dir)
     return Dataset(name, source.CLASS_NAMES, *arrays, source=found_in, flippable=source.FLIPPABLE)
+
+
+def refuse_size(name, image_size):
+    """Raise UserError if a size is asked for, and the dataset is no folder of pictures. Arguments: as for `load`."""
+    if image_size and name in ("auto", *SOURCES):
+        raise UserError(
+            "--image-size is for folders of pictures; the images of other datasets have a size: leave it out"
+        )
 
 
 _read_ahead = {}  # _key: Future of what the source's find returned, or of None if `load` has to read it itself
@@ -134,7 +150,7 @@ def _load_folder(folder, image_size, channels):
         found.class_names,
         *found.arrays,
         source=str(folder),
-        flippable=found.images.shape[-1] == 3,  # photographs; what is grey may be writing
+        flippable=not found.is_grey,  # else it may be writing
         folder=str(folder),
         pictures=found.table,
         notes=found.notes,
@@ -148,6 +164,7 @@ def key_of(name):
 
 def without_images(name, *, image_size=None, channels=None):
     """Return a Dataset that says all but the images, at once. name: one of DATASETS; a folder is loaded."""
+    refuse_size(name, image_size)
     if name not in SOURCES:
         return load(name, image_size=image_size, channels=channels)
     source = SOURCES[name]

@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from convnets import files, paths
 from convnets.data import image_files
-from convnets.errors import UserError
+from convnets.errors import UserError, count
 
 pd.set_option("mode.string_storage", "python")  # names of files need not be UTF-8, as pyarrow, if installed, asks
 
@@ -47,13 +47,15 @@ class Folder:
     images: (n, size, size, 1 or 3) uint8, mapped from a file, first the training images, then the test images; each
     part is in the order of the files' names. table: pandas.DataFrame, a row for each image in the same order, with the
     columns file (relative to the folder), part ("train" or "test"), class (a name), sha256 (of the image's pixels).
-    class_names: tuple of strings. notes: tuple of strings, what the reader should know about the pictures.
+    class_names: tuple of strings. notes: tuple of strings, what the reader should know about the pictures. is_grey:
+    whether all pictures are grey, also if their images have three channels.
     """
 
     images: np.ndarray
     table: pd.DataFrame
     class_names: tuple[str, ...]
     notes: tuple[str, ...]
+    is_grey: bool
 
     @property
     def arrays(self):
@@ -85,10 +87,10 @@ def load(folder, *, image_size=32, channels=None):
         raise UserError(f"{folder} has no training pictures of {some(strangers)}: add some, or remove the test ones")
     if not (table["part"] == "test").any():
         raise UserError(f"{folder} has one picture of each class, so none is left to test with: add some")
-    channels = channels or (1 if table["grey"].all() else 3)
+    is_grey = bool(table["grey"].all())
     table = table.drop(columns="grey")
     notes = (*notes, *_broken(index["broken"]), *_notes(table))
-    return Folder(pixels[..., :channels], table, class_names, notes)
+    return Folder(pixels[..., : channels or (1 if is_grey else 3)], table, class_names, notes, is_grey)
 
 
 def changes(before, now):
@@ -121,7 +123,7 @@ def trained_on(run_dir, table):
         return ""
     now = set(table.loc[table["part"] == "test", "sha256"])
     trained = len(now & set(before.loc[before["part"] == "train", "sha256"]))
-    if not trained or unchanged(run_dir, table):
+    if not trained or fingerprint(before) == fingerprint(table):
         return ""
     return (
         f"Warning: the folder has changed since the training ({changes(before, table)}). The network was trained on "
@@ -308,7 +310,7 @@ def _keep(cache, unsorted, order, index):
         del pixels
         kept = cache / f"{index['pixels']}.npy"
         if not kept.is_file() or files.fingerprint(kept) != index["pixels"]:  # else it may be in use, as on Windows
-            os.replace(partial, kept)
+            files.replace(partial, kept)
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
@@ -323,7 +325,7 @@ def _keep(cache, unsorted, order, index):
 def _cached(cache):
     """Return (pixels, index) as kept by an earlier start, or (None, None) if there is none or it is damaged."""
     try:
-        index = files.read_json(cache / "index.json")
+        index = files.read_json(cache / "index.json", most=2**30)  # our own, with some 200 bytes for each picture
         path = cache / f"{index['pixels']}.npy"
         if files.fingerprint(path) == index["pixels"]:
             return np.load(path, mmap_mode="r"), index
@@ -337,7 +339,7 @@ def _cached(cache):
 
 def _broken(broken):
     if broken:
-        yield f"Left out: {_count(len(broken), 'picture')} that can't be read: {_reasons(broken)}."
+        yield f"Left out: {count(len(broken), 'picture')} that can't be read: {_reasons(broken)}."
 
 
 def _reasons(broken):
@@ -359,13 +361,9 @@ def _notes(table):
     if len(both):
         pairs = [f"{pair.file_x} = {pair.file_y}" for pair in both.itertuples()]
         yield (
-            f"Warning: {_count(both['file_y'].nunique(), 'test picture')} also in the training part ({some(pairs)}): "
+            f"Warning: {count(both['file_y'].nunique(), 'test picture')} also in the training part ({some(pairs)}): "
             "the test accuracy will be too high. Remove them from one of the parts."
         )
-
-
-def _count(number, thing):
-    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def some(names, most=3):

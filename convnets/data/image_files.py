@@ -28,20 +28,22 @@ class Unreadable(UserError):
         self.reason = reason
 
 
-def files_below(folder, above=()):
+def files_below(folder, seen=()):
     """Return all files in a folder and its subfolders, as a list of Path, in the order of their names.
 
-    Hidden files, and what is no file, are left out. Links to folders are followed, but not in a circle. above: the real
-    paths of folders that are not entered, either. Raises OSError if a folder can't be read.
+    Hidden files, and what is no file, are left out. A folder is entered once, however many links lead to it. seen: the
+    real paths of folders that are not entered at all. Raises OSError if a folder can't be read.
     """
+    seen = seen if isinstance(seen, set) else set(seen)  # one for all subfolders
     found, here = [], os.path.realpath(folder)
-    if here in above:
+    if here in seen:
         return []
+    seen.add(here)
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or path.name.lower() in IGNORED:
             continue
         if path.is_dir():
-            found += files_below(path, (*above, here))
+            found += files_below(path, seen)
         elif path.is_file() or not path.exists():  # a link to nowhere is named later, when it can't be read
             found.append(path)
     return found

@@ -14,8 +14,8 @@ def names_of(host):
     if host in ("127.0.0.1", "localhost"):
         return ["127.0.0.1", "localhost"]
     if host != "0.0.0.0":  # all addresses of this machine
-        return [host]
-    names = ["127.0.0.1", "localhost", socket.gethostname()]
+        return [host.lower()]  # as browsers write it
+    names = ["127.0.0.1", "localhost", socket.gethostname().lower()]
     with contextlib.suppress(OSError), socket.socket(type=socket.SOCK_DGRAM) as probe:
         probe.connect(("192.0.2.1", 9))  # sends nothing; the system says from which address it would
         names.append(probe.getsockname()[0])

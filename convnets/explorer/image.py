@@ -119,8 +119,13 @@ class ImageChooser:
         self.page.show = label
 
     def _gallery(self):
-        if find := self.network and self._choices[self.page.show]:
+        if find := self._choices[self.page.show]:
             self.page.background.start("gallery", find, self._show, slow=self.page.show != "all")
+        else:  # there are no test images
+            self.page.background.stop("gallery")
+            self._numbers, self._start = [], 0
+            self.grid.show(np.zeros((0, 1, 1), "uint32"), title="No test images")
+            self.where.say("")
 
     def _show(self, numbers):
         self._numbers, self._start = numbers, 0
@@ -195,6 +200,7 @@ class ImageChooser:
         self._mark()
 
     def _drawn(self, picture):
+        self.page.file = ""
         self.page.chosen = Chosen(None, picture, ("--image", "DRAWING.png"))
         self._mark()
 

@@ -6,7 +6,6 @@ import panel as pn
 from convnets.explorer import plots
 
 SHOWN = 64  # channels of a layer at once
-IN_STRIP = 4  # maps of each layer in the strip
 
 
 class Inside:

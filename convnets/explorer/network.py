@@ -3,10 +3,11 @@
 import functools
 import threading
 
+import keras
 import numpy as np
 from scipy.special import softmax
 
-from convnets import cli
+from convnets import files
 from convnets.data import datasets
 from convnets.explorer import at_hand
 from convnets.training import checkpoints
@@ -23,7 +24,7 @@ from convnets.views import (
     separability,
 )
 
-SAMPLE = 1000  # test images, of which the most activating ones are shown
+SAMPLE = 1000  # test images, of which the most activating ones are shown; training images, for their colours
 STEPS = 16  # of the ascent that makes an image
 SOME = 4  # images made at a time: a fifth of a second, after which others have their turn
 
@@ -32,9 +33,9 @@ _loading = threading.Lock()
 
 def load(name, data_dir=None):
     """Return the Network of a run in models/ or models/stashed/. Tabs of the browser share it until it trains on."""
-    path = cli.trained_run(name)
+    path = at_hand.folder_of(name)
     with _loading:
-        newest = max((record.stat().st_mtime_ns for record in path.glob("epoch-*.json")), default=0)
+        newest = max(map(files.modified, path.glob("epoch-*.json")), default=0)
         return _load(path, newest, data_dir)
 
 
@@ -56,15 +57,24 @@ class Network:
         self._outputs = introspection.logits_and_features(run.model)
         graph = introspection.graph(run.model)
         with_units = [step.name for step in graph.first_steps(introspection.has_units)]
-        maps = feature_maps.map_layers(run.model)
         every = [step.name for step in graph.first_steps(lambda layer: True)]
-        self.layers = [name for name in every if name in maps or name in with_units]
-        self.with_units = set(with_units)
+        self.with_maps, self.with_units = set(feature_maps.map_layers(run.model)), set(with_units)
+        self.layers = [name for name in every if name in self.with_maps | self.with_units]
+        self.has_convolutions = bool(introspection.convolutions(run.model))
         self.is_digits = run.trained_on in ("mnist", "digits")
         self._made, self._responses = {}, {}
         blank = np.zeros((1, *run.model.input_shape[1:]), "float32")
         self.answer(blank[0])
         introspection.predict(run.model, np.repeat(blank, 2, axis=0))
+
+    def has_test_images_of(self, other):
+        """Whether the number of a test image means the same picture to both networks."""
+        one, two = self.run.dataset, other.run.dataset
+        if one is None or two is None:
+            return one is two and self.run.trained_on == other.run.trained_on
+        if one.pictures is None or two.pictures is None:
+            return one.key == two.key
+        return one.pictures[["file", "part", "class"]].equals(two.pictures[["file", "part", "class"]])
 
     # ------------------------------------------------------------ one image
 
@@ -95,8 +105,13 @@ class Network:
             )
 
     def explanations(self, image, target, patch, baseline):
-        """Yield (title, map (h, w), its faithfulness.Comparison) of the three methods, the fastest first."""
-        logits, hidden = introspection.logits(self.run.model), self.run.colour(baseline)
+        """Yield (title, map (h, w), its faithfulness.Comparison) of the methods, the fastest first.
+
+        Each map comes twice, first without its comparison, which takes longer. Grad-CAM needs a convolution.
+        """
+        with self.busy:
+            logits = introspection.logits(self.run.model)
+        hidden = self.run.colour(baseline)
         methods = {
             "Occlusion": lambda: self.occlude(image, patch, baseline).drop_map(target),
             "Grad-CAM": lambda: attribution.grad_cam(logits, image, target),
@@ -104,6 +119,8 @@ class Network:
                 logits, image, target, baseline=hidden
             ).attributions.sum(axis=-1),
         }
+        if not self.has_convolutions:
+            del methods["Grad-CAM"]
         for title, method in methods.items():
             with self.busy:
                 importance = method()
@@ -118,12 +135,13 @@ class Network:
         return introspection.graph(self.run.model).find(layer)
 
     def filters(self, layer, channel):
-        """Return a channel's weights, (inputs, height, width), or None if its layer is no convolution."""
-        step = self.step(layer)
-        kernel = step.layer.get_weights()[0] if introspection.is_convolution(step.layer) else None
-        if kernel is None or kernel.ndim != 4 or channel >= kernel.shape[3]:
+        """Return a channel's weights, (inputs, height, width), or None if its layer is no ordinary convolution."""
+        found = self.step(layer).layer
+        if (
+            not isinstance(found, keras.layers.Conv2D) or channel >= found.filters
+        ):  # others order their weights otherwise
             return None
-        return kernel[..., channel].transpose(2, 0, 1)
+        return found.get_weights()[0][..., channel].transpose(2, 0, 1)
 
     @functools.cached_property
     def fields(self):
@@ -133,19 +151,21 @@ class Network:
     @functools.cached_property
     def dead(self):
         """{convolution: its channels that no test image of a sample activates}."""
-        images = self.run.dataset.x_test[:SAMPLE] if self.run.dataset else None
+        dataset = self.run.dataset
         with self.busy:
-            return {} if images is None else feature_maps.dead_channels(self.run.model, images)
+            return feature_maps.dead_channels(self.run.model, dataset.some(dataset.x_test, SAMPLE)) if dataset else {}
 
     def strongest(self, layer, channel, most=8):
         """Return the numbers of the test images, of a sample, that activate a channel most; none without a dataset."""
         if layer not in self.with_units or not self.run.dataset:
             return []
+        dataset = self.run.dataset
         with self.busy:
             if layer not in self._responses:
-                images = self.run.dataset.x_test[:SAMPLE]
+                images = dataset.some(dataset.x_test, SAMPLE)
                 self._responses[layer] = activation_maximization.unit_outputs(self.run.model, [layer], images)[layer]
-        return np.argsort(-self._responses[layer][:, channel], kind="stable")[:most].tolist()
+        numbers = dataset.some(np.arange(len(dataset.x_test)), SAMPLE)
+        return numbers[np.argsort(-self._responses[layer][:, channel], kind="stable")[:most]].tolist()
 
     def made(self, layer, first, channels):
         """Yield (channel, image that activates it most) for a range of channels, those around `first` first."""
@@ -162,7 +182,7 @@ class Network:
     @functools.cached_property
     def _colours(self):
         dataset = self.run.dataset
-        return dataset and activation_maximization.colour_covariance(dataset.x_train[:1000])
+        return dataset and activation_maximization.colour_covariance(dataset.some(dataset.x_train, SAMPLE))
 
     # ------------------------------------------------------------ the test set
 
@@ -179,11 +199,7 @@ class Network:
     @functools.cached_property
     def suspicious(self):
         """The test images whose labels are probably wrong, most suspicious first, as numbers; see labels.rank."""
-        opinions = {
-            self.run.path.resolve(): self.results.probabilities,
-            **labels.of_pretrained_networks(self.run.dataset),
-        }
-        table = labels.rank(list(opinions.values()), self.run.dataset.y_test, self.names)
+        table = labels.rank_test_images(self.run, self.results.probabilities)
         return table.loc[table["issue"], "index"].tolist()
 
     def separability(self, classes):

@@ -6,6 +6,7 @@ import panel as pn
 import param
 
 from convnets import cli
+from convnets.errors import UserError
 from convnets.explorer import at_hand, loading, plots
 from convnets.explorer.background import Background
 from convnets.explorer.trainings import Trainings
@@ -52,7 +53,8 @@ class Page(param.Parameterized):
     def __init__(self, *, pictures=None, data_dir=None, default_run=None):
         super().__init__()
         self.pictures, self.data_dir, self._default = pictures, data_dir, default_run
-        self.param.file.objects = ["", *(at_hand.pictures_in(pictures) if pictures else ())]
+        with contextlib.suppress(UserError):  # a folder that is empty by now
+            self.param.file.objects = ["", *(at_hand.pictures_in(pictures) if pictures else ())]
         self.message = plots.Text("Starting Keras ...")
         self.body = pn.Column(self.message, sizing_mode="stretch_width")
         self.background = Background(pn.state.curdoc, self.complain)
@@ -70,8 +72,11 @@ class Page(param.Parameterized):
         names = at_hand.names()
         self.param.run.objects, self.param.second.objects = names, ["", *names]
         self.param.trainings.objects = names
-        opened = [wanted] if wanted in names else at_hand.candidates(self._default)
-        self.background.start("network", lambda: loading.load(opened, self.data_dir), self._build)
+
+        def load():
+            return loading.load([wanted] if wanted in names else at_hand.candidates(self._default), self.data_dir)
+
+        self.background.start("network", load, self._build)
 
     def _build(self, network):
         from convnets.explorer.image import ImageChooser
@@ -134,12 +139,14 @@ class Page(param.Parameterized):
         def show(networks):
             first, *others = networks
             self.complain("")
-            fitting = [other for other in others if other.run.trained_on == first.run.trained_on]
+            fitting = [other for other in others if first.has_test_images_of(other)]
+            before = self.chosen
             self._use([first, *fitting])
-            self._look()
+            if self.chosen is before:  # else that was a change, too
+                self._look()
             if fitting != others:
                 self.second = ""
-                self.complain(f"{others[0].run.name} was trained on other images than {first.run.name}.")
+                self.complain(f"{others[0].run.name} has other test images than {first.run.name}.")
 
         self.complain("Loading ...")
         self.background.start("network", lambda: [loading.load([name], self.data_dir) for name in names], show)
@@ -181,14 +188,17 @@ class Page(param.Parameterized):
         if not self.sides:
             return
         run, image = ("--run", self.run), self.chosen.options if self.chosen else ()
-        layer, patch = ("--layer", self.sides[0].layer), ("--patch", str(self.patch))
+        side, patch = self.sides[0], ("--patch", str(self.patch))
+        layer, compare = ("--layer", side.layer), ["--compare"] if side.network.has_convolutions else []
+        outputs = ("visualize_hidden_layer_output.py", *run, *image, *layer)
+        activation = ("visualize_hidden_layer_activation.py", *run, *layer, "--units", f"{self.channel1},")
         baseline = ("--baseline", {"mean colour": "mean", "grey": "0.5"}.get(self.baseline, self.baseline))
         commands = {
             "Inside": [
-                ("visualize_hidden_layer_output.py", *run, *image, *layer),
-                ("visualize_hidden_layer_activation.py", *run, *layer, "--units", f"{self.channel1},"),
+                *([outputs] if side.layer in side.network.with_maps else []),
+                *([activation] if side.layer in side.network.with_units else []),
             ],
-            "Why": [("visualize_pixel_importance.py", *run, *image, *patch, *baseline, "--compare")],
+            "Why": [("visualize_pixel_importance.py", *run, *image, *patch, *baseline, *compare)],
             "How good": [("visualize_results.py", *run)],
             "Training": [("visualize_results.py", *run)],
         }[self.section]

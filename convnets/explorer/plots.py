@@ -31,7 +31,7 @@ def diverging(maps, limit):
 
 
 def overlay(image, importance):
-    """Return a heat map (h, w) over a pale grey version of its image (h, w, c), as `rgba` does."""
+    """Return a heat map (h, w) over a grey version of its image (h, w, c), as `rgba` does."""
     limit = max(float(np.abs(importance).max()), 1e-12)
     shares = (importance / limit)[..., None]
     colours = colormaps[drawing.DIVERGING](importance / limit / 2 + 0.5)[..., :3]

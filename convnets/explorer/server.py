@@ -1,4 +1,4 @@
-"""Serve the page to this machine's browser, and to nobody else."""
+"""Serve the page, by default to this machine only."""
 
 import logging
 import webbrowser

@@ -55,8 +55,10 @@ class Side:
     def stop(self, kind):
         self.page.background.stop((self.number, kind))
 
-    def is_shown(self, section):
-        return self.page.section == section
+    @property
+    def why(self):
+        """The part "Why", if it is open."""
+        return self._parts.get("Why") if self.page.section == "Why" else None
 
     def look(self):
         """Show another image, and the answer to it."""
@@ -72,13 +74,15 @@ class Side:
             self._opened.append(self._parts[section].view)
         for name, part in self._parts.items():
             part.view.visible = name == section
+        if "Why" in self._parts and section != "Why":
+            self._parts["Why"].unhide()
         if section in PARTS and self.image is not None:
             self._parts[section].update()
 
     def moved(self, number, row, column):
-        if self.is_shown("Why") and "Why" in self._parts:
-            self._parts["Why"].hide(row, column)
+        if self.why:
+            self.why.hide(row, column)
 
     def left(self):
-        if self.is_shown("Why") and "Why" in self._parts and self.image is not None:
-            self._parts["Why"].unhide()
+        if self.why:
+            self.why.unhide()

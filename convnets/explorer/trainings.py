@@ -1,5 +1,7 @@
 """Training: the curves of any runs, which grow while one trains; what a network was after earlier epochs."""
 
+import time
+
 import pandas as pd
 import panel as pn
 
@@ -113,5 +115,8 @@ def describe(name, history):
         epochs = int(run["sessions"][-1]["epochs"])
     except (OSError, ValueError, TypeError, LookupError):  # older runs do not say how many epochs were asked for
         return text
-    seconds = (epochs - len(history)) * history["seconds"].tail(3).mean()
+    an_epoch = history["seconds"].tail(3).mean()
+    seconds = (epochs - len(history)) * an_epoch
+    if seconds > 0 and time.time() - files.modified(at_hand.folder_of(name) / "history.csv") > max(60, 3 * an_epoch):
+        return f"{text} of {epochs}, stopped"
     return f"{text} of {epochs}, about {max(1, round(seconds / 60))} min left" if seconds > 0 else f"{text}, finished"

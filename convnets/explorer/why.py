@@ -15,6 +15,7 @@ class Why:
 
     def __init__(self, side):
         self.side, page, self._shown = side, side.page, None
+        self._patch_at = None  # (row, column) of the pixel around which the image is hidden
         self.image = plots.Grid(
             f"hidden{side.number}",
             "Hide a part: move the mouse here",
@@ -22,6 +23,7 @@ class Why:
             on_leave=self.unhide,
         )
         self.maps = {name: plots.Grid(f"{name}{side.number}", f"{name} ...") for name in METHODS}
+        self.maps["Grad-CAM"].plot.visible = side.network.has_convolutions
         height, width, _ = side.network.run.model.input_shape[1:]
         self.row = pn.widgets.Select(name="Patch, row", options=list(range(height)), width=100)
         self.column = pn.widgets.Select(name="Patch, column", options=list(range(width)), width=110)
@@ -43,7 +45,7 @@ class Why:
         if image is None:
             return
         if image is not self._shown:  # drawing takes the browser time, which the maps need
-            self._shown = image
+            self._shown, self._patch_at = image, None
             for name, grid in self.maps.items():
                 grid.plot.title.text = f"{name} ..."
             self.image.show(plots.rgba(image[None]))
@@ -53,20 +55,22 @@ class Why:
 
         def show(part):
             name, importance, found = part
-            score = f": {found.above_chance:+.1f} std. dev. from chance" if found else ""
-            self.maps[name].show(plots.overlay(image, importance)[None], title=f"{name}{score}")
+            title = f"{name}: {found.verdict}" if found else name
+            self.maps[name].show(plots.overlay(image, importance)[None], title=title)
 
         self.about.say(
             f"What the logit of {names[target]} depends on. Red speaks for it, blue against it. The better a map beats "
             "chance when its pixels are removed in its order, the more it can be trusted."
         )
         side.start("why", lambda: side.network.explanations(image, target, patch, baseline), show)
+        if self._patch_at:  # with another size or colour, perhaps
+            self.hide(*self._patch_at)
 
     def hide(self, row, column):
         """Show the image, and the answer to it, with a patch around a pixel."""
         if self.side.image is None:
             return
-        side, page = self.side, self.side.page
+        side, page, self._patch_at = self.side, self.side.page, (row, column)
         height, width, _ = side.image.shape
         patch = min(page.patch, height, width)
         top, left = (
@@ -81,5 +85,8 @@ class Why:
         side.answer.show(image, hidden=True)
 
     def unhide(self):
-        self.image.show(plots.rgba(self.side.image[None]))
-        self.side.answer.show(self.side.image)
+        """Show the whole image again, and the answer to it, if a part is hidden."""
+        if self._patch_at:
+            self._patch_at = None
+            self.image.show(plots.rgba(self.side.image[None]))
+            self.side.answer.show(self.side.image)

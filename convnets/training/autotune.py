@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import json
 import os
 import platform
 import subprocess
@@ -54,7 +53,8 @@ def _fastest_thread_count(*candidates):
     kept = {}
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
         kept = dict(files.read_json(CACHE))
-        return int(kept[key])
+        if kept[key] in candidates:
+            return kept[key]
     print(f"Trying {' and '.join(map(str, candidates))} threads, once only; this takes some seconds ...")
     seconds = {}
     for threads in candidates:
@@ -67,9 +67,10 @@ def _fastest_thread_count(*candidates):
             )
             seconds[threads] = float(result.stdout.split()[-1])
     if len(seconds) < len(candidates):
+        print("That failed.")
         return candidates[-1]
-    with contextlib.suppress(OSError):
-        CACHE.write_text(json.dumps({**kept, key: min(seconds, key=seconds.get)}), encoding="utf-8")
+    with contextlib.suppress(UserError):  # then it is measured again next time
+        files.write(CACHE, files.to_json({**kept, key: min(seconds, key=seconds.get)}))
     return min(seconds, key=seconds.get)
 
 

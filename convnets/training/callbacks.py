@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from convnets import files
-from convnets.errors import NotFinite, Stopped, UserError
+from convnets.errors import NotFinite, Stopped, UserError, count
 from convnets.training import checkpoints, training_curves
 
 SECONDS_BETWEEN_DRAWINGS = 5  # drawing the curves takes 0.2, and an epoch of a small network 1
@@ -58,7 +58,7 @@ class Progress:
 
 
 class StopOnSignal(keras.callbacks.Callback):
-    """End the training on Ctrl-C or SIGTERM, after the batch in progress and never during a write."""
+    """End the training on Ctrl-C or SIGTERM, after the batch in progress and between writes; at once if asked twice."""
 
     def __init__(self, progress):
         super().__init__()
@@ -167,8 +167,9 @@ class SaveCheckpoint(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         progress = self.progress
         rate = {"learning_rate": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))}
-        progress.history.append({"epoch": epoch + 1, **logs, **self.timer.seconds, **rate})
-        checkpoints.save(progress.folder, self.model, run=progress.run, history=progress.history)
+        row = {"epoch": epoch + 1, **logs, **self.timer.seconds, **rate}
+        checkpoints.save(progress.folder, self.model, run=progress.run, history=[*progress.history, row])
+        progress.history.append(row)  # now that it is saved: a second Ctrl-C may end even a write
         is_last = len(progress.history) >= progress.epochs
         curves = is_last or time.perf_counter() - self._drawn > SECONDS_BETWEEN_DRAWINGS
         progress.write_summaries(self.model, curves=curves)
@@ -182,8 +183,3 @@ class SaveCheckpoint(keras.callbacks.Callback):
 def duration(seconds):
     """Return seconds in words: "40 seconds", "13 minutes"."""
     return count(round(seconds), "second") if seconds < 90 else f"{seconds / 60:.0f} minutes"
-
-
-def count(number, thing):
-    """Return a number of things in words: "1 epoch", "2 epochs"."""
-    return f"{number} {thing}{'' if number == 1 else 's'}"

@@ -4,12 +4,14 @@
     models/NAME/run.json                 what made it: dataset, class names, options, versions, hardware
     models/NAME/history.csv              a line an epoch
     models/NAME/training_curves.png
+    models/NAME/pictures.csv             of a folder of pictures: which ones, with their parts and checksums
+    models/NAME/calibration.json, feature_centres.npy    see views.calibration
     models/NAME/epoch-0050.weights.h5    weights and optimizer state, as Keras's own weights file
     models/NAME/epoch-0050.json          the record that makes these weights a checkpoint: their SHA-256,
                                          the state that Keras leaves out, and the history so far
 
 A checkpoint exists once its record does, and is sound when record and weights have the recorded checksums.
-Everything else in the folder can be made again from it.
+All else in the folder, but pictures.csv, can be made again from it.
 """
 
 import contextlib
@@ -93,7 +95,7 @@ def save(folder, model, *, run, history):
     Afterwards the folder has the newest two checkpoints and the best one of those tested. Raises UserError if the
     weights are not finite or can't be written; then older checkpoints stay as they are.
     """
-    if not all(np.isfinite(weight).all() for weight in model.get_weights()):
+    if not weight_files.are_finite(model):
         raise NotFinite(
             f"the network's weights are no longer finite numbers and are not saved; {folder} keeps "
             "what it had: start anew with --fresh and, in the script, a smaller learning rate"
@@ -165,9 +167,9 @@ def refuse_other_files(folder):
     try:
         names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
     except OSError as error:  # not a folder, or not readable
-        raise UserError(f"can't use {folder} for a run ({error.strerror}): name another folder with --run") from error
+        raise UserError(f"can't use {folder} for a run ({error.strerror}): see to its permissions") from error
     if names and "run.json" not in names and not _epochs(folder):
-        raise UserError(f"{folder} holds other files and no training run: name another folder with --run")
+        raise UserError(f"{folder} holds other files and no training run: rename it, or train under another name")
 
 
 # ---------------------------------------------------------------- reading
@@ -213,7 +215,7 @@ def load_model(path):
     if damaged and checkpoint is None:
         raise UserError("; ".join(damaged))
     architectures = [path / "architecture.json"] if checkpoint else sorted(path.glob("*.json"))
-    weights = [] if checkpoint else sorted(path.glob("*.h5"), key=lambda path: path.stat().st_mtime)
+    weights = [] if checkpoint else sorted(filter(Path.is_file, path.glob("*.h5")), key=files.modified)
     file = checkpoint.weights_path if checkpoint else weights[-1] if weights else None
     models = (model_files.load_architecture(json_file, weights=file) for json_file in architectures if file)
     model = next((model for model in models if model is not None), None)

@@ -40,7 +40,8 @@ class Job:
 
     run_dir: its folder. dataset: a datasets.Dataset. arguments: more for the function that trains it. epochs: in all.
     state: "waiting", "training", "done" or "failed". machine: where it trains. epoch, accuracy, seconds: of the last
-    one saved. failures: since then. notes: what went wrong. unwritten: what the driver could not write yet.
+    one saved. failures: since then. not_finite: whether it failed since its loss became NaN, which no repetition mends.
+    notes: what went wrong. unwritten: what the driver could not write yet. lock: of the run, from its start to its end.
     """
 
     run_dir: Path
@@ -53,6 +54,7 @@ class Job:
     accuracy: float | None = None
     seconds: float | None = None
     failures: int = 0
+    not_finite: bool = False
     notes: list = dataclasses.field(default_factory=list)
     unwritten: dict = dataclasses.field(default_factory=dict)
     lock: contextlib.ExitStack = dataclasses.field(default_factory=contextlib.ExitStack)
@@ -241,7 +243,8 @@ class _Driver:
                 ray.cancel(stream, force=True)
             reason = getattr(error, "cause", None) or error
             job.failures += 1
-            if job.failures >= MOST_FAILURES or isinstance(reason, NotFinite):
+            job.not_finite = isinstance(reason, NotFinite)
+            if job.failures >= MOST_FAILURES or job.not_finite:
                 self._end(job, "failed", reason)
             else:
                 job.notes.append(f"started again: {one_line(reason)}")

@@ -22,10 +22,10 @@ def dataset_without_images(wanted, of_the_article, data_dir, image_size):
     return datasets.without_images(name, image_size=image_size)
 
 
-@functools.cache
 def load_dataset(wanted, of_the_article, data_dir, image_size):
     """Load the dataset that a reader wants; for "auto" that of the network's article if available, else the digits."""
     if wanted == "auto":
+        datasets.refuse_size(wanted, image_size)
         return datasets.load_or_digits(of_the_article, data_dir)
     return datasets.load(wanted, data_dir, image_size=image_size)
 
@@ -74,12 +74,12 @@ def _compiled(network, input_shape, num_classes):
 
 
 def finished_runs(network, dataset, epochs):
-    """Return a network's runs in models/ with at least so many epochs, of all seeds, as a list of Checkpoints."""
+    """Return a network's runs in models/ with at least so many epochs, of all seeds, as {seed: Checkpoint}."""
     folder = cli.run_folder(network.run_name(dataset.name))
-    others = (re.fullmatch(rf"{folder.name}-seed([1-9]\d*)", path.name) for path in folder.parent.glob("*"))
+    others = (re.fullmatch(rf"{re.escape(folder.name)}-seed([1-9]\d*)", path.name) for path in folder.parent.glob("*"))
     seeds = {DEFAULT_SEED, *(int(match[1]) for match in others if match)}
-    runs = [finished_run(network, dataset, seed, epochs) for seed in sorted(seeds)]
-    return [run for run in runs if run is not None]
+    runs = {seed: finished_run(network, dataset, seed, epochs) for seed in sorted(seeds)}
+    return {seed: run for seed, run in runs.items() if run is not None}
 
 
 def run_row(checkpoint, epochs=None):

@@ -9,6 +9,7 @@ import itertools
 import json
 import math
 import re
+import threading
 import warnings
 import zipfile
 from pathlib import Path
@@ -21,6 +22,7 @@ from convnets.training import weight_files
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 NEED_SAFE_MODE_OFF = ("Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer")
+_one_at_a_time = threading.Lock()  # `_limited_parameters` changes a class of Keras, which all threads share
 MOST_EXPANDED = 2**30  # bytes that a .keras file may hold unpacked, unless that is at most twice its size
 
 
@@ -195,17 +197,18 @@ def _limited_parameters(most, path):
     """
     import keras
 
-    add_weight, total = keras.layers.Layer.add_weight, 0
+    with _one_at_a_time:
+        add_weight, total, thread = keras.layers.Layer.add_weight, 0, threading.get_ident()
 
-    def limited(layer, shape=None, *args, **options):
-        nonlocal total
-        total += math.prod(shape or ())
-        if total > most:
-            raise UserError(f"the network is refused: it declares more parameters than {path} has bytes ({most:,})")
-        return add_weight(layer, shape, *args, **options)
+        def limited(layer, shape=None, *args, **options):
+            nonlocal total
+            total += math.prod(shape or ()) if threading.get_ident() == thread else 0
+            if total > most:
+                raise UserError(f"the network is refused: it declares more parameters than {path} has bytes ({most:,})")
+            return add_weight(layer, shape, *args, **options)
 
-    keras.layers.Layer.add_weight = limited
-    try:
-        yield
-    finally:
-        keras.layers.Layer.add_weight = add_weight
+        keras.layers.Layer.add_weight = limited
+        try:
+            yield
+        finally:
+            keras.layers.Layer.add_weight = add_weight

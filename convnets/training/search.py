@@ -286,7 +286,7 @@ def judge_finalists(trials, dataset, folder, *, epochs, precision, seed):
 
     trials: what `search` returned. folder: of their runs. epochs: of a trial. precision, seed: as for `search`.
     Returns the trials with the best finalist first, and another column, finalist_accuracy: of the held-out images;
-    missing for the others.
+    missing for the others, and for those whose loss became NaN.
     """
     part, epochs = held_out_dataset(dataset), LONGER * epochs
     best = trials[trials["epochs"] > 0].head(FINALISTS)
@@ -295,10 +295,14 @@ def judge_finalists(trials, dataset, folder, *, epochs, precision, seed):
         cluster.Job(Path(folder).resolve() / f"finalist-{number}", part, each, epochs=epochs)
         for number, each in enumerate(arguments, 1)
     ]
-    failed = cluster.train_all(jobs, train_choice)
+    failed = [job for job in cluster.train_all(jobs, train_choice) if not job.not_finite]
     if failed:
         raise UserError(f"not completed: {cluster.summary(failed)}; the same command tries again")
-    accuracies = dict(zip(best.index, (job.accuracy for job in jobs), strict=True))
+    if all(job.not_finite for job in jobs):
+        raise UserError(
+            f"the loss of the best networks became NaN: {cluster.summary(jobs)}; --fresh starts a new search"
+        )
+    accuracies = {row: math.nan if job.not_finite else job.accuracy for row, job in zip(best.index, jobs, strict=True)}
     trials = trials.assign(finalist_accuracy=pd.Series(accuracies))
     return trials.sort_values("finalist_accuracy", ascending=False, kind="stable", ignore_index=True)
 

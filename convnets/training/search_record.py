@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import re
 import shutil
 import uuid
 from pathlib import Path
@@ -39,7 +40,12 @@ class SearchRecord:
     def trials(self):
         """Return what a finished search found, as search.judge_finalists returns it, or None."""
         path = self.folder / "trials.csv"
-        return pd.read_csv(path) if path.exists() else None
+        if not path.exists():
+            return None
+        with contextlib.suppress(OSError, ValueError):
+            if _is_sound(trials := pd.read_csv(path)):
+                return trials
+        raise UserError(f"{path} is damaged: --fresh starts a new search")
 
     def finish(self, trials):
         """Keep what the search found, and remove what is only needed to go on with it."""
@@ -60,6 +66,8 @@ def opened(dataset, options):
         if options.fresh and folder.exists():
             print(f"The old search is kept in {checkpoints.set_aside(folder)}.")
         recorded = _read(folder)
+        if not recorded and (folder / "trials.csv").exists():
+            raise UserError(f"{folder} has lost search.json, so what it was asked for is unknown: --fresh starts anew")
         autotune.set_precision(options.precision or recorded.get("precision"))
         asked = {
             "dataset": dataset.name,
@@ -94,19 +102,23 @@ def refuse_other_scripts(path):
     if path.suffix != ".py" or path.resolve().parent != paths.PROJECT:
         raise UserError(f"--output {path}: the script must be a .py file in {paths.PROJECT}, where it finds convnets/")
     first_line = search_script.FIRST_LINE
-    if path.exists() and not path.read_text(encoding="utf-8", errors="replace").startswith(first_line):
+    if path.exists() and not (path.is_file() and _text(path).startswith(first_line)):
         raise UserError(f"--output {path}: this is another script, which search_models.py did not write")
 
 
 def write_script(path, text, run):
     """Write a found network's script, unless it is there. A script of another one is renamed, and so is its run."""
-    if path.exists() and path.read_text(encoding="utf-8") == text:
+    if path.exists() and _text(path) == text:
         return
     training.set_aside(run)  # first: where the new script is, there is no run of the old one
     if path.exists():
         print(f"The old script is kept in {checkpoints.set_aside(path)}.")
     files.write(path, text)
     print(f"Script: {path}")
+
+
+def _text(path):
+    return path.read_text(encoding="utf-8", errors="replace")  # a reader may have edited it
 
 
 def _absolute(storage):
@@ -116,8 +128,25 @@ def _absolute(storage):
 def _read(folder):
     """Return what the search in a folder was asked for, or {} if there is none."""
     try:
-        return files.read_json(folder / "search.json")
+        recorded = files.read_json(folder / "search.json")
+        # A stranger's could name any folder as that of the trials, which is removed in the end.
+        if not isinstance(recorded, dict) or not re.fullmatch(
+            r"trials-[^/\\]*", str(recorded.get("trials", "trials-"))
+        ):
+            raise ValueError
+        return recorded
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
         raise UserError(f"{folder / 'search.json'} can't be read: --fresh starts a new search") from error
+
+
+def _is_sound(trials):
+    """Return whether a table can be what a search found: its first network becomes code, which is then run."""
+    numbers = ["accuracy", "epochs", "parameters", "seconds_an_epoch", "finalist_accuracy"]
+    return (
+        len(trials) > 0
+        and {*numbers, "curve"} <= set(trials)
+        and all(pd.api.types.is_numeric_dtype(trials[name]) for name in numbers)
+        and all(search_space.is_possible(row) for _, row in trials.iterrows())
+    )

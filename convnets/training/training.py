@@ -15,11 +15,12 @@ from filelock import FileLock, Timeout
 
 from convnets import files, provenance
 from convnets.data import folders
-from convnets.errors import Stopped, UserError, one_line
+from convnets.errors import Stopped, UserError, count, one_line
 from convnets.training import callbacks, checkpoints, weight_files
 from convnets.training.batches import TestBatches, TrainingBatches
-from convnets.training.callbacks import count, duration
+from convnets.training.callbacks import duration
 
+MOST_EPOCHS = 20_000  # in a run's record, with up to 400 bytes each: files.MOST_JSON
 LONGEST = 200  # characters of a difference between two runs in a message; a model inside a model has thousands
 
 
@@ -95,7 +96,7 @@ def train(model, dataset, run_dir, recipe=None, options=None, **settings):
 
     model: takes (n, height, width, channels) float32 pixels in [0, 1], returns class probabilities; compiled with
     metrics=["accuracy"]. dataset: a datasets.Dataset. run_dir: the run's folder, whose newest checkpoint is resumed.
-    recipe: a Recipe. options: RunOptions. Their fields may be given as keywords instead: train(..., epochs=3, seed=1).
+    recipe: a Recipe. options: RunOptions. Keywords are fields of either: train(..., epochs=3, fresh=True).
 
     Returns the history, a pandas.DataFrame, one row an epoch: epoch (from 1); loss and accuracy (of the training
     images, during the epoch); val_loss and val_accuracy (of the test images; missing for epochs after which they were
@@ -106,10 +107,12 @@ def train(model, dataset, run_dir, recipe=None, options=None, **settings):
     Raises UserError if the run was made with other options, is in use or damaged, or can't be written, or if the loss
     stops being a number; Stopped after Ctrl-C or SIGTERM. Whatever ends it, at most the epoch in progress is lost.
     """
-    if recipe is None:
-        names = {field.name for field in dataclasses.fields(Recipe)} & settings.keys()
-        recipe = Recipe(**{name: settings.pop(name) for name in names})
-    options = options or RunOptions(**settings)
+    names = {field.name for field in dataclasses.fields(Recipe)} & settings.keys()
+    of_recipe = {name: settings.pop(name) for name in names}
+    recipe = dataclasses.replace(recipe, **of_recipe) if recipe else Recipe(**of_recipe)
+    options = dataclasses.replace(options or RunOptions(), **settings)
+    if recipe.epochs > MOST_EPOCHS:
+        raise UserError(f"{recipe.epochs:,} epochs are more than the {MOST_EPOCHS:,} that a run can record")
     run_dir = Path(run_dir).resolve()
     say = print if options.verbose else lambda *_: None
     loggers = _loggers(run_dir, options)
@@ -179,9 +182,9 @@ def train(model, dataset, run_dir, recipe=None, options=None, **settings):
                     class_weight=_class_weights(recipe, dataset.y_train[:kept], dataset.num_classes),
                     callbacks=[
                         *loggers,
+                        *([callbacks.EvaluateHeldOut(held_out)] if recipe.validation_split else []),
                         callbacks.RefuseNaN(progress),
                         timer,
-                        *([callbacks.EvaluateHeldOut(held_out)] if recipe.validation_split else []),
                         callbacks.SaveCheckpoint(progress, timer),
                         *options.watchers,
                         stop,
@@ -268,11 +271,11 @@ def locked(run_dir):
         lock.acquire()
     except Timeout:
         raise UserError(
-            f"another process is training in {run_dir}: wait for it, stop it, or name another run with --run"
+            f"another process is training in {run_dir}: wait for it, stop it, or train under another name"
         ) from None
     except OSError as error:
         raise UserError(
-            f"can't write to {run_dir.parent} ({error.strerror}): name another folder with --run"
+            f"can't write to {run_dir.parent} ({error.strerror}): see to the permissions, or free some space"
         ) from error
     try:
         yield

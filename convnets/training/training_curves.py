@@ -1,6 +1,7 @@
 """Draw the curves of one training."""
 
 import io
+import warnings
 
 from matplotlib.figure import Figure
 
@@ -15,7 +16,7 @@ def training_curves(history, title):
     and val_loss.
     """
     figure = Figure(figsize=(10, 4), layout="constrained")
-    drawing.heading(figure, title)
+    drawing.heading(figure, drawing.short(title, 80))
     accuracy, loss = figure.subplots(1, 2)
     for prefix, colour, label in (
         ("", drawing.TRAINING, "training images, during the epoch"),
@@ -33,5 +34,6 @@ def training_curves(history, title):
         axes.legend()
         axes.xaxis.get_major_locator().set_params(integer=True)
     png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=100)
+    with warnings.catch_warnings(action="ignore"):  # of characters of the title that the font lacks
+        figure.savefig(png, format="png", dpi=100)
     return png.getvalue()

@@ -14,9 +14,8 @@ import numpy as np
 from keras import layers
 
 from convnets import cli
-from convnets.errors import UserError, one_line
+from convnets.errors import UserError, count, one_line
 from convnets.training import checkpoints
-from convnets.training.callbacks import count
 
 # Networks of keras.applications: their class, the scale and offset of pixels from [0, 1] that they take, the least size
 APPLICATIONS = {

@@ -32,12 +32,18 @@ def load(model, path):
     except UserError:
         raise
     except Exception as error:  # h5py may stumble over a damaged file in any way
-        raise UserError(f"can't read weights from {path}: it is damaged or no HDF5 file") from error
+        by_the_system = isinstance(error, OSError) and error.errno and error.strerror
+        reason = by_the_system or "it is damaged or no HDF5 file"
+        raise UserError(f"can't read weights from {path}: {reason}") from error
     if backend in ("theano", b"theano"):
         raise UserError(f"{path} was saved on Theano, whose convolutions are mirrored: other networks can't use it")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         # Keras chooses its reader by the name alone, so the file gets the right name.
-        named = shutil.copy(path, Path(folder) / ("keras_2.h5" if is_keras_2 else "keras_3.weights.h5"))
+        named = Path(folder) / ("keras_2.h5" if is_keras_2 else "keras_3.weights.h5")
+        try:
+            shutil.copy(path, named)
+        except OSError as error:
+            raise UserError(f"can't copy {path} to {folder} ({error.strerror}): free some space") from error
         try:
             with warnings.catch_warnings(action="ignore"):  # the optimizer's state is skipped, as intended
                 model.load_weights(named)
@@ -64,9 +70,14 @@ def load_own(model, path):
         raise UserError(f"{path} does not fit this network: {one_line(error)}") from error
 
 
+def are_finite(model):
+    """Return whether all weights of a network are finite numbers."""
+    return all(np.isfinite(weight).all() for weight in model.get_weights())
+
+
 def refuse_not_finite(model, path):
     """Raise UserError if any of a network's weights is not a finite number. path: the file that they come from."""
-    if not all(np.isfinite(weight).all() for weight in model.get_weights()):
+    if not are_finite(model):
         raise UserError(f"{path} holds weights that are not finite numbers: use those of an earlier epoch")
 
 

@@ -14,7 +14,7 @@ from convnets import backend
 from convnets.errors import UserError
 from convnets.views import introspection
 
-PATH = 24  # total length of the steps of a Fourier ascent, over all channels: a longer path exaggerates the contrast
+PATH = 24  # twice the length of all steps of a Fourier ascent, over all channels: a longer one exaggerates the contrast
 
 # The covariance of the colours of CIFAR-10's training images, see `colour_covariance`.
 PHOTOGRAPHS = np.array([[0.0610, 0.0548, 0.0507], [0.0548, 0.0593, 0.0578], [0.0507, 0.0578, 0.0684]])
@@ -125,8 +125,7 @@ def unit_outputs(model, layers, images):
     """
     graph = introspection.graph(model)
     tensors = {name: graph.around_activation(graph.find(name))[1] for name in layers}
-    means = {name: ops.mean(each, axis=(1, 2)) if len(each.shape) == 4 else each for name, each in tensors.items()}
-    return introspection.predict(graph.model(means), images)
+    return introspection.predict(graph.model(graph.means(tensors)), images)
 
 
 def compare_activations(model, units, made, real=None, most=3):

@@ -19,12 +19,11 @@ SEGMENTS = 32  # of the path at first, and how many of them are halved at a time
 class IntegratedGradients:
     """What each value of an image adds to a score, and how exact that is.
 
-    attributions: (h, w, c) float32. evaluations: how many gradients were computed.
-    gap: by what share of score(image) - score(baseline) the sum of all attributions misses that difference.
+    attributions: (h, w, c) float32. gap: by what share of score(image) - score(baseline) their sum misses that
+    difference.
     """
 
     attributions: np.ndarray
-    evaluations: int
     gap: float
 
 
@@ -44,8 +43,11 @@ def integrated_gradients(model, image, class_index, *, baseline="blur", toleranc
     scores_and_gradients, chosen = _score_and_gradient(model), _one_hot(class_index, model.output_shape[-1])
 
     def evaluate(places):
-        path = start + places.reshape(-1, 1, 1, 1) * difference
-        return scores_and_gradients(path.astype("float32"), chosen)
+        most, parts = introspection.usual_batch_size(image.shape), []
+        for first in range(0, len(places), most):
+            path = start + places[first : first + most].reshape(-1, 1, 1, 1) * difference
+            parts.append(scores_and_gradients(path.astype("float32"), chosen))
+        return (np.concatenate(each) for each in zip(*parts, strict=True))
 
     places = np.linspace(0, 1, SEGMENTS + 1)
     scores, gradients = evaluate(places)
@@ -54,7 +56,7 @@ def integrated_gradients(model, image, class_index, *, baseline="blur", toleranc
         errors = np.diff(scores) - segments.sum(axis=(1, 2, 3))
         gap = abs(errors.sum()) / max(abs(scores[-1] - scores[0]), 1e-12)
         if gap <= tolerance or len(places) + SEGMENTS > most_evaluations:
-            return IntegratedGradients(segments.sum(axis=0).astype("float32"), len(places), float(gap))
+            return IntegratedGradients(segments.sum(axis=0).astype("float32"), float(gap))
         worst = np.sort(np.argsort(-np.abs(errors))[:SEGMENTS])
         middles = (places[worst] + places[worst + 1]) / 2
         places = np.insert(places, worst + 1, middles)

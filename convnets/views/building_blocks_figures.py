@@ -104,9 +104,9 @@ def arithmetic_figure(filtered, title):
     axes.add_patch(_box(corner, window.shape[:2]))
     axes.set_title("the window on the image")
 
-    pixels, limit = filtered.image, np.abs(filtered.kernel).max()
+    pixels, limit = filtered.image, np.abs(filtered.kernel).max() or 1
     products = window * filtered.kernel
-    most = np.abs(products).max()
+    most = np.abs(products).max() or 1
     grid = middle.subplots(channels, 3, squeeze=False)
     small = {"fontsize": 9 if window.shape[1] <= 3 else 7}
     for channel, row in enumerate(grid):

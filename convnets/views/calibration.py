@@ -37,8 +37,8 @@ class Calibration:
     temperature: what logits are divided by; above 1 the network is overconfident. centres: (n, features) float16, of
     length 1, of groups of training images. energy_deviation, distance_deviation: standard deviations over the test
     images. highest: an image with more unfamiliarity is unlike them. error_before, error_after: expected calibration
-    error in [0, 1] without and with a temperature; the latter is fitted on one half of the images and measured on the
-    other, and the mean of both ways. images: how many test images. weights: the SHA-256 of the network's weights.
+    error in [0, 1] without and with a temperature; for the latter, each half of the images has the temperature that was
+    fitted on the other half. images: how many test images. weights: the SHA-256 of the network's weights.
     """
 
     temperature: float
@@ -57,10 +57,13 @@ class Calibration:
         return softmax(np.log(np.maximum(probabilities, tiny)) / self.temperature, axis=-1).astype("float32")
 
     def unfamiliarity(self, logits, features):
-        """Return how unlike the test images others are, (n,): above 0, more than 95 % of them are.
+        """Return how unfamiliar images are, (n,); above 0: more unfamiliar than 95 % of the test images.
 
-        logits: (n, classes). features: (n, features), as introspection.logits_and_features returns them.
+        logits: (n, classes). features: (n, features), as introspection.logits_and_features returns them. Raises
+        UserError if the centres have another number of features.
         """
+        if features.shape[1] != self.centres.shape[1]:
+            raise UserError(f"{CENTRES_FILE} in the run's folder is not this network's: delete it, and it is made anew")
         scores = energy(logits) / self.energy_deviation + distance(features, self.centres) / self.distance_deviation
         return scores - self.highest
 
@@ -95,11 +98,12 @@ def fit(logits, features, labels, centres, weights=""):
     logits: (n, classes) and features: (n, features) of held-out images. labels: (n,) int. centres, weights: see there.
     """
     halves = np.arange(len(labels)) % 2 == 0
-    temperatures = [_temperature(logits[half], labels[half]) for half in (halves, ~halves)]
+    enough = len(labels) >= LEAST_IMAGES
+    temperatures = [_temperature(logits[half], labels[half]) if enough else 1.0 for half in (halves, ~halves)]
     crossed = np.where(halves, *reversed(temperatures))[:, None]
     deviations = [max(float(scores.std()), 1e-12) for scores in (energy(logits), distance(features, centres))]
     fitted = Calibration(
-        temperature=_temperature(logits, labels),
+        temperature=_temperature(logits, labels) if enough else 1.0,
         centres=centres,
         energy_deviation=deviations[0],
         distance_deviation=deviations[1],
@@ -118,11 +122,11 @@ def _temperature(logits, labels):
     Its mean cross-entropy with "right or wrong" is minimised. (With that of all classes, as in Guo et al., the error is
     larger for each network of this project but one.)
     """
-    if len(labels) < LEAST_IMAGES // 2:
-        return 1.0
     from scipy.optimize import minimize_scalar  # here, since it takes a moment
 
     right = logits.argmax(axis=1) == labels
+    if right.all() or not right.any():  # the best temperature would be 0, or infinite
+        return 1.0
 
     def cross_entropy(log_temperature):
         confidence = softmax(logits / np.exp(log_temperature), axis=1).max(axis=1).clip(1e-7, 1 - 1e-7)
@@ -166,8 +170,9 @@ def load(folder, model):
         kept = Calibration(**numbers, centres=np.array(centres))
         sound = all(math.isfinite(value) for name, value in numbers.items() if name != "weights")
         sound &= min(kept.temperature, kept.energy_deviation, kept.distance_deviation) > 0
-        sound &= kept.centres.ndim == 2 and kept.centres.dtype.kind == "f"
-    except (OSError, ValueError, TypeError, EOFError):
+        sound &= kept.centres.ndim == 2 and kept.centres.size > 0 and kept.centres.dtype.kind == "f"
+        sound &= bool(np.isfinite(kept.centres).all())
+    except (OSError, ValueError, TypeError, EOFError, OverflowError):
         return None
     return kept if sound and kept.weights == _weights(model) else None
 

@@ -20,8 +20,10 @@ def answers_figure(pictures, answers):
     shown = min(len(pictures), MOST)
     height = CELL[1] * -(-shown // COLUMNS) + 0.7
     unfamiliar = int((answers["unfamiliarity"] > 0).sum())
-    title = f"What the network sees\norange: unlike the images it was trained on ({unfamiliar} of {len(answers)})"
-    title += f"; the first {MOST} of {len(answers)} pictures" if len(answers) > MOST else ""
+    is_known = answers["unfamiliarity"].notna().any()
+    notes = [f"orange: unlike the images it was trained on ({unfamiliar} of {len(answers)})"] if is_known else []
+    notes += [f"the first {MOST} of {len(answers)} pictures"] if len(answers) > MOST else []
+    title = "\n".join(["What the network sees", *(["; ".join(notes)] if notes else [])])
     figure = Figure(figsize=(10, height))
     drawing.heading(figure, title)
     axes = figure.add_axes((0, 0, 1, 1))  # one for all pictures, in inches: one for each takes seconds

@@ -47,7 +47,7 @@ def as_classifier(model, path, *, pixels=None, image_size=None):
             "where a classifier returns one for each class"
         )
     last, classes = graph.steps[-1], graph.output.shape[-1]
-    returns_logits = not isinstance(last.layer, introspection.ACTIVATIONS)
+    returns_logits = not introspection.is_activation(last.layer)
     if classes == 1 and (returns_logits or introspection.is_sigmoid(last.layer)):
         print("The network has one output: it is read as the probability of the second of two classes.")
         return keras.Model(graph.image, _two_classes(graph.output if returns_logits else last.inputs[0]))
@@ -77,7 +77,7 @@ def guess_pixels(model):
                 return "0..255" if np.max(scale) < 1 / 64 else None
             case layers.Normalization(mean=mean):
                 return "0..255" if np.max(keras.ops.convert_to_numpy(mean)) > 2 else None
-            case layers.InputLayer() | layers.ZeroPadding2D():
+            case layer if isinstance(layer, (layers.InputLayer, layers.ZeroPadding2D, *introspection.TRAINING_ONLY)):
                 continue
             case _:
                 return None

@@ -41,20 +41,46 @@ class DeletionInsertion:
         return DeletionInsertion(self.shares, self.deletion[maps], self.insertion[maps])
 
 
-def deletion_insertion(model, image, class_index, importance, *, baseline="blur", steps=16, batch_size=128):
+def deletion_insertion(model, image, class_index, importance, *, baseline="blur", steps=16, batch_size=None):
     """Remove an image's pixels in the order of a map, the most important first, and insert them in the same order.
 
     importance: (h, w), or (maps, h, w) for several maps at once. steps: into how many equal parts the pixels are
-    divided. baseline: see occlusion.background. Returns a DeletionInsertion of the model's output `class_index`.
+    divided. baseline: see occlusion.background. batch_size: see introspection.predict.
+    Returns a DeletionInsertion of the model's output `class_index`.
     """
     maps = importance.reshape(-1, importance.shape[-2] * importance.shape[-1])
-    rank = np.argsort(np.argsort(-maps, axis=1, kind="stable"), axis=1).reshape(-1, 1, *importance.shape[-2:], 1)
+    ranks = np.argsort(np.argsort(-maps, axis=1, kind="stable"), axis=1).reshape(-1, *importance.shape[-2:], 1)
     shares = np.linspace(0, 1, min(steps, maps.shape[1]) + 1)
-    gone = rank < np.rint(shares * maps.shape[1]).reshape(-1, 1, 1, 1)
-    hidden = occlusion.background(image, baseline)
-    images = np.stack([np.where(gone, hidden, image), np.where(gone, image, hidden)]).astype("float32")
-    scores = introspection.predict(model, images.reshape(-1, *image.shape), batch_size)[:, class_index]
+    images = _MixedImages(image, occlusion.background(image, baseline), ranks, np.rint(shares * maps.shape[1]))
+    scores = introspection.predict(model, images, batch_size)[:, class_index]
     return DeletionInsertion(shares, *scores.reshape(2, *importance.shape[:-2], len(shares)))
+
+
+@dataclass(frozen=True)
+class _MixedImages:
+    """An image with its first pixels hidden, and after all of these with all others hidden. A slice is an array.
+
+    They are made when they are needed: those of a large image would take gigabytes.
+    ranks: (maps, h, w, 1) the place of each pixel in the order of a map. counts: (steps + 1,) how many are the first.
+    """
+
+    image: np.ndarray
+    hidden: np.ndarray
+    ranks: np.ndarray
+    counts: np.ndarray
+
+    def __len__(self):
+        return 2 * len(self.ranks) * len(self.counts)
+
+    @property
+    def shape(self):
+        return len(self), *self.image.shape
+
+    def __getitem__(self, part):
+        half, rest = np.divmod(np.arange(len(self))[part], len(self) // 2)
+        number, step = np.divmod(rest, len(self.counts))
+        is_first = self.ranks[number] < self.counts[step].reshape(-1, 1, 1, 1)
+        return np.where(is_first == (half == 0).reshape(-1, 1, 1, 1), self.hidden, self.image)
 
 
 @dataclass(frozen=True)
@@ -63,17 +89,28 @@ class Comparison:
 
     this_map: its DeletionInsertion. chance: that of smooth random maps and of the map itself, moved elsewhere.
     pixels: that of single random pixels, which spoil an image like noise and are no fair comparison for a smooth map.
+    is_constant: whether the map is the same everywhere, so that it names no pixels first.
     """
 
     this_map: DeletionInsertion
     chance: DeletionInsertion
     pixels: DeletionInsertion
+    is_constant: bool = False
 
     @property
     def above_chance(self):
-        """By how many standard deviations the map's gain exceeds the mean gain of the chance maps."""
+        """By how many standard deviations the map's gain exceeds the chance maps' mean; NaN if that means nothing."""
         spread = self.chance.gain.std(ddof=1)
-        return float((self.this_map.gain - self.chance.gain.mean()) / spread) if spread > 0 else float("nan")
+        if self.is_constant or spread == 0:
+            return float("nan")
+        return float((self.this_map.gain - self.chance.gain.mean()) / spread)
+
+    @property
+    def verdict(self):
+        """The same in a few words."""
+        if np.isnan(self.above_chance):
+            return "no better than chance"
+        return f"{self.above_chance:+.1f} std. dev. from chance"
 
     def __str__(self):
         gains = self.chance.gain
@@ -100,7 +137,8 @@ def compare_with_chance(model, image, class_index, importance, *, smooth=8, move
     ]
     maps = np.stack([importance, *random_maps, *moved_maps, *rng.random((pixels, *extent))])
     curves = deletion_insertion(model, image, class_index, maps, **options)
-    return Comparison(curves[0], curves[1 : 1 + smooth + moved], curves[1 + smooth + moved :])
+    chance, single_pixels = curves[1 : 1 + smooth + moved], curves[1 + smooth + moved :]
+    return Comparison(curves[0], chance, single_pixels, bool(np.ptp(importance) == 0))
 
 
 def smoothness(importance):

@@ -12,6 +12,8 @@ from convnets.views import introspection
 CONVOLUTIONS_AND_POOLINGS = (*introspection.CONVOLUTIONS, layers.MaxPooling2D, layers.AveragePooling2D)
 POINTWISE = (  # each pixel of the output depends on the same pixel of the input
     *introspection.ACTIVATIONS,
+    *introspection.TRAINING_ONLY,
+    layers.Identity,
     layers.Add,
     layers.Subtract,
     layers.Multiply,
@@ -21,10 +23,6 @@ POINTWISE = (  # each pixel of the output depends on the same pixel of the input
     layers.Concatenate,
     layers.BatchNormalization,
     layers.Dense,
-    layers.Dropout,
-    layers.SpatialDropout2D,
-    layers.GaussianNoise,
-    layers.GaussianDropout,
     layers.Normalization,
     layers.Rescaling,
 )
@@ -47,8 +45,8 @@ def layer_outputs(model, images, layers=None):
 def map_layers(model):
     """Return the names of all layers that return feature maps: convolutions, activations, poolings and the like."""
     graph = introspection.graph(model)
-    dropout = (layers.Dropout, layers.SpatialDropout2D)  # it does nothing outside of training
-    steps = graph.first_steps(lambda layer: isinstance(layer, layers.Layer) and not isinstance(layer, dropout))
+    ignored = introspection.TRAINING_ONLY
+    steps = graph.first_steps(lambda layer: isinstance(layer, layers.Layer) and not isinstance(layer, ignored))
     return [step.name for step in steps if len(step.output.shape) == 4]
 
 
@@ -63,11 +61,18 @@ def dead_channels(model, images):
     alive = {}
     for step in introspection.convolutions(model):
         after = graph.around_activation(step)[1]
-        alive[step.name] = keras.ops.any(keras.ops.not_equal(after, 0), axis=tuple(range(1, len(after.shape) - 1)))
+        alive[step.name] = _IsActive(name=f"activity_of_{step.name}")(after)
     if not alive:
         return {}
     is_alive = introspection.predict(graph.model(alive), images)
     return {name: np.flatnonzero(~each.any(axis=0)).tolist() for name, each in is_alive.items()}
+
+
+class _IsActive(layers.Layer):
+    """Whether each channel of feature maps (n, h, w, c) is anything but zero anywhere, (n, c) bool."""
+
+    def call(self, maps):
+        return keras.ops.any(keras.ops.not_equal(maps, 0), axis=(1, 2))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,6 +154,6 @@ def _seen(step, size, stride, start, whole):
     is_operation = not isinstance(layer, layers.Layer)  # +, * and the like
     if isinstance(layer, POINTWISE) or (is_operation and len(step.output.shape) == 4):
         return size, stride, start
-    if isinstance(layer, layers.LayerNormalization) and layer.axis in (-1, [-1], 3, [3]):
+    if isinstance(layer, (layers.LayerNormalization, layers.RMSNormalization)) and layer.axis in (-1, [-1], 3, [3]):
         return size, stride, start
     return whole, stride, np.zeros(2)

@@ -13,7 +13,33 @@ from convnets.errors import UserError
 from convnets.training import model_files
 
 CONVOLUTIONS = (layers.Conv2D, layers.SeparableConv2D, layers.DepthwiseConv2D, layers.Conv2DTranspose)
+TRAINING_ONLY = (  # outside of training they pass an image on as it is
+    layers.Dropout,
+    layers.SpatialDropout2D,
+    layers.AlphaDropout,
+    layers.GaussianNoise,
+    layers.GaussianDropout,
+    layers.RandomFlip,
+    layers.RandomRotation,
+    layers.RandomZoom,
+    layers.RandomTranslation,
+    layers.RandomContrast,
+    layers.RandomBrightness,
+)
 ACTIVATIONS = (layers.Activation, layers.ReLU, layers.LeakyReLU, layers.PReLU, layers.ELU, layers.Softmax)
+ACTIVATION_OPERATIONS = {
+    "relu",
+    "relu6",
+    "leakyrelu",
+    "elu",
+    "selu",
+    "gelu",
+    "silu",
+    "softplus",
+    "sigmoid",
+    "tanh",
+    "softmax",
+}
 NORMALIZATIONS = (
     layers.BatchNormalization,
     layers.LayerNormalization,
@@ -30,7 +56,7 @@ def predict(model, images, batch_size=None):
     [0, 1]. batch_size: default 128, or fewer images if they are larger than 32x32, which take more memory.
     Returns float32 (n, ...), or a dict of such arrays.
     """
-    batch_size = batch_size or max(1, 128 * 32**2 // max(32**2, images.shape[1] * images.shape[2]))
+    batch_size = batch_size or usual_batch_size(images.shape[1:])
     batches = math.ceil(len(images) / batch_size)
     size = math.ceil(len(images) / batches)
     outputs = []
@@ -41,17 +67,34 @@ def predict(model, images, batch_size=None):
     return keras.tree.map_structure(lambda *parts: np.concatenate(parts)[: len(images)].astype("float32"), *outputs)
 
 
+def usual_batch_size(shape):
+    """Return how many images of a shape (height, width, channels) a network computes at once, to save memory."""
+    return max(1, 128 * 32**2 // max(32**2, shape[0] * shape[1]))
+
+
 def as_pixels(images):
     """Return images as a network takes them, float32 in [0, 1]: uint8 images are scaled, others only converted."""
     return scale_pixels(images) if images.dtype == np.uint8 else images.astype("float32")
 
 
+def is_activation(layer):
+    """Whether it is a layer, or an operation such as keras.ops.relu, that only applies an activation function."""
+    is_operation = not isinstance(layer, keras.Layer) and type(layer).__name__.lower() in ACTIVATION_OPERATIONS
+    return is_operation or isinstance(layer, ACTIVATIONS)
+
+
 def is_softmax(layer):
-    return isinstance(layer, layers.Softmax) or getattr(layer, "activation", None) is keras.activations.softmax
+    return _computes(layer, "softmax") or isinstance(layer, layers.Softmax)
 
 
 def is_sigmoid(layer):
-    return getattr(layer, "activation", None) is keras.activations.sigmoid
+    return _computes(layer, "sigmoid")
+
+
+def _computes(layer, name):
+    if isinstance(layer, keras.Layer):
+        return getattr(layer, "activation", None) is getattr(keras.activations, name)
+    return type(layer).__name__.lower() == name  # an operation
 
 
 def is_convolution(layer):
@@ -154,7 +197,7 @@ class Graph:
         before, following = step, self.following(step)
         while following and isinstance(following.layer, NORMALIZATIONS):
             before, following = following, self.following(following)
-        if not following or not isinstance(following.layer, ACTIVATIONS):
+        if not following or not is_activation(following.layer):
             return step.output, step.output
         return before.output, before.output if is_softmax(following.layer) else following.output
 
@@ -165,6 +208,16 @@ class Graph:
         if not is_softmax(last.layer):
             raise UserError(f"the network ends in {last.name}, not in a softmax, so its logits are not known")
         return last.inputs[0]
+
+    def means(self, tensors):
+        """Return {name: symbolic tensor (n, values)} for such a dict: feature maps by their means, others as they are.
+
+        (By layers, whose names no network has. Operations, such as keras.ops.mean, would be named like its own.)
+        """
+        return {
+            name: layers.GlobalAveragePooling2D(name=f"mean_of_{name}")(each) if len(each.shape) == 4 else each
+            for name, each in tensors.items()
+        }
 
     def model(self, outputs):
         """Return a keras.Model from the image to symbolic tensors, one or a dict of them.
@@ -199,11 +252,9 @@ class WithoutActivation(layers.Wrapper):
         super().__init__(layer, name=layer.name, dtype=layer.dtype_policy)
 
     def call(self, inputs):
-        activation, self.layer.activation = self.layer.activation, keras.activations.linear
-        try:
-            return self.layer(inputs)
-        finally:
-            self.layer.activation = activation
+        linear = object.__new__(type(self.layer))  # Keras has no shallow copy; other threads may use the layer itself
+        linear.__dict__.update(self.layer.__dict__, activation=keras.activations.linear)
+        return linear(inputs)
 
     def compute_output_shape(self, input_shape):
         return self.layer.compute_output_shape(input_shape)

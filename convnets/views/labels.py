@@ -76,13 +76,22 @@ def of_pretrained_networks(dataset):
     return found
 
 
+def rank_test_images(run, probabilities):
+    """Rank a run's test images by how suspicious their labels are to it and to the pretrained networks.
+
+    run: a runs.Run. probabilities: (n, classes), what it says of them. Returns what `rank` returns.
+    """
+    opinions = {run.path.resolve(): probabilities, **of_pretrained_networks(run.dataset)}  # it may be one of these
+    return rank(list(opinions.values()), run.dataset.y_test, run.class_names)
+
+
 def summary(table, part):
     """Return a line on how many labels are probably wrong. table: as of `rank`. part: "test" or "training"."""
     issues, errors = int(table["issue"].sum()), (table["label"] != table["suggested"]).mean()
     if errors > RELIABLE:
         return (
             f"{issues} labels of {len(table)} {part} images look wrong, but the predictions differ from {errors:.0%} "
-            "of all labels, mostly by mistake: they can't tell."
+            "of all labels, so they are too inaccurate to judge them."
         )
     return f"{issues} labels of {len(table)} {part} images are probably wrong."
 

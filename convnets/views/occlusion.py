@@ -3,9 +3,10 @@
 Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", 2014.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.special import softmax
 
 from convnets.errors import UserError
 from convnets.views import introspection
@@ -26,7 +27,7 @@ class Occlusion:
     image_size: tuple[int, int]
 
     def mean_over_patches(self, values):
-        """Spreads a value for each patch, (n,), over the image, (h, w): at a pixel, the mean of all patches over it."""
+        """Spread a value for each patch, (n,), over the image, (h, w): at a pixel, the mean of all patches over it."""
         total, count = np.zeros(self.image_size), np.zeros(self.image_size)
         for (top, left), value in zip(self.corners, values, strict=True):
             covered = np.s_[top : top + self.patch[0], left : left + self.patch[1]]
@@ -45,25 +46,28 @@ class Occlusion:
 
     def probabilities(self):
         """The same occlusion with the softmax of its outputs, which must be logits."""
-        return Occlusion(_softmax(self.original), _softmax(self.outputs), self.corners, self.patch, self.image_size)
+        return replace(self, original=softmax(self.original), outputs=softmax(self.outputs, axis=1))
 
 
 def occlusion_map(
-    model, image, class_index, *, patch=(4, 4), stride=(1, 1), baseline=0.5, score="probability", batch_size=128
+    model, image, class_index, *, patch=(4, 4), stride=(1, 1), baseline=0.5, score="probability", batch_size=None
 ):
-    """Measures how much a network's score for a class depends on each pixel of an image.
+    """Measure how much a network's score for a class depends on each pixel of an image.
 
     image: (h, w, c) float32 in [0, 1]. patch, stride: (height, width) in pixels. baseline: see `background`.
-    score: "probability"; "logit", before the softmax; or "output", whatever the model returns.
+    score: "probability"; "logit", before the softmax; or "output", whatever the model returns. batch_size: see
+    introspection.predict.
     Returns (h, w) float32: at each pixel the mean of score(image) - score(occluded image) over all patches that
     cover it. Raises UserError when patches don't fit the image or would leave out pixels.
     """
+    if score not in ("probability", "logit", "output"):
+        raise UserError(f"no score is called {score!r}: use probability, logit or output")
     scored = model if score == "output" else introspection.logits(model)
     occlusion = occlude(scored, image, patch=patch, stride=stride, baseline=baseline, batch_size=batch_size)
     return (occlusion.probabilities() if score == "probability" else occlusion).drop_map(class_index)
 
 
-def occlude(model, image, *, patch=(4, 4), stride=(1, 1), baseline=0.5, batch_size=128):
+def occlude(model, image, *, patch=(4, 4), stride=(1, 1), baseline=0.5, batch_size=None):
     """Run a network on an image with each patch hidden in turn; arguments as for occlusion_map. Return an Occlusion.
 
     The last row and the last column of patches end at the image's edge, whatever the stride.
@@ -98,6 +102,10 @@ class OccludedImages:
     def __len__(self):
         return len(self.corners) + 1
 
+    @property
+    def shape(self):
+        return len(self), *self.image.shape
+
     def __getitem__(self, part):
         numbers = range(len(self))[part]
         images = np.repeat(self.image[None], len(numbers), axis=0)
@@ -108,7 +116,7 @@ class OccludedImages:
 
 
 def background(image, baseline):
-    """What stands in for a hidden pixel, as an image (h, w, c).
+    """Return what replaces hidden pixels, as an image (h, w, c).
 
     baseline: a grey level in [0, 1]; a colour (c values); "mean", the image's mean colour; "blur", the image
     itself, blurred beyond recognition; or an image (h, w, c).
@@ -136,8 +144,3 @@ def _starts(size, patch, stride):
         raise UserError(f"a stride of {stride} leaves pixels between patches of {patch}: take one from 1 to {patch}")
     starts = list(range(0, size - patch + 1, stride))
     return starts if starts[-1] == size - patch else [*starts, size - patch]
-
-
-def _softmax(logits):
-    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return exponentials / exponentials.sum(axis=-1, keepdims=True)

@@ -42,9 +42,7 @@ def comparison_figure(image, maps, found, title):
     drawing.heading(figure, title)
     rows = figure.subplots(len(maps), 3, squeeze=False)
     for axes, (name, (values, unit)) in zip(rows, maps.items(), strict=True):
-        _draw_map(
-            figure, axes[0], image, values, f"{name}\n{found[name].above_chance:+.1f} std. dev. from chance", unit
-        )
+        _draw_map(figure, axes[0], image, values, f"{name}\n{found[name].verdict}", unit)
         _draw_curves(axes[1], found[name], "deletion")
         _draw_curves(axes[2], found[name], "insertion")
     figure.legend(*_in_order(rows[0][1]), loc="outside lower right", ncols=2)
@@ -78,7 +76,7 @@ def _draw_map(figure, axes, image, values, title, unit):
 def _draw_curves(axes, found, kind):
     """Draw a class's probability while pixels are removed, or inserted, in the order of the map and of chance maps."""
     shares, chance = 100 * found.this_map.shares, 100 * getattr(found.chance, kind)
-    mean, spread = chance.mean(axis=0), chance.std(axis=0)
+    mean, spread = chance.mean(axis=0), chance.std(axis=0, ddof=1)
     axes.fill_between(shares, mean - spread, mean + spread, color=drawing.CHANCE, alpha=0.25, linewidth=0)
     axes.plot(shares, mean, color=drawing.CHANCE, label="chance: smooth random maps, and this map moved elsewhere")
     axes.plot(shares, 100 * getattr(found.this_map, kind), color=drawing.MAP, label="this map")

@@ -144,7 +144,8 @@ def load(
     data_needed: if False, a run whose images are unknown or unavailable comes without a dataset.
     class_names: names of the classes, instead of the dataset's or the recorded ones.
     pixels, image_size: see classifiers.as_classifier.
-    images: whether to load the dataset's images, which takes a second. Without them, the run comes without a dataset.
+    images: whether to load the dataset's images, which takes a second. Without them, the run comes without a dataset,
+    unless they are needed to fit its calibration.
     calibrate: whether to load the network's calibration, or to fit it if a run has none yet and its images are there.
     load_dataset: called like datasets.load, which is the default.
     Raises UserError if there is no such network, or network and dataset do not fit each other.
@@ -163,7 +164,9 @@ def load(
         path = paths.PRETRAINED / PRETRAINED_RUNS[dataset.name]
         model = checkpoints.load_model(path)
         kept = calibration.load(path, model) if calibrate else None
-        return Run(path, model, class_names or dataset.class_names, dataset, dataset.key, kept)
+        names = class_names or dataset.class_names
+        _check_names(names, dataset.num_classes, path, "--class-names")
+        return Run(path, model, names, dataset, dataset.key, kept)
     model = checkpoints.load_model(path)
     recorded = records.entry(path, "dataset")
     if recorded:
@@ -184,13 +187,17 @@ def load(
     classes = model.output_shape[-1]
     recorded_names = list(map(printable, records.entry(path, "class_names") or ()))
     names = class_names or (dataset and dataset.class_names) or recorded_names or range(classes)
-    if len(names) != classes:
-        raise UserError(f"the network in {path} has {classes} classes, but --class-names has {len(names)} names")
+    _check_names(names, classes, path, "--class-names" if class_names else "its record")
     trained_on = recorded or (dataset and dataset.key)
     dataset = dataset if images else None
     if calibrate and recorded and not fitted and dataset and dataset.key == recorded:
         fitted = calibration.keep(model, dataset, path)
     return Run(path, model, tuple(map(str, names)), dataset, trained_on, fitted)
+
+
+def _check_names(names, classes, path, source):
+    if len(names) != classes:
+        raise UserError(f"the network in {path} has {classes} classes, but {source} has {len(names)} names")
 
 
 class _Unknown(UserError):
@@ -264,7 +271,7 @@ def choose_image(run, *, index=None, file=None, seed=None):
     """
     names, dataset = run.class_names, run.dataset
     if file is not None:
-        picture = image_files.open_upright(file)
+        picture = image_files.open_upright(file, at_least=image_files.AT_LEAST)
         image, note = run.prepare(picture)
         example = _example(run, image, Path(file).name, Path(file).stem, np.asarray(picture))
         print(f"Picture: {file} -> {names[example.predicted]} ({100 * example.probability:.1f} %)")

@@ -1,8 +1,8 @@
 """How well the layers of a network tell two classes apart."""
 
 import numpy as np
-from keras import ops
 
+from convnets.errors import UserError
 from convnets.views import introspection
 
 MOST_IMAGES = 500  # of each class, of the training images and of the test images
@@ -14,18 +14,19 @@ def by_layer(model, dataset, classes, layers):
     An image belongs to the class whose mean output is nearer: the mean of each feature map, in standard deviations,
     averaged over training images. 0.5 is chance. The first layer with a high share is where the classes part; if none
     has one, the network confuses them throughout.
-    model: a keras.Model. dataset: a datasets.Dataset. classes: their two numbers. layers: names.
+    model: a keras.Model. dataset: a datasets.Dataset. classes: their two numbers. layers: names. Raises UserError if
+    there are no test images of the two classes.
     """
     graph = introspection.graph(model)
-    outputs = {name: graph.layer_output(graph.find(name)) for name in layers}
-    means = {name: ops.mean(each, axis=(1, 2)) if len(each.shape) == 4 else each for name, each in outputs.items()}
-    of_means = graph.model(means)
+    of_means = graph.model(graph.means({name: graph.layer_output(graph.find(name)) for name in layers}))
     parts = {}
     for part, images, labels in (
         ("train", dataset.x_train, dataset.y_train),
         ("test", dataset.x_test, dataset.y_test),
     ):
         chosen = np.concatenate([np.flatnonzero(labels == number)[:MOST_IMAGES] for number in classes])
+        if not len(chosen):
+            raise UserError("there are no test images of these two classes")
         parts[part] = introspection.predict(of_means, images[np.sort(chosen)]), labels[np.sort(chosen)]
     shares = {}
     for name in layers:

@@ -63,8 +63,8 @@ class SlidingFilter:
 def strongest(model, image, count):
     """Return the filters of the first convolution that respond most to an image: SlidingFilters, the strongest first.
 
-    image: (h, w, c) float32 in [0, 1]. Raises UserError when the first convolution is not an ordinary one, or when its
-    input is no longer an image.
+    image: (h, w, c) float32 in [0, 1]. Raises UserError when the first convolution is not an ordinary one, when its
+    filters are larger than the image, or when its input is no longer an image.
     """
     graph = introspection.graph(model)
     convolutions = introspection.convolutions(model)
@@ -74,6 +74,8 @@ def strongest(model, image, count):
             "these pictures need an ordinary convolution (not dilated, grouped, depthwise or transposed), "
             "and the network does not begin with one"
         )
+    if any(size > extent for size, extent in zip(layer.kernel_size, image.shape, strict=False)):
+        raise UserError(f"the filters of {layer.name} are larger than the image, so they can't slide over it")
     (source,) = convolutions[0].inputs
     picture = image
     for step in graph.steps[: graph.steps.index(convolutions[0])]:
