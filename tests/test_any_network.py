@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import threading
 import traceback
 import zipfile
 
@@ -10,11 +11,12 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from scipy.special import softmax
 
 from convnets import paths
 from convnets.data import datasets
 from convnets.errors import UserError
-from convnets.training import checkpoints
+from convnets.training import checkpoints, model_files
 from convnets.views import (
     activation_maximization,
     attribution,
@@ -200,6 +202,105 @@ def test_grad_cam_by_finite_differences():
     kernel = model.get_layer("answer").get_weights()[0]
     expected = np.maximum((features[0] * kernel[:, 1] / 144).sum(axis=-1), 0)
     np.testing.assert_allclose(attribution.grad_cam(logits, IMAGES[0], 1), expected, atol=1e-6)
+
+
+def test_operations_of_the_network_keep_their_names(tmp_path):
+    """A network that was loaded from a file has operations called mean, any and so on, as ours would be."""
+    keras.utils.clear_session()
+    image = keras.Input((12, 12, 3))
+    maps = keras.ops.relu(layers.Conv2D(4, 3, name="first")(image))
+    is_active = keras.ops.cast(keras.ops.any(keras.ops.not_equal(maps, 0), axis=(1, 2), keepdims=True), "float32")
+    maps = layers.Conv2D(4, 3, name="second")(maps * keras.ops.mean(maps, axis=(1, 2), keepdims=True) * is_active)
+    answer = keras.ops.softmax(layers.Dense(3, name="answer")(layers.Flatten()(keras.ops.relu(maps))))
+    keras.Model(image, answer).save(tmp_path / "model.keras")
+    keras.utils.clear_session()
+    model = runs.load(tmp_path / "model.keras", data_needed=False, pixels="0..1").model
+    maps = feature_maps.layer_outputs(model, IMAGES, ["second"])["second"]
+    outputs = activation_maximization.unit_outputs(model, ["second"], IMAGES)["second"]
+    np.testing.assert_allclose(outputs, np.maximum(maps, 0).mean(axis=(1, 2)), atol=1e-6)
+    assert feature_maps.dead_channels(model, IMAGES)["second"] == np.flatnonzero((maps <= 0).all((0, 1, 2))).tolist()
+    logits = introspection.predict(introspection.logits(model), IMAGES)
+    np.testing.assert_allclose(softmax(logits, axis=1), introspection.predict(model, IMAGES), atol=1e-6)
+
+
+def test_a_softmax_that_is_an_operation_gets_no_second_one(capsys):
+    image = keras.Input((12, 12, 3))
+    logits = layers.Dense(3)(layers.Flatten()(image))
+    for answer in (keras.ops.softmax(logits), keras.activations.softmax(logits)):
+        model = classifiers.as_classifier(keras.Model(image, answer), "model", pixels="0..1")
+        np.testing.assert_array_equal(
+            introspection.predict(model, IMAGES), introspection.predict(keras.Model(image, answer), IMAGES)
+        )
+    one = keras.ops.sigmoid(layers.Dense(1)(layers.Flatten()(image)))
+    model = classifiers.as_classifier(keras.Model(image, one), "model", pixels="0..1")
+    second = introspection.predict(keras.Model(image, one), IMAGES)[:, 0]
+    np.testing.assert_allclose(introspection.predict(model, IMAGES), np.stack([1 - second, second], 1), atol=1e-6)
+    assert "softmax is added" not in capsys.readouterr().out
+
+
+def test_a_layer_keeps_its_activation_function_while_another_thread_looks_before_it():
+    layer = layers.Conv2D(4, 3, activation="relu")
+    layer.build((None, 12, 12, 3))
+    layer.bias.assign([-1.0, 0.0, 0.0, 1.0])
+    before = introspection.WithoutActivation(layer)
+    seen = []
+
+    class Watched(layers.Conv2D):
+        def call(self, inputs):
+            seen.append(layer.activation)
+            return super().call(inputs)
+
+    layer.__class__ = Watched
+    outputs = keras.ops.convert_to_numpy(before(IMAGES))
+    assert outputs.min() < 0
+    np.testing.assert_allclose(np.maximum(outputs, 0), keras.ops.convert_to_numpy(layer(IMAGES)), atol=1e-6)
+    assert seen == [keras.activations.relu] * 2
+
+
+def test_augmentation_layers_inside_a_network_change_nothing():
+    stack = [
+        layers.RandomFlip(), layers.RandomRotation(0.1), layers.RandomZoom(0.1), layers.RandomContrast(0.1),
+        layers.Rescaling(1 / 255), layers.Conv2D(4, 3, name="conv"), layers.Flatten(),
+        layers.Dense(3, activation="softmax"),
+    ]  # fmt: skip
+    model = sequential(*stack)
+    assert classifiers.guess_pixels(model) == "0..255"
+    assert feature_maps.receptive_fields(model)["conv"] == (3, 3)
+    assert not {layer.name for layer in stack[:4]} & set(feature_maps.map_layers(model))
+    without = sequential(*stack[4:])
+    np.testing.assert_array_equal(introspection.predict(model, IMAGES), introspection.predict(without, IMAGES))
+
+
+def test_filters_that_are_larger_than_the_image():
+    model = sequential(layers.Conv2D(4, 13, padding="same", name="wide"), layers.Flatten(), layers.Dense(3))
+    with pytest.raises(UserError, match="the filters of wide are larger than the image"):
+        sliding_filter.strongest(model, IMAGES[0], 2)
+
+
+def test_names_of_classes_are_counted(tmp_path):
+    for name in (None, "digits"):  # with and without a run of one's own
+        with pytest.raises(UserError, match="has 10 classes, but --class-names has 2 names"):
+            runs.load(paths.PRETRAINED / "basic_model-digits" if name is None else None, name, class_names=("a", "b"))
+
+
+def test_networks_that_are_read_at_once_do_not_share_a_limit(tmp_path):
+    add_weight, entered, leave = keras.layers.Layer.add_weight, threading.Event(), threading.Event()
+
+    def read():
+        with model_files._limited_parameters(10**6, "one"):
+            entered.set()
+            leave.wait(10)
+
+    one = threading.Thread(target=read)
+    one.start()
+    entered.wait(10)
+    sequential(layers.Flatten(), layers.Dense(10_000))  # 4 million parameters, in this thread
+    other = threading.Thread(target=read)
+    other.start()
+    leave.set()
+    for thread in (one, other):
+        thread.join(10)
+    assert keras.layers.Layer.add_weight is add_weight
 
 
 def test_layers_that_the_views_add_have_names_of_their_own():

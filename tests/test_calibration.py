@@ -47,6 +47,23 @@ def test_few_images_say_nothing():
     assert fitted.temperature == 1
 
 
+@pytest.mark.parametrize("count", [calibration.LEAST_IMAGES - 1, calibration.LEAST_IMAGES])
+def test_the_temperature_stays_below_the_least_number_of_images(count, logits_and_labels):
+    logits, truth = logits_and_labels
+    fitted = fit(3 * logits[:count], truth[:count])
+    assert (fitted.temperature == 1) == (count < calibration.LEAST_IMAGES)
+    if fitted.temperature == 1:
+        assert fitted.error_after == fitted.error_before
+
+
+@pytest.mark.parametrize("truth", [0, 1])
+def test_a_network_that_is_always_right_or_always_wrong_has_no_best_temperature(truth):
+    """It would be 0, with which each guess is 100 % certain, or infinite."""
+    logits = np.random.default_rng(0).normal(0, 0.2, (200, 2))
+    logits[:, 0] = np.abs(logits[:, 0]) + logits[:, 1]
+    assert fit(logits, np.full(200, truth)).temperature == 1
+
+
 def test_no_prediction_changes(logits_and_labels):
     logits, truth = logits_and_labels
     probabilities = softmax(3 * logits, axis=1).astype("float32")
@@ -76,6 +93,8 @@ def test_far_features_make_an_image_unfamiliar(logits_and_labels):
     directions = np.random.default_rng(0).normal(0, 1, (len(truth), 3)) * 0.2 + [1, 0, 0]
     fitted = fit(logits, truth, directions)
     assert len(fitted.centres) == calibration.CENTRES
+    with pytest.raises(UserError, match=r"feature_centres.npy .* delete it"):
+        fitted.unfamiliarity(logits[:1], np.ones((1, 4)))
     near, far = fitted.unfamiliarity(logits[[0, 0]], np.array([[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0]]))
     assert far > near + 5
 

@@ -266,6 +266,22 @@ def compare(tmp_path, monkeypatch, capsys, request):
     return call
 
 
+@pytest.mark.parametrize("folder", ["pictures (1)", "c++", "my [old"])
+def test_the_runs_of_all_seeds_are_found_whatever_the_folder_s_name(folder, compare, tiny_dataset, monkeypatch):
+    network = NETWORKS["scadamale-dense"]
+    dataset = dataclasses.replace(tiny_dataset, name=folder)
+    for seed in (1337, 2, 3):
+        (paths.MODELS / network.run_name(folder, seed)).mkdir(parents=True)
+    monkeypatch.setattr(comparison, "finished_run", lambda network, dataset, seed, epochs: seed)
+    assert comparison.finished_runs(network, dataset, epochs=2) == {1337: 1337, 2: 2, 3: 3}
+
+
+def test_a_size_is_refused_for_anything_but_a_folder(compare):
+    for name in ("auto", "mnist"):
+        with pytest.raises(UserError, match="--image-size is for folders of pictures"):
+            compare("scadamale-dense", "--dataset", name, "--image-size", "64")
+
+
 TWO = ("bernet-dense-50", "scadamale-dense", "--dataset", "digits", "--epochs", "2")
 
 

@@ -50,6 +50,30 @@ def test_a_map_moved_elsewhere_is_no_longer_perfect(sums_pixels):
     assert (moved.chance.gain < 1).all()  # rows move by 1 to 3 of 4
 
 
+def test_a_map_that_names_no_pixel_is_no_better_than_chance(sums_pixels):
+    image = np.random.default_rng(0).random((4, 4, 1), dtype="float32")
+    blank = faithfulness.compare_with_chance(sums_pixels, image, 0, np.zeros((4, 4)), baseline=0, steps=16)
+    assert np.isnan(blank.above_chance)
+    assert blank.verdict == "no better than chance"
+    right = faithfulness.compare_with_chance(sums_pixels, image, 0, image[..., 0], baseline=0, steps=16)
+    assert right.verdict == f"{right.above_chance:+.1f} std. dev. from chance"
+
+
+def test_images_are_made_when_they_are_needed(sums_pixels, monkeypatch):
+    """Those of a large image would take gigabytes."""
+    seen = []
+    predict = sums_pixels.predict_on_batch
+    monkeypatch.setattr(sums_pixels, "predict_on_batch", lambda batch: seen.append(len(batch)) or predict(batch))
+    image, maps = np.random.default_rng(0).random((2, 4, 4, 1), dtype="float32"), np.arange(48.0).reshape(3, 4, 4)
+    small = faithfulness.deletion_insertion(sums_pixels, image[0], 0, maps, baseline=0, batch_size=7)
+    assert max(seen) <= 7
+    large = faithfulness.deletion_insertion(sums_pixels, image[0], 0, maps, baseline=0, batch_size=1000)
+    assert large.deletion.shape == (3, 17)
+    np.testing.assert_allclose(small.deletion, large.deletion, rtol=1e-6)
+    np.testing.assert_allclose(small.insertion, large.insertion, rtol=1e-6)
+    np.testing.assert_allclose(large.deletion + large.insertion, np.full((3, 17), image[0].sum()), rtol=1e-5)
+
+
 @pytest.mark.parametrize("sigma", [1, 2, 4])
 def test_smoothness_of_filtered_noise(sigma):
     noise = gaussian_filter(np.random.default_rng(0).normal(size=(256, 256)), sigma, mode="wrap")

@@ -14,7 +14,7 @@ import basic_model
 import compare_models
 import visualize_results
 from convnets import cli, files, paths
-from convnets.data import datasets, folders
+from convnets.data import datasets, folders, image_files
 from convnets.errors import UserError
 from convnets.training import training
 from convnets.views import runs
@@ -262,6 +262,34 @@ def test_pictures_are_decoded_once(pictures, monkeypatch):
     again = datasets.load(pictures)
     np.testing.assert_array_equal(again.x_train, first.x_train)
     assert isinstance(again.x_train.base, np.memmap) or isinstance(again.x_train, np.memmap)
+
+
+def test_a_large_folder_is_decoded_once_too(pictures, monkeypatch):
+    """The list of 50,000 pictures is larger than any other record."""
+    monkeypatch.setattr(files.read_json, "__defaults__", (100,))
+    folders.load(pictures)
+    monkeypatch.setattr(image_files, "open_upright", lambda *args, **options: pytest.fail("decoded again"))
+    folders.load(pictures)
+
+
+def test_grey_pictures_are_not_flipped_whatever_the_network_takes(tmp_path):
+    for name in ("a", "b"):
+        for number in range(2):
+            write(tmp_path / name / f"{number}.png", colour=(50 * number,) * 3, seed=number)
+    grey = [datasets.load(str(tmp_path), channels=channels) for channels in (None, 3)]
+    assert [dataset.input_shape[-1] for dataset in grey] == [1, 3]
+    assert not any(dataset.flippable for dataset in grey)
+    write(tmp_path / "a" / "red.png", colour=(200, 0, 0))
+    assert datasets.load(str(tmp_path)).flippable
+
+
+def test_a_sample_of_a_folder_has_pictures_of_all_classes(pictures):
+    dataset = datasets.load(str(pictures))
+    assert len(dataset.some(dataset.x_train, 10**6)) == len(dataset.x_train)
+    chosen = dataset.some(np.arange(100), 5)
+    assert chosen.tolist() == [0, 24, 49, 74, 99]
+    digits = datasets.load("digits")
+    np.testing.assert_array_equal(digits.some(digits.y_test, 7), digits.y_test[:7])
 
 
 def test_only_changed_pictures_are_decoded_again(pictures, monkeypatch):

@@ -129,3 +129,15 @@ def test_pictures_are_looked_for_in_linked_folders_but_not_in_hidden_ones(tmp_pa
     found = [picture.path.relative_to(tmp_path / "holidays").as_posix() for picture in pictures]
     assert found == ["a.png", "linked/a.png"]
     assert not broken
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege on Windows")
+def test_folders_that_link_to_each_other_are_each_entered_once(tmp_path):
+    folders = [tmp_path / f"{number:02}" for number in range(14)]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "picture.png").write_bytes(b"")
+        for other in folders:
+            (folder / f"to-{other.name}").symlink_to(other)
+    found = image_files.files_below(tmp_path)
+    assert len(found) == len({path.resolve() for path in found}) == len(folders)

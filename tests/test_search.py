@@ -1,5 +1,7 @@
 """The search for a network: its space, the script it writes, what it learns from, and what it says."""
 
+import ast
+import dataclasses
 import json
 import random
 import re
@@ -163,6 +165,9 @@ def trials(accuracies, seconds, epochs=6, **settings):
     return pd.DataFrame(rows)
 
 
+FINISHED = trials([0.5], [10]).assign(finalist_accuracy=[0.75])
+
+
 def test_the_front_has_what_nothing_beats_in_both():
     found = trials([0.5, 0.7, 0.6, 0.8, 0.75], [10, 20, 30, 40, 50])
     assert search.front(found)["accuracy"].tolist() == [0.5, 0.7, 0.8]
@@ -258,9 +263,70 @@ def test_a_search_goes_on_only_with_what_it_was_asked_for(tiny_dataset):
         pass
     with search_record.opened(tiny_dataset, options("--minutes", "9", "--fresh")) as record:
         assert record.storage != storage  # others may use the same folder or bucket
-        record.finish(trials([0.5], [10]))
+        record.finish(FINISHED)
     with search_record.opened(tiny_dataset, options("--minutes", "9")) as record:
         assert record.trials()["accuracy"].tolist() == [0.5]
+    (paths.MODELS / "search-tiny" / "search.json").unlink()
+    lost = search_record.opened(tiny_dataset, options("--minutes", "9"))
+    with pytest.raises(UserError, match=r"has lost search.json.*--fresh"), lost:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("learning_rate", "__import__('os').abort()"),  # this one would become code
+        ("batch_size", 10**9),
+        ("optimizer", "nadam"),
+        ("parameters", "many"),
+        ("curve", None),  # no such column
+    ],
+)
+def test_a_stranger_s_table_of_trials_is_refused(setting, value, tiny_dataset):
+    with search_record.opened(tiny_dataset, options()) as record:
+        table = FINISHED.astype({setting: object}).assign(**{setting: value})
+        record.finish(table if value else table.drop(columns=setting))
+        with pytest.raises(UserError, match=r"trials.csv is damaged: --fresh"):
+            record.trials()
+
+
+@pytest.mark.parametrize("named", ["../../precious", "/precious", "trials-../../precious", 7])
+def test_no_other_folder_is_taken_for_that_of_the_trials(named, tiny_dataset):
+    """It is removed when the search is finished."""
+    with search_record.opened(tiny_dataset, options()):
+        pass
+    path = paths.MODELS / "search-tiny" / "search.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "trials": named}))
+    with pytest.raises(UserError, match="can't be read"), search_record.opened(tiny_dataset, options()):
+        pass
+
+
+@pytest.mark.parametrize(("diverged", "best"), [((1,), 0.6), ((0, 1), None)])
+def test_a_finalist_whose_loss_becomes_nan_has_lost(diverged, best, tiny_dataset, monkeypatch, tmp_path):
+    def train_all(jobs, train):
+        for number, job in enumerate(jobs):
+            job.accuracy, job.not_finite = 0.6, number in diverged
+            job.notes.append("the loss is no longer a number")
+        return [job for job in jobs if job.not_finite]
+
+    monkeypatch.setattr(search.cluster, "train_all", train_all)
+    found = trials([0.5, 0.9], [10, 10])
+    settings = {"epochs": 2, "precision": "float32", "seed": 1}
+    if best is None:
+        with pytest.raises(UserError, match=r"NaN: finalist-1 \(.*--fresh"):
+            search.judge_finalists(found, tiny_dataset, tmp_path, **settings)
+        return
+    judged = search.judge_finalists(found, tiny_dataset, tmp_path, **settings)
+    assert judged["finalist_accuracy"].iloc[0] == best
+    assert judged["accuracy"].tolist() == [0.5, 0.9]
+    assert np.isnan(judged["finalist_accuracy"].iloc[1])
+
+
+def test_a_folder_s_name_can_not_end_the_docstring(tiny_dataset):
+    dataset = dataclasses.replace(tiny_dataset, folder='/pictures/a"""b')
+    settings = {"name": "found_model", "epochs": 2, "precision": "float32", "found": "Found."}
+    compiled = ast.parse(search_script.script(search_space.rounded(any_choice(0)), dataset, **settings))
+    assert 'a"""b' in ast.get_docstring(compiled)
 
 
 def test_a_search_is_not_opened_twice(tiny_dataset):

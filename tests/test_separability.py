@@ -1,11 +1,14 @@
 """Which layer tells two classes apart: networks for which the answer is known."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
 from keras import layers
 
 from convnets.data.datasets import Dataset
+from convnets.errors import UserError
 from convnets.views import separability
 
 
@@ -40,3 +43,6 @@ def test_the_first_layer_that_tells_two_classes_apart(dataset):
     assert shares["copy"] < 0.75
     assert shares["relu"] == 1
     assert separability.by_layer(network, dataset, (0, 2), ["copy"]) == {"copy": 1}
+    without = dataclasses.replace(dataset, x_test=dataset.x_test[2::3], y_test=dataset.y_test[2::3])
+    with pytest.raises(UserError, match="no test images of these two classes"):
+        separability.by_layer(network, without, (0, 1), ["copy"])

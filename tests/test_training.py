@@ -16,12 +16,17 @@ import pytest
 from filelock import FileLock
 
 from benchmarks.kill_and_resume import differences
+from convnets import files
 from convnets.data.augmentation import Augmentation, ShiftAndCutOut
 from convnets.data.datasets import scale_pixels
 from convnets.errors import Stopped, UserError
 from convnets.training import callbacks, checkpoints, training, weight_files
 from publishing import __main__ as publish
 
+HISTORY = [
+    "accuracy", "loss", "val_accuracy", "val_loss", "held_out_accuracy", "held_out_loss", "seconds", "training_seconds",
+    "compilation_seconds", "learning_rate",
+]  # fmt: skip
 AUGMENT = Augmentation(zoom=0.1, shift=0.1)
 
 
@@ -60,6 +65,42 @@ def copy_run(kept_runs, tiny_dataset, build_tiny_model):
 def snapshot(folder):
     """The contents of each file in a folder."""
     return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_keywords_are_fields_of_the_recipe_or_the_options(tiny_dataset, build_tiny_model, tmp_path):
+    recipe, options = training.Recipe(epochs=1, batch_size=16), training.RunOptions(verbose=0)
+    history = training.train(build_tiny_model(), tiny_dataset, tmp_path / "run", recipe, options, epochs=2)
+    assert len(history) == 2
+    history = training.train(build_tiny_model(), tiny_dataset, tmp_path / "run", recipe, options, fresh=True)
+    assert len(history) == 1
+    assert (tmp_path / "run-old-1").is_dir()
+    with pytest.raises(TypeError, match="epoch"):
+        training.train(build_tiny_model(), tiny_dataset, tmp_path / "run", recipe, options, epoch=2)
+
+
+def test_no_more_epochs_than_a_record_can_hold(tiny_dataset, build_tiny_model, tmp_path):
+    row = {"epoch": training.MOST_EPOCHS, **dict.fromkeys(HISTORY, 0.12345678901234567)}
+    assert len(json.dumps(row, indent=1)) * training.MOST_EPOCHS < files.MOST_JSON
+    with pytest.raises(UserError, match="40,000 epochs are more than the 20,000"):
+        train(build_tiny_model(), tiny_dataset, tmp_path / "run", 40_000)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_epoch_that_could_not_be_saved_is_not_called_saved(copy_run, build_tiny_model, tiny_dataset, tmp_path):
+    """As when Ctrl-C comes a second time, in the midst of a write."""
+    run = copy_run(tmp_path / "run", 2)
+
+    def stop(*args, **options):
+        raise Stopped(f"Stopped; {seen[0].saved}.", 130)
+
+    seen = []
+    with pytest.MonkeyPatch.context() as patch:
+        made = callbacks.Progress.__init__
+        patch.setattr(callbacks.Progress, "__init__", lambda self, *args: (made(self, *args), seen.append(self))[0])
+        patch.setattr(callbacks.checkpoints, "save", stop)
+        with pytest.raises(Stopped, match="epoch 2 is saved"):
+            train(build_tiny_model(), tiny_dataset, run, 3)
+    assert len(pd.read_csv(run / "history.csv")) == 2
 
 
 # ---------------------------------------------------------------- the batches

@@ -95,6 +95,14 @@ def test_an_ascent_as_an_animation(tmp_path):
         assert np.abs(np.asarray(animation.convert("L")) - first).mean() > 1
 
 
+def test_a_picture_of_one_s_own_needs_no_dataset(tmp_path, monkeypatch):
+    Image.new("RGB", (50, 50), "orange").save(tmp_path / "cat.png")
+    monkeypatch.setattr(runs.datasets, "load", lambda *args, **options: pytest.fail("loaded a dataset"))
+    for view in ("visualize_pixel_importance", "visualize_hidden_layer_output", "visualize_building_blocks"):
+        show(view, "--image", tmp_path / "cat.png", "--output-dir", tmp_path)
+    assert (tmp_path / "improved_model-cifar10-importance-cat.png").is_file()
+
+
 def saved(model, folder):
     folder.mkdir(exist_ok=True)
     (folder / "model.json").write_text(model.to_json())

@@ -18,6 +18,7 @@ class Trainings:
 
     def __init__(self, page):
         self.page, self._colours = page, {}
+        self._network, self._answers = None, {}  # the network of the plots below, and its bars, by epoch
         self.runs = pn.widgets.CheckBoxGroup.from_param(page.param.trainings, name="Runs")
         self.accuracy = plots.Lines("accuracy", "Accuracy (dotted: training images)", "epoch", "accuracy (%)")
         self.loss = plots.Lines("loss", "Loss (dotted: training images)", "epoch", "loss", legend=True)
@@ -74,21 +75,26 @@ class Trainings:
         network, image = side.network, side.image
 
         def show(epochs):
-            self.epochs.objects = [
-                part
-                for epoch, (filters, answer) in epochs.items()
-                for part in self._epoch(network, epoch, filters, answer)
-            ] or [plots.Text("No checkpoints of this network are kept.")]
+            if network is not self._network:
+                self._show_plots(network, epochs)
+            for epoch, (_, answer) in epochs.items():
+                self._answers[epoch].show(answer, right=self.page.chosen.truth(network), wrong=int(answer.argmax()))
 
         self.page.background.start("epochs", lambda: network.at_epochs(image), show, slow=True)
 
-    def _epoch(self, network, epoch, filters, answer):
-        bars = plots.Bars(f"answer-{epoch}", f"Its answer after epoch {epoch}", network.names)
-        bars.show(answer, right=self.page.chosen.truth(network), wrong=int(answer.argmax()))
-        grid = plots.Grid(f"filters-{epoch}")
-        if filters is not None:
-            grid.show(plots.rgba(filters), title=f"First filters after epoch {epoch}")
-        return [grid.plot, bars.plot] if filters is not None else [bars.plot]
+    def _show_plots(self, network, epochs):
+        """Make the plots of another network; they show other images later."""
+        self._network, shown = network, []
+        self._answers = {
+            epoch: plots.Bars(f"answer-{epoch}", f"Its answer after epoch {epoch}", network.names) for epoch in epochs
+        }
+        for epoch, (filters, _) in epochs.items():
+            if filters is not None:
+                grid = plots.Grid(f"filters-{epoch}")
+                grid.show(plots.rgba(filters), title=f"First filters after epoch {epoch}")
+                shown.append(grid.plot)
+            shown.append(self._answers[epoch].plot)
+        self.epochs.objects = shown or [plots.Text("No checkpoints of this network are kept.")]
 
 
 def read_history(name):
