@@ -46,7 +46,9 @@ def measured(function, *arguments):
     results = context.Queue()
     process = context.Process(target=function, args=(*arguments, results))
     process.start()
-    megabytes = results.get(timeout=900)
+    while process.is_alive() and results.empty():
+        process.join(1)
+    megabytes = results.get(timeout=5)  # queue.Empty if the process has failed
     process.join()
     return megabytes
 

@@ -60,7 +60,7 @@ def _in_half_precision(model):
 
 
 def trained_table(runs):
-    """The README's table of what its two training scripts reach, in Markdown."""
+    """The table of what the two training scripts of wang's article reach, in Markdown."""
     lines = [
         "| run | epochs | seeds | test accuracy, last epoch | the article says | minutes |",
         "|---|---|---|---|---|---|",
@@ -135,7 +135,7 @@ def _table_of(results, header, line, *, measured_on=True):
 
 
 def speed_table(speeds):
-    """The README's table of what our own work around Keras costs, in Markdown."""
+    """The table of the overhead over plain Keras, in Markdown."""
     header = "network | measured | against | ratio of seconds an epoch"
     line = "{row.network} | {row.measured} | {row.peer} | {row.ratio:.2f}"
     return _table_of(speeds, header, line, measured_on=False)

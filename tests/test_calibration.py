@@ -1,12 +1,14 @@
 """Calibrated probabilities, unfamiliar images, labels that look wrong."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import softmax
 
 import visualize_results
-from convnets import paths
+from convnets import drawing, paths
 from convnets.data import datasets
 from convnets.errors import UserError
 from convnets.training import checkpoints
@@ -259,8 +261,7 @@ def test_a_calibration_of_other_weights_is_fitted_again(tmp_path):
 
 def test_the_calibration_error_is_that_of_the_images_evaluated(tmp_path, capsys, monkeypatch):
     """On another dataset than its own it is measured; the stored one is of the network's own test images."""
-    import dataclasses
-
+    monkeypatch.setattr(drawing, "save", lambda *_, **__: None)  # drawing takes longer
     digits = datasets.load("digits")
     other = dataclasses.replace(digits, name="other", x_test=digits.x_test[:50, ::-1], y_test=digits.y_test[:50])
     stored = f"{100 * runs.load(paths.PRETRAINED / 'basic_model-digits').calibration.error_after:.2f} percentage"
@@ -278,6 +279,7 @@ def test_a_network_has_one_vote_however_its_path_is_written(tmp_path, monkeypatc
     dataset = datasets.load("digits")
     same = {paths.PRETRAINED / "basic_model-digits": np.full((len(dataset.x_test), 10), 0.1)}
     monkeypatch.setattr(labels, "of_pretrained_networks", lambda dataset: same)
+    monkeypatch.setattr(drawing, "save", lambda *_, **__: None)  # drawing takes longer
     voters, real = [], labels.rank
     monkeypatch.setattr(labels, "rank", lambda opinions, *rest: voters.append(len(opinions)) or real(opinions, *rest))
     monkeypatch.chdir(paths.PROJECT)
@@ -292,8 +294,6 @@ def test_the_training_labels_of_cifar10_are_not_checked(real_dataset):
 
 
 def test_labels_that_are_predicted_are_not_drawn(tmp_path, capsys, monkeypatch):
-    import dataclasses
-
     digits = datasets.load("digits")
     run = runs.load(paths.PRETRAINED / "basic_model-digits")
     right = run.predictions(digits.x_test).argmax(axis=1) == digits.y_test

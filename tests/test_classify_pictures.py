@@ -16,6 +16,7 @@ from convnets import paths
 from convnets.data import handwriting, image_files
 from convnets.errors import UserError
 from convnets.training import checkpoints
+from convnets.views import introspection, runs
 
 FONTS = [
     "DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSerif", "DejaVuSerif-Bold", "DejaVuSansMono",
@@ -156,13 +157,15 @@ def test_a_note_is_drawn():
 
 
 def test_probabilities_as_they_are(pictures, tmp_path, capsys):
-    options = ["--run", "fast_model-94-cifar10", "--output-dir", str(tmp_path)]
-    classify_pictures.main([str(pictures / "sky.jpg"), *options])
-    calibrated = capsys.readouterr().out
-    classify_pictures.main([str(pictures / "sky.jpg"), *options, "--no-calibration"])
-    printed = capsys.readouterr().out
-    assert printed != calibrated
-    assert sum(float(part.split()[-2]) for part in printed.splitlines()[1].split(",")) <= 100.1
+    options = ["--run", "fast_model-94-cifar10", "--output-dir", str(tmp_path), "--csv", str(tmp_path / "a.csv")]
+    run = runs.load(paths.PRETRAINED / "fast_model-94-cifar10", data_needed=False, images=False)
+    image, _ = run.prepare(image_files.open_upright(pictures / "sky.jpg", at_least=image_files.AT_LEAST))
+    plain = introspection.predict(run.model, image[None])[0]
+    for more, expected in (([], run.calibrated(plain)), (["--no-calibration"], plain)):
+        classify_pictures.main([str(pictures / "sky.jpg"), *options, *more])
+        assert f"{100 * expected.max():.1f} %" in capsys.readouterr().out
+        assert pd.read_csv(tmp_path / "a.csv")["probability"].item() == pytest.approx(expected.max(), abs=1e-3)
+    assert abs(plain.max() - run.calibrated(plain).max()) > 0.01
 
 
 @pytest.mark.parametrize(

@@ -72,8 +72,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def host(monkeypatch):
-    monkeypatch.setattr(downloads, "CONNECT_SECONDS", 0.3)
-    monkeypatch.setattr(downloads, "READ_SECONDS", 0.3)
+    monkeypatch.setattr(downloads, "CONNECT_SECONDS", 1)
+    monkeypatch.setattr(downloads, "READ_SECONDS", 1)
     monkeypatch.setattr(time, "sleep", lambda _: None)  # pooch's pause before a second try
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True

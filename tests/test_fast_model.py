@@ -157,9 +157,16 @@ def test_to_seven_digits_too(kernel_size):
     ],
 )
 def test_other_convolutions_are_left_to_keras(options, shape, monkeypatch):
-    monkeypatch.setattr(backend, "convolve", lambda *_: pytest.fail("not for this one"))
-    layer = fast_layers.Conv2D(4, 3, **{"padding": "same", "use_bias": False, "dtype": "mixed_bfloat16", **options})
-    layer(keras.Input(shape), training=True)
+    monkeypatch.setattr(backend, "convolve", lambda *_: "ours")
+    monkeypatch.setattr(keras.layers.Conv2D, "call", lambda self, inputs: "Keras's")
+
+    def result(shape, **options):
+        layer = fast_layers.Conv2D(4, 3, **{"padding": "same", "use_bias": False, "dtype": "mixed_bfloat16", **options})
+        layer.build((None, *shape))
+        return layer.call(keras.Input(shape), training=True)
+
+    assert result((6, 6, 128)) == "ours"
+    assert result(shape, **options) == "Keras's"
 
 
 # ---------------------------------------------------------------- Muon
@@ -289,7 +296,9 @@ def test_the_mean_over_views_is_worked_out_by_hand():
 # ---------------------------------------------------------------- the fastest settings
 
 
-@pytest.mark.parametrize(("bfloat16_seconds", "precision"), [(0.5, "bfloat16"), (0.8, "float32"), (3, "float32")])
+@pytest.mark.parametrize(
+    ("bfloat16_seconds", "precision"), [(0.5, "bfloat16"), (0.76, "bfloat16"), (0.78, "float32"), (3, "float32")]
+)
 def test_the_faster_precision_is_taken_where_it_is_clearly_faster(bfloat16_seconds, precision, monkeypatch, capsys):
     monkeypatch.setattr(autotune, "time_convolution", lambda: {"float32": 1.0, "bfloat16": bfloat16_seconds})
     autotune.set_precision()

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -85,6 +86,19 @@ def test_help_lists_the_options_without_loading_keras(script, help_texts):
         assert option in help_texts[script]
 
 
+def test_the_documents_name_only_options_that_there_are(help_texts):
+    pages = [paths.PROJECT / "README.md", *(paths.PROJECT / "docs").glob("*.md")]
+    commands = [
+        (page.name, script, option)
+        for page in pages
+        for script, words in re.findall(r"python (\w+)\.py ([^`|\n]*)", page.read_text(encoding="utf-8"))
+        for option in re.findall(r"(--[a-z-]+)", words)
+    ]
+    assert len(commands) > 50
+    for page, script, option in commands:
+        assert re.search(rf"{option}\b(?!-)", help_texts[script]), (page, script, option)
+
+
 @pytest.mark.parametrize("script", OPTIONS)
 def test_a_script_has_at_most_150_lines(script):
     assert len((paths.PROJECT / f"{script}.py").read_text(encoding="utf-8").splitlines()) <= 150
@@ -115,6 +129,13 @@ def test_missing_initial_weights_leave_no_run_behind(tmp_path):
     with pytest.raises(UserError, match=r"can't read nowhere.h5: No such file"):
         basic_model.main(["--dataset", "digits", "--weights", "nowhere.h5", "--run", str(tmp_path / "run")])
     assert not (tmp_path / "run").exists()
+
+
+def test_a_name_that_is_made_of_a_folder_s_may_be_too_long(capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.run(lambda: cli.run_folder(f"basic_model-{'x' * 250}"))
+    assert end.value.code == 2
+    assert "is too long for the name of a folder" in capsys.readouterr().err
 
 
 def test_a_run_is_a_name_or_a_path(tmp_path):

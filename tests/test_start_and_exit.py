@@ -60,8 +60,9 @@ def test_a_closed_pipe_ends_a_training_without_a_traceback(tmp_path):
     assert "Traceback" not in result.stderr
 
 
-def test_without_network_and_data_the_first_command_trains_on_digits(tmp_path):
+def test_without_network_and_data_the_first_command_trains_on_digits(tmp_path, monkeypatch):
     """On a machine where every connection fails at once; nothing on stderr looks like an error."""
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL")  # which keeps TensorFlow quiet in the tests, as a reader has not set it
     result = run_python(
         "basic_model.py", "--epochs", 1, "--run", tmp_path / "run", "--data-dir", tmp_path / "data",
         KERAS_HOME=str(tmp_path / "home"), HTTPS_PROXY="http://127.0.0.1:9", https_proxy="http://127.0.0.1:9",

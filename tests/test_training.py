@@ -248,8 +248,8 @@ def test_images_held_out_are_the_last_ones_and_only_looked_at(tiny_dataset, buil
     pd.testing.assert_frame_equal(without_seconds(split[without.columns]), without_seconds(without))
 
 
-def test_the_network_learns_and_the_recorded_accuracy_is_true(tiny_dataset, build_tiny_model, tmp_path):
-    history = train(build_tiny_model(), tiny_dataset, tmp_path / "run", 10)
+def test_the_network_learns_and_the_recorded_accuracy_is_true(tiny_dataset, copy_run, tmp_path):
+    history = pd.read_csv(copy_run(tmp_path / "run", 10) / "history.csv")
     model = checkpoints.load_model(tmp_path / "run")
     predicted = model.predict(scale_pixels(tiny_dataset.x_test), verbose=0).argmax(axis=1)
     assert history["val_accuracy"].iloc[-1] == pytest.approx((predicted == tiny_dataset.y_test).mean())
@@ -355,10 +355,10 @@ def test_a_training_that_is_tested_at_its_end_is_the_same_one(tiny_dataset, buil
     assert two.startswith("Not tested after epoch 2: ")
 
 
-def test_half_of_a_test_is_no_sound_record(tiny_dataset, build_tiny_model, tmp_path):
+def test_half_of_a_test_is_no_sound_record(copy_run, tmp_path):
     """Its checksum is right, as in a stranger's file."""
-    run = tmp_path / "run"
-    history = train(build_tiny_model(), tiny_dataset, run, 2).to_dict("records")
+    run = copy_run(tmp_path / "run", 2)
+    history = pd.read_csv(run / "history.csv").to_dict("records")
     checkpoints.save(run, checkpoints.load_model(run), run={}, history=history)
     del history[1]["val_loss"]
     checkpoints.save(run, checkpoints.load_model(run), run={}, history=history)
@@ -400,10 +400,9 @@ def test_curves_are_not_drawn_more_often_than_they_can_be_looked_at(
 
 
 def test_a_finished_run_is_left_alone_and_the_reader_told_how_to_go_on(
-    tiny_dataset, build_tiny_model, tmp_path, capsys
+    tiny_dataset, build_tiny_model, copy_run, tmp_path, capsys
 ):
-    run = tmp_path / "run"
-    train(build_tiny_model(), tiny_dataset, run, 2)
+    run = copy_run(tmp_path / "run", 2)
     before = snapshot(run)
     model = build_tiny_model()
     history = train(model, tiny_dataset, run, 2, verbose=2)
@@ -441,9 +440,8 @@ def test_a_file_is_no_run(tiny_dataset, build_tiny_model, tmp_path):
     assert notes.read_text() == "mine"
 
 
-def test_fresh_with_unfit_weights_leaves_the_old_run_in_place(tiny_dataset, build_tiny_model, tmp_path):
-    run = tmp_path / "run"
-    train(build_tiny_model(), tiny_dataset, run, 1)
+def test_fresh_with_unfit_weights_leaves_the_old_run_in_place(tiny_dataset, build_tiny_model, copy_run, tmp_path):
+    run = copy_run(tmp_path / "run", 1)
     before = snapshot(run)
     build_tiny_model(filters=5).save_weights(tmp_path / "unfit.weights.h5")
     with pytest.raises(UserError, match="does not fit this network"):
@@ -566,6 +564,17 @@ def flip_a_bit(path):
     path.write_bytes(content)
 
 
+def test_the_epoch_before_a_damaged_one_is_resumed(tiny_dataset, build_tiny_model, copy_run, tmp_path, capsys):
+    copy_run(tmp_path / "whole", 4)
+    copy_run(tmp_path / "run", 3)
+    half(tmp_path / "run" / "epoch-0003.weights.h5")
+    train(build_tiny_model(), tiny_dataset, tmp_path / "run", 4, verbose=2)
+    said = capsys.readouterr().out
+    assert f"Skipped: {tmp_path / 'run' / 'epoch-0003.weights.h5'}" in said
+    assert "Resuming after epoch 2" in said
+    assert differences(tmp_path / "whole", tmp_path / "run", 4) == []
+
+
 @pytest.mark.parametrize(
     ("name", "damage"),
     [
@@ -580,17 +589,12 @@ def flip_a_bit(path):
         ("epoch-0003.json", lambda path: path.write_text(path.with_name("epoch-0002.json").read_text())),
     ],
 )
-def test_a_damaged_checkpoint_is_named_and_the_one_before_used(
-    name, damage, tiny_dataset, build_tiny_model, copy_run, tmp_path, capsys
-):
-    copy_run(tmp_path / "whole", 4)
-    copy_run(tmp_path / "run", 3)
-    damage(tmp_path / "run" / name)
-    train(build_tiny_model(), tiny_dataset, tmp_path / "run", 4, verbose=2)
-    said = capsys.readouterr().out
-    assert f"Skipped: {tmp_path / 'run' / name}" in said
-    assert "Resuming after epoch 2" in said
-    assert differences(tmp_path / "whole", tmp_path / "run", 4) == []
+def test_a_damaged_checkpoint_is_named_and_the_one_before_found(name, damage, copy_run, tmp_path):
+    run = copy_run(tmp_path / "run", 3)
+    damage(run / name)
+    checkpoint, (description,) = checkpoints.newest(run)
+    assert checkpoint.epoch == 2
+    assert description.startswith(str(run / name))
 
 
 def test_an_epoch_trained_after_damage_is_not_lost_again(tiny_dataset, build_tiny_model, copy_run, tmp_path):
@@ -678,16 +682,16 @@ def test_no_sound_checkpoint_left(tiny_dataset, build_tiny_model, copy_run, tmp_
 
 
 @pytest.mark.parametrize("epochs", [2, 3])
-@pytest.mark.parametrize("name", ["run.json", "architecture.json", "history.csv", "training_curves.png"])
-def test_the_other_files_are_made_again(name, epochs, tiny_dataset, build_tiny_model, copy_run, tmp_path):
+def test_the_other_files_are_made_again(epochs, tiny_dataset, build_tiny_model, copy_run, tmp_path):
     """By the next start, also if there is nothing left to train."""
-    run = tmp_path / "run"
-    copy_run(run, 2)
-    content = (run / name).read_bytes()
-    (run / name).write_text("{")
+    run = copy_run(tmp_path / "run", 2)
+    before = snapshot(run)
+    for name in ("run.json", "architecture.json", "history.csv", "training_curves.png"):
+        (run / name).write_text("{")
     train(build_tiny_model(), tiny_dataset, run, epochs)
-    assert ((run / name).read_bytes() == content) == (epochs == 2 or name == "architecture.json")
-    assert (run / name).stat().st_size > 100
+    for name in ("run.json", "architecture.json", "history.csv", "training_curves.png"):
+        assert ((run / name).read_bytes() == before[name]) == (epochs == 2 or name == "architecture.json")
+        assert (run / name).stat().st_size > 100
 
 
 def test_a_table_that_another_program_keeps_open_does_not_stop_the_training(
@@ -978,10 +982,8 @@ def test_weights_files_that_point_elsewhere_are_refused(build_tiny_model, tmp_pa
             weight_files.load(build_tiny_model(), tmp_path / name)
 
 
-def test_a_training_starts_from_given_weights(tiny_dataset, build_tiny_model, tmp_path):
-    source = build_tiny_model()
-    train(source, tiny_dataset, tmp_path / "source", 10)
-    start = tmp_path / "source" / "epoch-0010.weights.h5"
+def test_a_training_starts_from_given_weights(tiny_dataset, build_tiny_model, copy_run, tmp_path):
+    start = copy_run(tmp_path / "source", 10) / "epoch-0010.weights.h5"
     run = tmp_path / "run"
     history = train(build_tiny_model(), tiny_dataset, run, 1, initial_weights=start)
     assert history["val_accuracy"].iloc[0] == 1
@@ -996,9 +998,8 @@ def test_a_training_starts_from_given_weights(tiny_dataset, build_tiny_model, tm
     assert len(train(build_tiny_model(), tiny_dataset, run, 3, initial_weights=start)) == 3
 
 
-def test_fresh_can_start_from_the_old_run_s_weights(tiny_dataset, build_tiny_model, tmp_path):
-    run = tmp_path / "run"
-    train(build_tiny_model(), tiny_dataset, run, 10)
+def test_fresh_can_start_from_the_old_run_s_weights(tiny_dataset, build_tiny_model, copy_run, tmp_path):
+    run = copy_run(tmp_path / "run", 10)
     start = run / "epoch-0010.weights.h5"
     assert train(build_tiny_model(), tiny_dataset, run, 1, fresh=True, initial_weights=start)["val_accuracy"][0] == 1
     assert len(train(build_tiny_model(), tiny_dataset, run, 2, initial_weights=start)) == 2  # the command to go on
@@ -1020,8 +1021,8 @@ def test_weights_of_theano_are_refused(backend, keras_2_files, tmp_path):
             weight_files.load(model, path)
 
 
-def test_a_stashed_run_predicts_the_same_and_can_not_be_trained(tiny_dataset, build_tiny_model, tmp_path):
-    train(build_tiny_model(), tiny_dataset, tmp_path / "run", 2)
+def test_a_stashed_run_predicts_the_same_and_can_not_be_trained(tiny_dataset, build_tiny_model, copy_run, tmp_path):
+    copy_run(tmp_path / "run", 2)
     publish.stash(tmp_path / "run", tmp_path / "stashed")
     (run, _), (stashed, _) = checkpoints.newest(tmp_path / "run"), checkpoints.newest(tmp_path / "stashed")
     assert stashed.weights_path.stat().st_size < run.weights_path.stat().st_size / 2

@@ -1,6 +1,5 @@
 """The networks of basic_model.py and improved_model.py, layer by layer."""
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -44,12 +43,6 @@ def test_the_improved_network_is_the_published_one():
         ("fc1", (512,)), ("fc2", (256,)), ("fc3", (10,)),
     ]  # fmt: skip
     assert [layer.rate for layer in model.layers if hasattr(layer, "rate")] == [0.25, 0.25, 0.25, 0.5, 0.5]
-
-
-@pytest.mark.parametrize("script", [basic_model, improved_model])
-def test_the_outputs_are_probabilities(script):
-    outputs = script.build_model((32, 32, 3), 10).predict(np.zeros((2, 32, 32, 3), "float32"), verbose=0)
-    np.testing.assert_allclose(outputs.sum(axis=1), 1, atol=1e-6)
 
 
 @pytest.mark.slow
