@@ -743,3 +743,11 @@ def test_what_the_page_on_many_machines_says_is_so():
     improved = pd.read_csv(paths.RESULTS / "training_runs.csv").query("run == 'improved_model-cifar10'")
     gained = 100 * (found["test_accuracy"].mean() - improved["test_accuracy"].mean())
     assert f"its mean is {gained:.1f} points above" in page
+
+
+def test_how_many_seeds_the_page_on_sparse_encoding_says():
+    seeds = pd.read_csv(paths.RESULTS / "learning_curves.csv").groupby("run")["seed"].nunique()
+    words = {1: "one seed", 3: "mean of three seeds"}
+    page = document("docs/wang.md")
+    assert f"The same network from random weights, {words[seeds['basic_model-cifar10']]}:" in page
+    assert f"With the dictionary, {words[seeds['wang-sparse-cifar10']]}:" in page

@@ -823,7 +823,7 @@ def test_the_system_s_limit_harms_nothing_either(tiny_dataset, build_tiny_model,
 
 def test_a_folder_that_can_not_be_made(tiny_dataset, build_tiny_model, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"can't make the folder .*--run"):
+    with pytest.raises(UserError, match=r"can't make the folder .*see to the permissions"):
         train(build_tiny_model(), tiny_dataset, tmp_path / "file" / "run", 1)
 
 
