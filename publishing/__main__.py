@@ -128,17 +128,17 @@ def _table(header, rows, results=None):
     return "\n".join(lines if results is None else [*lines, "", _measured_on(results)])
 
 
-def _table_of(results, header, line, *, measured_on=True):
+def _table_of(results, header, line):
     """A Markdown table with a line, "{row.script} | {row.seconds:.1f}", for each row of results."""
     rows = [[line.format(row=row)] for row in results.itertuples()]
-    return _table(header, rows, results if measured_on else None)
+    return _table(header, rows, results)
 
 
 def speed_table(speeds):
     """The table of the overhead over plain Keras, in Markdown."""
     header = "network | measured | against | ratio of seconds an epoch"
     line = "{row.network} | {row.measured} | {row.peer} | {row.ratio:.2f}"
-    return _table_of(speeds, header, line, measured_on=False)
+    return _table_of(speeds, header, line)
 
 
 def onednn_table(speeds):

@@ -46,26 +46,28 @@ def main():
     command = [sys.executable, "explore.py", "--no-browser", "--run", "improved_model-cifar10", "--port", "5400"]
     process = subprocess.Popen(command, cwd=DOCS.parent, stdout=subprocess.PIPE, text=True)
     address = process.stdout.readline().removeprefix("The page is at ").split(";")[0]
-    with sync_playwright() as playwright:
-        browser = start(playwright)
-        page = browser.new_page(viewport={"width": 1440, "height": 900})
-        for name, query, seconds in (
-            ("inside", "?index=16&layer1=conv4&channel1=20", 12),
-            ("why", "?index=16&section=Why", 12),
-            ("quality", "?section=How+good&show=cat,+taken+for+dog", 15),
-            ("training", "?section=Training&trainings=['improved_model-cifar10','basic_model-cifar10']", 10),
-            ("two", "?index=16&section=Why&second=fast_model-94-cifar10", 40),
-        ):
-            page.goto(f"{address}/{query}")
-            page.get_by_text("Unfamiliarity").first.wait_for(timeout=120_000)
-            page.wait_for_timeout(1000 * seconds)
-            photograph(page, name)
-        page.goto(f"{address}/?index=16&section=Why&patch=8")
-        page.get_by_text("Unfamiliarity").first.wait_for()
-        page.wait_for_timeout(8000)
-        animate(page)
-        browser.close()
-    process.send_signal(signal.SIGINT)
+    try:
+        with sync_playwright() as playwright:
+            browser = start(playwright)
+            page = browser.new_page(viewport={"width": 1440, "height": 900})
+            for name, query, seconds in (
+                ("inside", "?index=16&layer1=conv4&channel1=20", 12),
+                ("why", "?index=16&section=Why", 12),
+                ("quality", "?section=How+good&show=cat,+taken+for+dog", 15),
+                ("training", "?section=Training&trainings=['improved_model-cifar10','basic_model-cifar10']", 10),
+                ("two", "?index=16&section=Why&second=fast_model-94-cifar10", 40),
+            ):
+                page.goto(f"{address}/{query}")
+                page.get_by_text("Unfamiliarity").first.wait_for(timeout=120_000)
+                page.wait_for_timeout(1000 * seconds)
+                photograph(page, name)
+            page.goto(f"{address}/?index=16&section=Why&patch=8")
+            page.get_by_text("Unfamiliarity").first.wait_for()
+            page.wait_for_timeout(8000)
+            animate(page)
+            browser.close()
+    finally:
+        process.send_signal(signal.SIGINT)
 
 
 if __name__ == "__main__":
