@@ -554,7 +554,7 @@ def _changed_array(rng, content):
 
 
 def _pictures_case(rng, templates, place):
-    """A folder of pictures in every format that is read, one of which is changed."""
+    """A folder of pictures in every format that is read, one of which is changed. The others must be read as before."""
     from convnets.data import folders
 
     paths.MODELS = place / "models"
@@ -566,6 +566,8 @@ def _pictures_case(rng, templates, place):
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(numbers.integers(0, 256, (40, 50, 3), "uint8")).save(path)
     path = folder / "b" / f"{(number := rng.randrange(6))}.{endings[number]}"
+    others = _checksums(folders.load(folder)).drop(path.relative_to(folder).as_posix())
+    shutil.rmtree(paths.MODELS)  # where the pixels are kept
     what, content = rng.random(), path.read_bytes()
     if what < 0.1:
         strange_path(rng, path, place)
@@ -581,10 +583,14 @@ def _pictures_case(rng, templates, place):
         path.write_bytes(random_bytes(rng, content))
 
     def opened():
-        found = folders.load(folder)
-        return str(found.images.shape)
+        return _checksums(folders.load(folder)).reindex(others.index).equals(others)
 
-    return Case(opened, None)
+    return Case(opened, (True,))
+
+
+def _checksums(found):
+    """Return the SHA-256 of each picture of a folders.Folder, a pandas.Series by file."""
+    return found.table.set_index("file")["sha256"].sort_index()
 
 
 def _large_png(rng):

@@ -23,4 +23,5 @@ def test_hostile_files_are_refused_in_one_line_and_run_nothing(tmp_path):
     assert kinds["cases"].sum() == CASES
     assert (kinds["failed"] == 0).all()
     assert (kinds[["read", "other_numbers", "refused"]].sum(axis=1) == kinds["cases"]).all()
-    assert (kinds["refused"].drop("pictures") > 0).all()  # of those, a broken one is left out
+    assert (kinds["refused"].drop("pictures") > 0).all()
+    assert kinds.loc["pictures", "read"] == kinds.loc["pictures", "cases"]  # all but the changed one, as before
