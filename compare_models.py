@@ -93,20 +93,20 @@ def main(argv=None):
         epochs = options.epochs or network.epochs
         wanted = options.dataset, network.dataset, options.data_dir, options.image_size
         dataset = comparison.dataset_without_images(*wanted)
-        finished = {} if options.fresh else comparison.finished_runs(network, dataset, epochs)  # of all seeds
-        if not finished.keys() >= set(seeds):
+        if options.fresh or not comparison.finished_runs(network, dataset, epochs).keys() >= set(seeds):
             dataset = load_dataset(*wanted)
             if options.fresh:  # all at once, so that the same command without --fresh resumes
                 for seed in seeds:
                     training.set_aside(cli.run_folder(network.run_name(dataset.name, seed)))
         jobs[network] = (dataset, epochs)
+    done = {network: comparison.finished_runs(network, *job) for network, job in jobs.items()}  # of all seeds
 
     # Training, one run after the other, or many at once with Ray
     unfinished = [
         (cli.run_folder(network.run_name(dataset.name, seed)), dataset, (network, seed, epochs))
         for network, (dataset, epochs) in jobs.items()
         for seed in seeds
-        if not comparison.finished_run(network, dataset, seed, epochs)
+        if seed not in done[network]
     ]
     failed = []
     if options.on_ray:
@@ -139,7 +139,7 @@ def train(network, seed, epochs, dataset, run, run_options):
     steps = math.ceil(len(dataset.x_train) / network.batch_size)
     model = network.compiled(dataset.input_shape, dataset.num_classes, steps)
     if network.first_weights:
-        network.first_weights(model, datasets.scale_pixels(dataset.x_train[:5000]))
+        network.first_weights(model, datasets.scale_pixels(dataset.some(dataset.x_train, 5000)))
     augment = network.augmentation_for(dataset.flippable) if network.augmentation_for else None
     recipe = comparison.recipe_of(network, seed, epochs, augment)
     training.report(training.train(model, dataset, run, recipe, run_options), run)

@@ -129,7 +129,7 @@ def main(argv=None):
     autotune.set_precision(options.precision, None if options.fresh else run)
     keras.utils.set_random_seed(options.seed)
     model = build_model(dataset.input_shape, dataset.num_classes, recipe.filters)
-    set_first_weights(model, datasets.scale_pixels(dataset.x_train[:1000]))
+    set_first_weights(model, datasets.scale_pixels(dataset.some(dataset.x_train, 1000)))
     compile_model(model, recipe.epochs * math.ceil(len(dataset.x_train) / batch_size), recipe)
     model.summary()
 

@@ -47,7 +47,7 @@ def main(argv=None):
     parser.add_argument("--layer", metavar="NAME", help="of Grad-CAM (default: the last feature maps)")
     options = parser.parse_args(argv)
     if options.layer and not options.compare:
-        parser.error("--layer is of Grad-CAM, which --compare draws")
+        parser.error("--layer chooses Grad-CAM's layer: add --compare")
 
     with cli.importing_keras(options):  # after the options, since importing Keras takes seconds
         from convnets import drawing

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from convnets import paths, records
+from convnets import files, paths, records
 from convnets.data import DATASETS
 from convnets.errors import Stopped, UserError
 
@@ -47,7 +47,7 @@ def training_options(
     )
     parser.add_argument(
         "--epochs",
-        type=whole_number(1),
+        type=whole_number(1, files.MOST_EPOCHS),
         default=epochs,
         metavar="N",
         help=f"train until N epochs in all (default: {epochs or 'the target decides'})",
@@ -263,7 +263,7 @@ def pair(text):
 
 
 def trained_run(name):
-    """Parse the name of a trained network: a bare one is in models/ or models/stashed/; a path or file is as it is."""
+    """Parse the name of a trained network: a bare one is in models/ or models/stashed/, a path is as it is."""
     path = Path(name)
     if os.path.isfile(path) or path.suffix in (".keras", ".h5", ".hdf5"):
         return path
@@ -380,7 +380,7 @@ def run(main):
             stream.reconfigure(errors="backslashreplace")  # a file name that can't be shown must not stop a script
     try:
         main()
-    except (UserError, argparse.ArgumentTypeError) as error:  # the latter of `run_folder`, for a name that was made up
+    except (UserError, argparse.ArgumentTypeError) as error:  # `run_folder` may refuse a name made from a dataset's
         sys.exit(_say(f"error: {error}.", 2))
     except Stopped as stopped:
         words = ["python", *(word for word in sys.argv if word != "--fresh")]

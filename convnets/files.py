@@ -16,7 +16,8 @@ except ImportError:  # Windows
     fcntl = None
 
 TRIES = 10
-MOST_JSON = 10_000_000  # bytes; see also training.MOST_EPOCHS
+MOST_JSON = 10_000_000  # bytes
+MOST_EPOCHS = 20_000  # of a run, whose record has up to 400 bytes for each
 
 
 def make_folder(path):
@@ -28,7 +29,9 @@ def make_folder(path):
         for folder in (path, *new):  # the first one also if it is there: who made it may have been killed before this
             sync_names(folder.parent)
     except OSError as error:
-        raise UserError(f"can't make the folder {path} ({error.strerror}): see to the permissions") from error
+        raise UserError(
+            f"can't make the folder {path} ({error.strerror}): choose another one, or see to the permissions"
+        ) from error
 
 
 def write(path, content):

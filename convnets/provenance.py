@@ -21,7 +21,7 @@ def describe(**more):
         "threads": os.environ.get("TF_NUM_INTRAOP_THREADS"),  # TensorFlow's; None for its own choice
         "oneDNN": os.environ.get("TF_ENABLE_ONEDNN_OPTS"),  # whether TensorFlow uses it; None for its own choice
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-        "versions": {name: importlib.import_module(name).__version__ for name in packages},
+        "versions": {name: importlib.import_module(name).__version__.split("+")[0] for name in packages},
     }
 
 

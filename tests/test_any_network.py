@@ -1,5 +1,6 @@
 """Networks that any Keras code may have saved: what is accepted, in which form the views get it, what is refused."""
 
+import contextlib
 import json
 import shutil
 import threading
@@ -257,6 +258,30 @@ def test_a_layer_keeps_its_activation_function_while_another_thread_looks_before
     assert seen == [keras.activations.relu] * 2
 
 
+@pytest.mark.parametrize("name", [each.__name__ for each in introspection.TRAINING_ONLY])
+def test_what_is_said_to_work_in_training_only_does_so(name):
+    kind = getattr(layers, name)
+    for arguments in ((), (0.1,), (4,), (0.1, 0.1)):
+        with contextlib.suppress(TypeError, ValueError):
+            layer = kind(*arguments)
+            break
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(layer(IMAGES, training=False)), IMAGES)
+
+
+@pytest.mark.parametrize("name", ["relu", "hard_silu", "tanh", "leaky_relu", "gelu", "softsign"])
+def test_an_activation_function_may_be_an_operation(name):
+    image = keras.Input((12, 12, 3))
+    maps = layers.Conv2D(4, 3, name="conv")(image)
+    after = getattr(keras.ops, name)(maps)
+    model = keras.Model(image, layers.Dense(3, activation="softmax")(layers.Flatten()(after)))
+    graph = introspection.graph(model)
+    before, found = graph.around_activation(graph.find("conv"))
+    both = introspection.predict(graph.model({"before": before, "after": found}), IMAGES)
+    expected = keras.ops.convert_to_numpy(getattr(keras.ops, name)(both["before"]))
+    np.testing.assert_allclose(both["after"], expected, atol=1e-6)
+    assert not np.array_equal(both["before"], both["after"])
+
+
 def test_augmentation_layers_inside_a_network_change_nothing():
     stack = [
         layers.RandomFlip(), layers.RandomRotation(0.1), layers.RandomZoom(0.1), layers.RandomContrast(0.1),
@@ -287,7 +312,9 @@ def test_networks_that_are_read_at_once_do_not_share_a_limit(tmp_path):
     add_weight, entered, leave = keras.layers.Layer.add_weight, threading.Event(), threading.Event()
 
     def read():
-        with model_files._limited_parameters(10**6, "one"):
+        with contextlib.suppress(UserError), model_files._limited_parameters(10, "one"):
+            with contextlib.suppress(UserError):
+                sequential(layers.Flatten(), layers.Dense(10))  # which is too much for it
             entered.set()
             leave.wait(10)
 

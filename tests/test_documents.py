@@ -745,6 +745,15 @@ def test_what_the_page_on_many_machines_says_is_so():
     assert f"its mean is {gained:.1f} points above" in page
 
 
+def test_what_the_number_of_neurons_changes():
+    runs = pd.read_csv(paths.RESULTS / "training_runs.csv").set_index("run")["test_accuracy"]
+    few, some, many = (runs[f"bernet-{name}-mnist"] for name in ("dense-50", "dropout", "dense-200"))
+    assert few.max() < many.min()
+    assert min(few.max(), some.max(), many.max()) > some.min()
+    assert some.max() > many.min()
+    assert "each of the five trainings with 200 is above each of the five with 50" in document("docs/bernet.md")
+
+
 def test_how_many_seeds_the_page_on_sparse_encoding_says():
     seeds = pd.read_csv(paths.RESULTS / "learning_curves.csv").groupby("run")["seed"].nunique()
     words = {1: "one seed", 3: "mean of three seeds"}

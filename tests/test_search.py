@@ -280,6 +280,8 @@ def test_a_search_goes_on_only_with_what_it_was_asked_for(tiny_dataset):
         ("optimizer", "nadam"),
         ("parameters", "many"),
         ("curve", None),  # no such column
+        ("curve", "[0.5"),
+        ("curve", '["a"]'),
     ],
 )
 def test_a_stranger_s_table_of_trials_is_refused(setting, value, tiny_dataset):

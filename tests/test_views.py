@@ -91,6 +91,13 @@ def test_an_ascent_as_an_animation(tmp_path):
         assert np.abs(np.asarray(animation.convert("L")) - first).mean() > 1
 
 
+@pytest.mark.parametrize("images", [True, False])
+def test_auto_is_the_name_of_a_dataset_too(images, tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    run = runs.load(DIGITS, "auto", images=images)
+    assert (run.dataset.name if images else run.dataset) == ("digits" if images else None)
+
+
 def test_a_picture_of_one_s_own_needs_no_dataset(tmp_path, monkeypatch):
     Image.new("RGB", (50, 50), "orange").save(tmp_path / "cat.png")
     monkeypatch.setattr(runs.datasets, "load", lambda *args, **options: pytest.fail("loaded a dataset"))

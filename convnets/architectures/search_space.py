@@ -1,4 +1,4 @@
-"""The networks among which search_models.py searches: a choice of settings, its network, and its script.
+"""The networks among which search_models.py searches: a choice of settings, and its network.
 
 They are Sequential networks of the articles' kind: blocks of convolutions, each block with pooling at its end, then
 dense layers. What `layers` lists is both what `build_model` builds and what search_script.py writes, so they can't

@@ -71,9 +71,10 @@ class Dataset:
         return len(self.class_names)
 
     def some(self, array, most):
-        """Return at most so many rows of one of the four arrays: the first ones; of a folder, evenly spaced ones.
+        """Return at most so many rows of an array that has one for each training image, or each test image.
 
-        (A folder is in the order of the files' names, which may be that of the classes.) The same rows each time.
+        They are the first ones; of a folder, which is in the order of the files' names and so perhaps in that of the
+        classes, evenly spaced ones.
         """
         if self.folder is None or len(array) <= most:
             return array[:most]

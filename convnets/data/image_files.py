@@ -34,7 +34,10 @@ def files_below(folder, seen=()):
     Hidden files, and what is no file, are left out. A folder is entered once, however many links lead to it. seen: the
     real paths of folders that are not entered at all. Raises OSError if a folder can't be read.
     """
-    seen = seen if isinstance(seen, set) else set(seen)  # one for all subfolders
+    return _files_below(folder, set(seen))
+
+
+def _files_below(folder, seen):
     found, here = [], os.path.realpath(folder)
     if here in seen:
         return []
@@ -43,7 +46,7 @@ def files_below(folder, seen=()):
         if path.name.startswith(".") or path.name.lower() in IGNORED:
             continue
         if path.is_dir():
-            found += files_below(path, seen)
+            found += _files_below(path, seen)
         elif path.is_file() or not path.exists():  # a link to nowhere is named later, when it can't be read
             found.append(path)
     return found

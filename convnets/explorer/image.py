@@ -106,7 +106,7 @@ class ImageChooser:
         """Do what the page's state says from now on."""
         when = self.page.background.when
         when(self.page, self._gallery, "show")
-        when(self.page, self._take_index, "index")
+        when(self.page, self._index_changed, "index")
         when(self.page, self._take_file, "file")
 
     def show_confused(self, network, true, other):
@@ -164,9 +164,14 @@ class ImageChooser:
     def go_to(self, index):
         """Look at a test image."""
         self.page.file = ""
-        if self.page.index == index:
-            self._take_index()
         self.page.index = index
+        self._take_index()
+
+    def _index_changed(self):
+        """Look at another test image, if the address says so; a picture stays where the index is only limited anew."""
+        chosen = self.page.chosen
+        if chosen is None or chosen.index not in (None, self.page.index):
+            self._take_index()
 
     def _take_index(self):
         if self.network and self.network.run.dataset:

@@ -146,7 +146,11 @@ class Page(param.Parameterized):
                 self._look()
             if fitting != others:
                 self.second = ""
-                self.complain(f"{others[0].run.name} has other test images than {first.run.name}.")
+                missing = [each.run.name for each in (first, *others) if each.run.dataset is None]
+                what = (
+                    f"the test images of {missing[0]} are not on this machine" if missing else "theirs are not the same"
+                )
+                self.complain(f"{others[0].run.name} can't stand beside {first.run.name}: {what}.")
 
         self.complain("Loading ...")
         self.background.start("network", lambda: [loading.load([name], self.data_dir) for name in names], show)
@@ -154,6 +158,7 @@ class Page(param.Parameterized):
     def _use(self, networks):
         is_other = self.sides[0].network is not networks[0]
         if is_other:
+            self.background.stop("epochs")
             self.chooser.use(networks[0])
         self._show_sides(networks)
         if is_other:

@@ -72,13 +72,13 @@ class Trainings:
 
     def show_epochs(self, side):
         """Show what a network was after the epochs whose checkpoints are kept: first filters, and its answer."""
-        network, image = side.network, side.image
+        network, image, truth = side.network, side.image, self.page.chosen.truth(side.network)
 
         def show(epochs):
             if network is not self._network:
                 self._show_plots(network, epochs)
             for epoch, (_, answer) in epochs.items():
-                self._answers[epoch].show(answer, right=self.page.chosen.truth(network), wrong=int(answer.argmax()))
+                self._answers[epoch].show(answer, right=truth, wrong=int(answer.argmax()))
 
         self.page.background.start("epochs", lambda: network.at_epochs(image), show, slow=True)
 

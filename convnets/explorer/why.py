@@ -19,8 +19,8 @@ class Why:
         self.image = plots.Grid(
             f"hidden{side.number}",
             "Hide a part: move the mouse here",
-            on_move=lambda n, row, column: self.hide(row, column),
-            on_leave=self.unhide,
+            on_move=side.moved,
+            on_leave=side.left,
         )
         self.maps = {name: plots.Grid(f"{name}{side.number}", f"{name} ...") for name in METHODS}
         self.maps["Grad-CAM"].plot.visible = side.network.has_convolutions

@@ -32,7 +32,7 @@ def set_threads(threads=None):
         if physical == logical:
             threads, reason = logical, "one for each core"
         else:
-            threads, reason = _fastest_thread_count(physical, logical), f"the faster of {physical} and {logical} here"
+            threads, reason = _fastest_thread_count(physical, logical)
     print(f"Threads: {threads}, {reason}")
     os.environ["TF_NUM_INTRAOP_THREADS"] = str(threads)
 
@@ -48,13 +48,13 @@ def _cores():
 
 
 def _fastest_thread_count(*candidates):
-    """Return which of these numbers of threads makes a convolution faster; the last one if that can't be measured."""
+    """Return which of these numbers of threads makes a convolution faster, or the last one, and why."""
     key = f"{platform.node()}: {candidates}"
-    kept = {}
+    kept, reason = {}, f"the faster of {' and '.join(map(str, candidates))} here"
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
         kept = dict(files.read_json(CACHE))
         if kept[key] in candidates:
-            return kept[key]
+            return kept[key], reason
     print(f"Trying {' and '.join(map(str, candidates))} threads, once only; this takes some seconds ...")
     seconds = {}
     for threads in candidates:
@@ -67,11 +67,10 @@ def _fastest_thread_count(*candidates):
             )
             seconds[threads] = float(result.stdout.split()[-1])
     if len(seconds) < len(candidates):
-        print("That failed.")
-        return candidates[-1]
+        return candidates[-1], "as many as the processor runs at once, since they could not be timed"
     with contextlib.suppress(UserError):  # then it is measured again next time
         files.write(CACHE, files.to_json({**kept, key: min(seconds, key=seconds.get)}))
-    return min(seconds, key=seconds.get)
+    return min(seconds, key=seconds.get), reason
 
 
 def set_precision(precision=None, run_dir=None):

@@ -167,9 +167,9 @@ def refuse_other_files(folder):
     try:
         names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
     except OSError as error:  # not a folder, or not readable
-        raise UserError(f"can't use {folder} for a run ({error.strerror}): see to its permissions") from error
+        raise UserError(f"can't use {folder} for a run ({error.strerror}): choose another folder") from error
     if names and "run.json" not in names and not _epochs(folder):
-        raise UserError(f"{folder} holds other files and no training run: rename it, or train under another name")
+        raise UserError(f"{folder} holds other files and no training run: choose another folder, or rename this one")
 
 
 # ---------------------------------------------------------------- reading

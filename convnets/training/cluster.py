@@ -40,7 +40,7 @@ class Job:
 
     run_dir: its folder. dataset: a datasets.Dataset. arguments: more for the function that trains it. epochs: in all.
     state: "waiting", "training", "done" or "failed". machine: where it trains. epoch, accuracy, seconds: of the last
-    one saved. failures: since then. not_finite: whether it failed since its loss became NaN, which no repetition mends.
+    one saved. failures: since then. not_finite: whether it failed because its loss became NaN, as it would again.
     notes: what went wrong. unwritten: what the driver could not write yet. lock: of the run, from its start to its end.
     """
 

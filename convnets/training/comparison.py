@@ -25,7 +25,6 @@ def dataset_without_images(wanted, of_the_article, data_dir, image_size):
 def load_dataset(wanted, of_the_article, data_dir, image_size):
     """Load the dataset that a reader wants; for "auto" that of the network's article if available, else the digits."""
     if wanted == "auto":
-        datasets.refuse_size(wanted, image_size)
         return datasets.load_or_digits(of_the_article, data_dir)
     return datasets.load(wanted, data_dir, image_size=image_size)
 

@@ -202,9 +202,12 @@ def _limited_parameters(most, path):
 
         def limited(layer, shape=None, *args, **options):
             nonlocal total
-            total += math.prod(shape or ()) if threading.get_ident() == thread else 0
-            if total > most:
-                raise UserError(f"the network is refused: it declares more parameters than {path} has bytes ({most:,})")
+            if threading.get_ident() == thread:
+                total += math.prod(shape or ())
+                if total > most:
+                    raise UserError(
+                        f"the network is refused: it declares more parameters than {path} has bytes ({most:,})"
+                    )
             return add_weight(layer, shape, *args, **options)
 
         keras.layers.Layer.add_weight = limited

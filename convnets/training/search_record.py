@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import json
 import re
 import shutil
 import uuid
@@ -148,5 +149,12 @@ def _is_sound(trials):
         len(trials) > 0
         and {*numbers, "curve"} <= set(trials)
         and all(pd.api.types.is_numeric_dtype(trials[name]) for name in numbers)
+        and isinstance(trials["curve"][0], str)
+        and all(_is_curve(curve) for curve in trials["curve"].dropna())
         and all(search_space.is_possible(row) for _, row in trials.iterrows())
     )
+
+
+def _is_curve(text):
+    values = json.loads(text)  # a ValueError is for `trials`
+    return isinstance(values, list) and all(isinstance(value, float) and 0 <= value <= 1 for value in values)

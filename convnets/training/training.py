@@ -20,7 +20,6 @@ from convnets.training import callbacks, checkpoints, weight_files
 from convnets.training.batches import TestBatches, TrainingBatches
 from convnets.training.callbacks import duration
 
-MOST_EPOCHS = 20_000  # in a run's record, with up to 400 bytes each: files.MOST_JSON
 LONGEST = 200  # characters of a difference between two runs in a message; a model inside a model has thousands
 
 
@@ -111,8 +110,8 @@ def train(model, dataset, run_dir, recipe=None, options=None, **settings):
     of_recipe = {name: settings.pop(name) for name in names}
     recipe = dataclasses.replace(recipe, **of_recipe) if recipe else Recipe(**of_recipe)
     options = dataclasses.replace(options or RunOptions(), **settings)
-    if recipe.epochs > MOST_EPOCHS:
-        raise UserError(f"{recipe.epochs:,} epochs are more than the {MOST_EPOCHS:,} that a run can record")
+    if recipe.epochs > files.MOST_EPOCHS:
+        raise UserError(f"a run can have {files.MOST_EPOCHS:,} epochs, not {recipe.epochs:,}: ask for fewer")
     run_dir = Path(run_dir).resolve()
     say = print if options.verbose else lambda *_: None
     loggers = _loggers(run_dir, options)
@@ -182,9 +181,9 @@ def train(model, dataset, run_dir, recipe=None, options=None, **settings):
                     class_weight=_class_weights(recipe, dataset.y_train[:kept], dataset.num_classes),
                     callbacks=[
                         *loggers,
+                        timer,
                         *([callbacks.EvaluateHeldOut(held_out)] if recipe.validation_split else []),
                         callbacks.RefuseNaN(progress),
-                        timer,
                         callbacks.SaveCheckpoint(progress, timer),
                         *options.watchers,
                         stop,
@@ -238,7 +237,7 @@ def _keep_old_run(run_dir, say):
 
 def _finished(model, identity, epochs, asked):
     """Return the message that a run is finished, and what to do to train longer."""
-    longer = f"To train longer: --epochs {epochs + asked}."
+    longer = f"To train longer: --epochs {min(epochs + asked, files.MOST_EPOCHS)}."
     schedule = identity["optimizer"]["learning_rate"]
     if isinstance(schedule, dict):
         longer = "Its learning rate schedule has ended, so more epochs would change little."
@@ -270,9 +269,7 @@ def locked(run_dir):
     try:
         lock.acquire()
     except Timeout:
-        raise UserError(
-            f"another process is training in {run_dir}: wait for it, stop it, or train under another name"
-        ) from None
+        raise UserError(f"another process is training in {run_dir}: wait for it, or stop it") from None
     except OSError as error:
         raise UserError(
             f"can't write to {run_dir.parent} ({error.strerror}): see to the permissions, or free some space"

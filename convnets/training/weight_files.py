@@ -34,7 +34,7 @@ def load(model, path):
     except Exception as error:  # h5py may stumble over a damaged file in any way
         by_the_system = isinstance(error, OSError) and error.errno and error.strerror
         reason = by_the_system or "it is damaged or no HDF5 file"
-        raise UserError(f"can't read weights from {path}: {reason}") from error
+        raise UserError(f"can't read weights from {path}: {reason}; name another file") from error
     if backend in ("theano", b"theano"):
         raise UserError(f"{path} was saved on Theano, whose convolutions are mirrored: other networks can't use it")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:

@@ -19,8 +19,8 @@ SEGMENTS = 32  # of the path at first, and how many of them are halved at a time
 class IntegratedGradients:
     """What each value of an image adds to a score, and how exact that is.
 
-    attributions: (h, w, c) float32. gap: by what share of score(image) - score(baseline) their sum misses that
-    difference.
+    attributions: (h, w, c) float32. gap: how far their sum is from score(image) - score(baseline), as a share
+    of it.
     """
 
     attributions: np.ndarray
@@ -43,11 +43,11 @@ def integrated_gradients(model, image, class_index, *, baseline="blur", toleranc
     scores_and_gradients, chosen = _score_and_gradient(model), _one_hot(class_index, model.output_shape[-1])
 
     def evaluate(places):
-        most, parts = introspection.usual_batch_size(image.shape), []
-        for first in range(0, len(places), most):
-            path = start + places[first : first + most].reshape(-1, 1, 1, 1) * difference
-            parts.append(scores_and_gradients(path.astype("float32"), chosen))
-        return (np.concatenate(each) for each in zip(*parts, strict=True))
+        size, parts = min(introspection.usual_batch_size(image.shape), SEGMENTS + 1), []
+        filled = np.append(places, np.repeat(places[-1:], -len(places) % size))  # so that nothing is compiled twice
+        for part in filled.reshape(-1, size, 1, 1, 1):
+            parts.append(scores_and_gradients((start + part * difference).astype("float32"), chosen))
+        return (np.concatenate(each)[: len(places)] for each in zip(*parts, strict=True))
 
     places = np.linspace(0, 1, SEGMENTS + 1)
     scores, gradients = evaluate(places)

@@ -58,9 +58,9 @@ def deletion_insertion(model, image, class_index, importance, *, baseline="blur"
 
 @dataclass(frozen=True)
 class _MixedImages:
-    """An image with its first pixels hidden, and after all of these with all others hidden. A slice is an array.
+    """The images of deletion, those with the first pixels hidden, and then of insertion, those with all others hidden.
 
-    They are made when they are needed: those of a large image would take gigabytes.
+    A slice of them is an array (n, h, w, c). They are made when they are needed: those of a large image take gigabytes.
     ranks: (maps, h, w, 1) the place of each pixel in the order of a map. counts: (steps + 1,) how many are the first.
     """
 
@@ -107,17 +107,15 @@ class Comparison:
 
     @property
     def verdict(self):
-        """The same in a few words."""
+        """How the map compares with chance, in a few words."""
         if np.isnan(self.above_chance):
             return "no better than chance"
         return f"{self.above_chance:+.1f} std. dev. from chance"
 
     def __str__(self):
         gains = self.chance.gain
-        return (
-            f"insertion minus deletion {self.this_map.gain:.2f}; by chance {gains.mean():.2f} ± {gains.std(ddof=1):.2f}"
-            + ("" if np.isnan(self.above_chance) else f": {self.above_chance:+.1f} standard deviations")
-        )
+        chance = f"{gains.mean():.2f} ± {gains.std(ddof=1):.2f}"
+        return f"insertion minus deletion {self.this_map.gain:.2f}; by chance {chance}: {self.verdict}"
 
 
 def compare_with_chance(model, image, class_index, importance, *, smooth=8, moved=6, pixels=2, seed=0, **options):

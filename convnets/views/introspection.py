@@ -13,33 +13,23 @@ from convnets.errors import UserError
 from convnets.training import model_files
 
 CONVOLUTIONS = (layers.Conv2D, layers.SeparableConv2D, layers.DepthwiseConv2D, layers.Conv2DTranspose)
-TRAINING_ONLY = (  # outside of training they pass an image on as it is
+TRAINING_ONLY = (  # layers that pass an image on as it is, outside of training: dropout, noise, augmentation
     layers.Dropout,
     layers.SpatialDropout2D,
     layers.AlphaDropout,
     layers.GaussianNoise,
     layers.GaussianDropout,
-    layers.RandomFlip,
-    layers.RandomRotation,
-    layers.RandomZoom,
-    layers.RandomTranslation,
-    layers.RandomContrast,
-    layers.RandomBrightness,
+    layers.AugMix,
+    layers.CutMix,
+    layers.MixUp,
+    *(getattr(layers, name) for name in dir(layers) if name.startswith("Rand") and name != "RandomCrop"),
 )
 ACTIVATIONS = (layers.Activation, layers.ReLU, layers.LeakyReLU, layers.PReLU, layers.ELU, layers.Softmax)
-ACTIVATION_OPERATIONS = {
-    "relu",
-    "relu6",
-    "leakyrelu",
-    "elu",
-    "selu",
-    "gelu",
-    "silu",
-    "softplus",
-    "sigmoid",
-    "tanh",
-    "softmax",
-}
+ACTIVATION_OPERATIONS = {  # the classes of keras.ops.relu and the like, in lower case
+    "celu", "elu", "gelu", "hardshrink", "hardsigmoid", "hardsilu", "hardtanh", "leakyrelu", "logsigmoid", "relu",
+    "relu6", "selu", "sigmoid", "silu", "softmax", "softplus", "softshrink", "softsign", "sparseplus", "squareplus",
+    "tanh", "tanhshrink", "threshold",
+}  # fmt: skip
 NORMALIZATIONS = (
     layers.BatchNormalization,
     layers.LayerNormalization,
@@ -78,7 +68,7 @@ def as_pixels(images):
 
 
 def is_activation(layer):
-    """Whether it is a layer, or an operation such as keras.ops.relu, that only applies an activation function."""
+    """Whether it only applies an activation function, as a layer or as an operation such as keras.ops.softmax."""
     is_operation = not isinstance(layer, keras.Layer) and type(layer).__name__.lower() in ACTIVATION_OPERATIONS
     return is_operation or isinstance(layer, ACTIVATIONS)
 

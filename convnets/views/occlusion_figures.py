@@ -17,7 +17,7 @@ def importance_figure(image, probability_drop, logit_drop, predictions, class_na
     original: a reader's own picture, drawn beside the network's input.
     """
     figure = Figure(figsize=(10, 7), layout="constrained")
-    drawing.heading(figure, f"{title}\nThe map is {_verdict(found)}")
+    drawing.heading(figure, f"{title}\nThe map is {found.verdict}")
     upper, lower = figure.subplots(2, 3)
     drawing.draw_image(upper[0], image)
     upper[0].set_title("network's input")
@@ -47,14 +47,6 @@ def comparison_figure(image, maps, found, title):
         _draw_curves(axes[2], found[name], "insertion")
     figure.legend(*_in_order(rows[0][1]), loc="outside lower right", ncols=2)
     return figure
-
-
-def _verdict(found):
-    """Sum up a faithfulness.Comparison in a few words."""
-    if np.isnan(found.above_chance):
-        return "no better than chance"
-    side = "better" if found.above_chance >= 0 else "worse"
-    return f"{side} than chance by {abs(found.above_chance):.1f} standard deviations"
 
 
 def _in_order(axes):

@@ -220,7 +220,7 @@ def _dataset_for(model, path, name, data_dir, *, guess, images, load):
             f"{path} does not say on what images of {_text(shape)} it was trained: name a --dataset, "
             "or your own picture with --image, for the views of one image"
         )
-    size = {} if name in datasets.SOURCES else {"image_size": shape[0], "channels": shape[-1]}
+    size = {} if name in ("auto", *datasets.SOURCES) else {"image_size": shape[0], "channels": shape[-1]}
     try:
         dataset = load(name, data_dir, **size) if images else datasets.without_images(name, **size)
     except datasets.Unknown as error:
@@ -271,7 +271,8 @@ def choose_image(run, *, index=None, file=None, seed=None):
     """
     names, dataset = run.class_names, run.dataset
     if file is not None:
-        picture = image_files.open_upright(file, at_least=image_files.AT_LEAST)
+        at_least = max(image_files.AT_LEAST, 2 * max(run.model.input_shape[1:3]))
+        picture = image_files.open_upright(file, at_least=at_least)
         image, note = run.prepare(picture)
         example = _example(run, image, Path(file).name, Path(file).stem, np.asarray(picture))
         print(f"Picture: {file} -> {names[example.predicted]} ({100 * example.probability:.1f} %)")
