@@ -136,10 +136,8 @@ class Network:
 
     def filters(self, layer, channel):
         """Return a channel's weights, (inputs, height, width), or None if its layer is no ordinary convolution."""
-        found = self.step(layer).layer
-        if (
-            not isinstance(found, keras.layers.Conv2D) or channel >= found.filters
-        ):  # others order their weights otherwise
+        found = self.step(layer).layer  # other kinds of convolution order their weights in other ways
+        if not isinstance(found, keras.layers.Conv2D) or channel >= found.filters:
             return None
         return found.get_weights()[0][..., channel].transpose(2, 0, 1)
 

@@ -130,10 +130,10 @@ def _read(folder):
     """Return what the search in a folder was asked for, or {} if there is none."""
     try:
         recorded = files.read_json(folder / "search.json")
-        # A stranger's could name any folder as that of the trials, which is removed in the end.
-        if not isinstance(recorded, dict) or not re.fullmatch(
-            r"trials-[^/\\]*", str(recorded.get("trials", "trials-"))
-        ):
+        if not isinstance(recorded, dict):
+            raise ValueError
+        name = str(recorded.get("trials", "trials-"))
+        if not re.fullmatch(r"trials-[^/\\]*", name):  # a stranger's; in the end, the folder of this name is removed
             raise ValueError
         return recorded
     except FileNotFoundError:
