@@ -439,10 +439,13 @@ def picture_speed_table(measured):
 def explorer_speed_table(measured):
     """How fast the page of explore.py answers, in Markdown."""
     rows = [
-        [row.what, f"{row.median:.3g}", "" if math.isnan(row.percentile_95) else f"{row.percentile_95:.3g}"]
+        [
+            row.what, row.device.split(": ")[-1], f"{row.median:.3g}",
+            "" if math.isnan(row.percentile_95) else f"{row.percentile_95:.3g}",
+        ]
         for row in measured.itertuples()
-    ]
-    return _table("what, in seconds unless it says otherwise | median | 95th percentile", rows, measured)
+    ]  # fmt: skip
+    return _table("what, in seconds unless it says otherwise | processor | median | 95th percentile", rows, measured)
 
 
 def trust_table(measured, question):
