@@ -1,10 +1,12 @@
 """What search_models.py finds on CIFAR-10, and what that is worth.
 
-python -m benchmarks.search trials --sampler tpe       a search; results/search_trials.csv
-python -m benchmarks.search trials --sampler random    the same minutes, with networks drawn at random
-python -m benchmarks.search script                     the best network of the first one; results/found_model.py
-python -m benchmarks.search winner                     trained anew on all images; results/found_model.csv
-python -m benchmarks.search seconds                    its time against improved_model.py's, in turn
+    python -m benchmarks.search trials --sampler tpe       a search; results/search_trials.csv
+    python -m benchmarks.search trials --sampler random    the same minutes, with networks drawn at random
+    python -m benchmarks.search script                     the best network of the first one; results/found_model.py
+    python -m benchmarks.search winner                     trained anew on all images; results/found_model.csv
+    python -m benchmarks.search seconds                    its time against improved_model.py's, in turn
+
+Needs Ray, Optuna and CIFAR-10.
 """
 
 import argparse

@@ -1,6 +1,8 @@
 """Draw the pictures of docs/explorer.md: start explore.py, use it in a browser, and photograph it.
 
-python -m publishing.explorer_pictures       a minute; needs Chromium and CIFAR-10
+    python -m publishing.explorer_pictures       some minutes
+
+Needs Chromium and CIFAR-10.
 """
 
 import io

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+import types
 import urllib.error
 import urllib.request
 
@@ -27,7 +28,7 @@ from benchmarks.browser import CHROMIUM, PLACE, start
 from convnets import paths
 from convnets.data import downloads
 from convnets.data.datasets import scale_pixels
-from convnets.explorer import addresses, at_hand, network, plots, trainings
+from convnets.explorer import addresses, at_hand, image, network, plots, trainings
 from convnets.explorer.background import Background
 from convnets.training import checkpoints
 from convnets.views import evaluation, feature_maps, introspection, occlusion, runs
@@ -730,6 +731,17 @@ def test_only_an_ordinary_convolution_s_filters_are_shown():
     np.testing.assert_array_equal(shown.filters("conv", 4), model.layers[0].get_weights()[0][..., 4].transpose(2, 0, 1))
     for layer, channel in (("conv", 5), ("depthwise", 0), ("transposed", 1), ("fc1", 0)):
         assert shown.filters(layer, channel) is None
+
+
+@pytest.mark.parametrize(("index", "looks"), [(None, False), (9, False), (5, True)])
+def test_a_picture_stays_when_another_network_has_fewer_test_images(index, looks, monkeypatch):
+    """The index is then limited anew, to 9 here; what the page looks at is a picture, that image, or another one."""
+    taken, chosen = [], image.Chosen(index, None if index else Image.new("RGB", (8, 8)))
+    chooser = types.SimpleNamespace(
+        page=types.SimpleNamespace(chosen=chosen, index=9), _take_index=lambda: taken.append(9)
+    )
+    image.ImageChooser._index_changed(chooser)
+    assert bool(taken) == looks
 
 
 def test_which_networks_have_the_same_test_images(tiny_dataset, tmp_path):

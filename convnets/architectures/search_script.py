@@ -107,12 +107,11 @@ def script(choice, dataset, *, name, epochs, precision, found):
         words = _arguments({**augmentation, "horizontal_flip": "flippable"}).replace('"flippable"', "flippable")
         augmentation = AUGMENTATION.format(settings=words)
     height, width, channels = input_shape
+    key = dataset.key.replace("\\", "/")  # in a docstring, \U would be an error
     return SCRIPT.format(
         first_line=FIRST_LINE,
         name=name,
-        dataset=shlex.quote(dataset.key.replace("\\", "/")).replace(
-            '"', '\\"'
-        ),  # in a docstring, \U and """ are errors
+        dataset=shlex.quote(key).replace('"', '\\"'),  # in a docstring, """ would end it
         precision=precision,
         found=found,
         epochs=epochs,
