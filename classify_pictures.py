@@ -16,7 +16,7 @@ from convnets import cli
 
 
 def main(argv=None):
-    parser = cli.view_options("classify_pictures", description=__doc__)
+    parser = cli.view_options("classify_pictures", description=__doc__, random_choices=False)
     parser.add_argument("pictures", nargs="+", type=Path, metavar="FILE|FOLDER", help="pictures, or folders of them")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="also write the answers as a table")
     options = parser.parse_args(argv)

@@ -159,8 +159,11 @@ def ray_option(parser):
     )
 
 
-def view_options(script, *, description):
-    """Make the parser for the options that all visualisations share; arguments as for training_options."""
+def view_options(script, *, description, random_choices=True):
+    """Make the parser for the options that all visualisations share; arguments as for training_options.
+
+    random_choices: whether the script makes any, so that it has a --seed.
+    """
     parser = new_parser(script, description)
     parser.add_argument(
         "--run",
@@ -176,7 +179,9 @@ def view_options(script, *, description):
         help=f"{', '.join(DATASETS)}, or a folder of pictures (default: what the network was trained on)",
     )
     parser.add_argument("--data-dir", type=Path, metavar="FOLDER", help="where the dataset is")
-    parser.add_argument("--seed", type=whole_number(0, 2**32 - 1), metavar="N", help="makes random choices repeatable")
+    if random_choices:
+        help = "makes random choices repeatable"
+        parser.add_argument("--seed", type=whole_number(0, 2**32 - 1), metavar="N", help=help)
     parser.add_argument(
         "--class-names", type=names, metavar="FILE|a,b,c", help="names of the classes, also a text file, one a line"
     )

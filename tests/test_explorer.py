@@ -582,6 +582,17 @@ def test_a_wrong_address_shows_the_page_all_the_same(tab, query):
     assert page.page.get_by_text("passwd").count() == 0
 
 
+def test_a_network_that_can_not_be_loaded_is_named_at_the_start(browser, address, models):
+    run = models / "broken"
+    shutil.copytree(paths.PRETRAINED / DIGITS, run)
+    (run / "architecture.json").write_text("{")
+    page = browser.new_page()
+    page.goto(f"{address}/?run=broken")
+    page.get_by_text(f"{run / 'architecture.json'}").wait_for(timeout=60_000)
+    page.close()
+    shutil.rmtree(run)
+
+
 def test_what_a_page_shows_later_is_shown_in_that_page():
     page, other, seen = Document(), Document(), []
     background = Background(page, complain=pytest.fail)

@@ -24,7 +24,10 @@ from convnets.training import autotune, checkpoints
 from convnets.training.autotune import time_convolution  # not that of the tests, for which float32 is faster
 from convnets.views import evaluation
 
-RNG = np.random.default_rng(0)
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
 
 
 # ---------------------------------------------------------------- batch normalization
@@ -40,8 +43,8 @@ def assert_close(ours, theirs, tolerance):
 
 @pytest.mark.parametrize("precision", TOLERANCES)
 @pytest.mark.parametrize("scale", [True, False])
-def test_the_fused_normalization_is_that_of_keras(scale, precision):
-    images = RNG.normal(3, 2, (6, 5, 4, 3)).astype("float32")
+def test_the_fused_normalization_is_that_of_keras(scale, precision, rng):
+    images = rng.normal(3, 2, (6, 5, 4, 3)).astype("float32")
     results = []
     for layer_class in (keras.layers.BatchNormalization, fast_layers.BatchNormalization):
         layer = layer_class(scale=scale, momentum=0.6, dtype=precision)
@@ -65,11 +68,11 @@ def test_other_normalizations_are_left_to_keras(settings, monkeypatch):
     assert fast_layers.BatchNormalization().call(np.ones((2, 3), "float32")) == "Keras's"
 
 
-def test_its_gradients_are_those_of_keras():
+def test_its_gradients_are_those_of_keras(rng):
     import tensorflow as tf
 
-    images = tf.constant(RNG.normal(3, 2, (6, 5, 4, 3)).astype("float32"))
-    weights = tf.constant(RNG.normal(0, 1, images.shape).astype("float32"))
+    images = tf.constant(rng.normal(3, 2, (6, 5, 4, 3)).astype("float32"))
+    weights = tf.constant(rng.normal(0, 1, images.shape).astype("float32"))
     gradients = []
     for layer_class in (keras.layers.BatchNormalization, fast_layers.BatchNormalization):
         layer = layer_class()
@@ -82,11 +85,11 @@ def test_its_gradients_are_those_of_keras():
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
-def test_a_frozen_normalization_keeps_its_averages():
+def test_a_frozen_normalization_keeps_its_averages(rng):
     layer = fast_layers.BatchNormalization()
     layer.build((None, 4, 4, 3))
     layer.trainable = False
-    images = RNG.normal(3, 2, (6, 4, 4, 3)).astype("float32")
+    images = rng.normal(3, 2, (6, 4, 4, 3)).astype("float32")
     np.testing.assert_allclose(layer(images, training=True), images, atol=2e-2)  # mean 0, variance 1, epsilon 0.001
     np.testing.assert_array_equal(layer.moving_mean, np.zeros(3))
 
@@ -123,13 +126,13 @@ def test_the_convolution_and_its_gradients_are_those_of_keras(kernel_size, preci
 
 
 @pytest.mark.parametrize("kernel_size", [(3, 3), (2, 4)])
-def test_to_seven_digits_too(kernel_size):
+def test_to_seven_digits_too(kernel_size, rng):
     """In float32 our gradient isn't used, but is right or wrong more clearly."""
     import tensorflow as tf
 
-    maps = tf.constant(RNG.normal(size=(3, 5, 4, 128)).astype("float32"))
-    kernel = tf.constant(RNG.normal(size=(*kernel_size, 128, 7)).astype("float32"))
-    weights = tf.constant(RNG.normal(size=(3, 5, 4, 7)).astype("float32"))
+    maps = tf.constant(rng.normal(size=(3, 5, 4, 128)).astype("float32"))
+    kernel = tf.constant(rng.normal(size=(*kernel_size, 128, 7)).astype("float32"))
+    weights = tf.constant(rng.normal(size=(3, 5, 4, 7)).astype("float32"))
     gradients = []
     for convolution in (lambda maps, kernel: tf.nn.conv2d(maps, kernel, 1, "SAME"), backend.convolve):
         with tf.GradientTape() as tape:
@@ -172,9 +175,9 @@ def test_other_convolutions_are_left_to_keras(options, shape, monkeypatch):
 # ---------------------------------------------------------------- Muon
 
 
-def test_orthogonalized_keeps_directions_and_evens_out_sizes():
-    left, _ = np.linalg.qr(RNG.normal(size=(6, 6)))
-    right, _ = np.linalg.qr(RNG.normal(size=(4, 4)))
+def test_orthogonalized_keeps_directions_and_evens_out_sizes(rng):
+    left, _ = np.linalg.qr(rng.normal(size=(6, 6)))
+    right, _ = np.linalg.qr(rng.normal(size=(4, 4)))
     sizes = np.array([10, 5, 2, 1])
     matrix = (left[:, :4] * sizes) @ right.T
     result = keras.ops.convert_to_numpy(optimizers.orthogonalize(matrix.astype("float32"), steps=5))
@@ -206,8 +209,8 @@ def test_muon_on_a_number_is_worked_out_by_hand():
     assert float(kernel.numpy().item()) == pytest.approx(1 + 0.1 * one, rel=1e-4)  # 0.93 becomes 1 first
 
 
-def test_muon_moves_other_weights_like_keras_own_nesterov_momentum():
-    gradients = RNG.normal(size=(5, 3)).astype("float32")
+def test_muon_moves_other_weights_like_keras_own_nesterov_momentum(rng):
+    gradients = rng.normal(size=(5, 3)).astype("float32")
     ours, theirs = keras.Variable([1.0, 2.0, 3.0]), keras.Variable([1.0, 2.0, 3.0])
     muon = optimizers.Muon(0.01, offset_factor=10, other_momentum=0.85)
     sgd = keras.optimizers.SGD(0.1, momentum=0.85, nesterov=True)
@@ -232,9 +235,9 @@ def test_muon_comes_back_from_its_configuration():
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_the_first_layer_takes_out_what_neighbouring_pixels_have_in_common(channels):
-    smooth = RNG.random((300, 5, 5, channels)).astype("float32").cumsum(axis=1).cumsum(axis=2) / 25
-    images = np.repeat(np.repeat(smooth, 6, axis=1), 6, axis=2) + 0.1 * RNG.random((300, 30, 30, channels))
+def test_the_first_layer_takes_out_what_neighbouring_pixels_have_in_common(channels, rng):
+    smooth = rng.random((300, 5, 5, channels)).astype("float32").cumsum(axis=1).cumsum(axis=2) / 25
+    images = np.repeat(np.repeat(smooth, 6, axis=1), 6, axis=2) + 0.1 * rng.random((300, 30, 30, channels))
     model = fast_model.build_model((30, 30, channels), 10, (4, 4, 4))
     fast_model.set_first_weights(model, images.astype("float32"))
     outputs = keras.ops.convert_to_numpy(model.get_layer("conv0")(images)).reshape(-1, 8 * channels)
@@ -246,11 +249,11 @@ def test_the_first_layer_takes_out_what_neighbouring_pixels_have_in_common(chann
     assert np.abs(positive.mean(axis=0)).max() < 0.02
 
 
-def test_convolutions_start_by_handing_on_what_they_get():
+def test_convolutions_start_by_handing_on_what_they_get(rng):
     model = fast_model.build_model((32, 32, 3), 10, (32, 40, 16))
-    fast_model.set_first_weights(model, RNG.random((10, 32, 32, 3), dtype="float32"))
+    fast_model.set_first_weights(model, rng.random((10, 32, 32, 3), dtype="float32"))
     for name, inputs, filters in (("conv1", 24, 32), ("conv4", 40, 40), ("conv5", 40, 16)):
-        maps = RNG.random((2, 6, 6, inputs), dtype="float32")
+        maps = rng.random((2, 6, 6, inputs), dtype="float32")
         passed_on = min(inputs, filters)
         outputs = keras.ops.convert_to_numpy(model.get_layer(name)(maps))
         np.testing.assert_array_equal(outputs[..., :passed_on], maps[..., :passed_on])

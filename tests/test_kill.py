@@ -46,7 +46,7 @@ def test_a_killed_training_resumes_to_the_same_bits(tmp_path):
 @pytest.mark.parametrize("case", ["improved_model", "basic_model, pictures"])
 def test_whatever_happens_to_a_training_it_ends_with_the_same_bits(case, tmp_path, monkeypatch):
     monkeypatch.setattr(kill_and_resume, "EPOCHS", 3)
-    kill_and_resume.write_pictures(tmp_path / "pictures")
+    kill_and_resume.write_pictures(tmp_path)
     happened, kills = kill_and_resume.interrupted_training(case, tmp_path / case, seed=1)
     assert happened.total() >= kills >= 1
     sessions = checkpoints.newest(tmp_path / case / "interrupted")[0].run["sessions"]

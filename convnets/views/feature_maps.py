@@ -140,11 +140,8 @@ def _seen(step, size, stride, start, whole):
     if isinstance(layer, CONVOLUTIONS_AND_POOLINGS):
         kernel = np.array(getattr(layer, "kernel_size", None) or layer.pool_size)
         extent = (kernel - 1) * np.array(getattr(layer, "dilation_rate", 1))
-        strides, before = np.array(layer.strides), np.zeros(2)
-        if layer.padding == "same":
-            height_width = np.array(step.inputs[0].shape[1:3])
-            before = np.maximum((np.ceil(height_width / strides) - 1) * strides + extent + 1 - height_width, 0) // 2
-        return size + extent * stride, stride * strides, start - before * stride
+        before = introspection.padding_before(layer, step.inputs[0].shape[1:3])
+        return size + extent * stride, stride * np.array(layer.strides), start - before * stride
     if isinstance(layer, layers.UpSampling2D):
         return size, stride / layer.size, start
     if isinstance(layer, (layers.ZeroPadding2D, layers.Cropping2D)):

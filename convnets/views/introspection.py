@@ -91,6 +91,17 @@ def is_convolution(layer):
     return isinstance(layer, CONVOLUTIONS)
 
 
+def padding_before(layer, height_width):
+    """Return how many zeros a convolution or a pooling adds at the top and at the left of its input, as (2,) int."""
+    if layer.padding != "same":
+        return np.zeros(2, dtype=int)
+    kernel = np.array(getattr(layer, "kernel_size", None) or layer.pool_size)
+    extent = (kernel - 1) * np.array(getattr(layer, "dilation_rate", 1)) + 1
+    height_width, strides = np.array(height_width), np.array(layer.strides)
+    zeros = np.maximum((-(-height_width // strides) - 1) * strides + extent - height_width, 0)
+    return zeros // 2  # where they are odd in number, one more goes to the bottom and the right
+
+
 def has_units(layer):
     """Whether it is a convolution or a dense layer."""
     return is_convolution(layer) or isinstance(layer, layers.Dense)

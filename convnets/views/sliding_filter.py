@@ -87,14 +87,7 @@ def strongest(model, image, count):
     image, responses = tensors["image"][0], tensors["response"][0]
     kernels = keras.ops.convert_to_numpy(layer.kernel)
     biases = keras.ops.convert_to_numpy(layer.bias) if layer.use_bias else np.zeros(layer.filters)
-    padding = (0, 0)
-    if layer.padding == "same":  # where the zeros are odd in number, one more goes to the bottom and the right
-        padding = tuple(
-            max((rows - 1) * stride + size - extent, 0) // 2
-            for rows, stride, size, extent in zip(
-                responses.shape, layer.strides, layer.kernel_size, image.shape, strict=False
-            )
-        )
+    padding = tuple(introspection.padding_before(layer, image.shape[:2]))
     filters = [
         SlidingFilter(
             picture, image, unit, kernels[..., unit], float(biases[unit]), layer.strides, padding, responses[..., unit]
