@@ -22,13 +22,14 @@ import gzip
 import hashlib
 import io
 import json
+import logging
+import multiprocessing
 import os
 import pickle
 import random
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -312,6 +313,7 @@ def write_templates(folder):
     from convnets.training import checkpoints
     from convnets.views import runs
 
+    logging.getLogger("absl").setLevel("ERROR")  # Keras warns of the format of model.h5
     folder, sums = Path(folder), {}
     for name, seed in (("run", 1), ("other", 2)):
         power_cuts.train(folder / name, 2, seed=seed)
@@ -718,13 +720,16 @@ def prepared():
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder).resolve()
         (templates := folder / "templates").mkdir()
-        program = f"from benchmarks import hostile_files; hostile_files.write_templates({str(templates)!r})"
-        subprocess.run([sys.executable, "-c", program], cwd=paths.PROJECT, check=True, capture_output=True)
         with cli.importing_keras():
             from benchmarks import power_cuts  # noqa: F401
             from convnets.data import cifar10, datasets, folders, mnist  # noqa: F401
+            from convnets.training import training_curves  # noqa: F401
             from convnets.views import runs  # noqa: F401
         datasets.load("digits")  # imports scikit-learn, once for all cases
+        writer = multiprocessing.get_context("fork").Process(target=write_templates, args=[templates])
+        writer.start()
+        writer.join()
+        assert writer.exitcode == 0
         yield templates, folder
 
 

@@ -21,6 +21,7 @@ from convnets.data import datasets, source_files
 from convnets.training import autotune
 
 THREADS = os.environ["TF_NUM_INTRAOP_THREADS"]
+gc.disable()  # while the tests and Keras are imported, which takes less time without
 
 
 # These files take longest. They come first, so that no core has nothing to do at the end.
@@ -38,6 +39,7 @@ def pytest_collection_modifyitems(items):
 def fast_garbage_collection():
     """Exempt the imported packages: Keras collects garbage for each new network, and searches all of TensorFlow."""
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True, scope="session")
