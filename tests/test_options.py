@@ -16,7 +16,8 @@ from convnets.errors import UserError
 COMMON = ["--dataset", "--data-dir", "--help"]
 TRAINING = [*COMMON, "--epochs", "--fresh", "--tensorboard"]
 ONE_NETWORK = [*TRAINING, "--run", "--seed", "--batch-size", "--precision"]
-VIEW = [*COMMON, "--run", "--seed", "--output-dir", "--show"]
+VIEW = [*COMMON, "--run", "--output-dir", "--show"]
+RANDOM_VIEW = [*VIEW, "--seed"]
 OPTIONS = {
     "basic_model": [*ONE_NETWORK, "--weights", "--devices"],
     "improved_model": [*ONE_NETWORK, "--weights", "--devices"],
@@ -43,11 +44,11 @@ OPTIONS = {
     ],
     "transfer_model": [*ONE_NETWORK, "--from", "--layer", "--compare", "--image-size", "--class-weights"],
     "classify_pictures": [*VIEW, "--csv", "--no-calibration"],
-    "visualize_results": [*VIEW, "--check-labels"],
-    "visualize_pixel_importance": VIEW,
-    "visualize_hidden_layer_activation": VIEW,
-    "visualize_hidden_layer_output": VIEW,
-    "visualize_building_blocks": VIEW,
+    "visualize_results": [*RANDOM_VIEW, "--check-labels"],
+    "visualize_pixel_importance": RANDOM_VIEW,
+    "visualize_hidden_layer_activation": RANDOM_VIEW,
+    "visualize_hidden_layer_output": RANDOM_VIEW,
+    "visualize_building_blocks": RANDOM_VIEW,
     "explore": ["--help", "--run", "--pictures", "--data-dir", "--port", "--host", "--no-browser"],
 }
 
