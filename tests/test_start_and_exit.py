@@ -119,13 +119,14 @@ def test_onednn_is_switched_on_before_tensorflow_is_imported(module, asked, got,
     assert run_python("-c", program, **environment).stdout.split() == ["False", got]
 
 
-def test_keras_is_imported_without_scikit_learn_which_can_be_imported_later():
+def test_keras_is_imported_without_scikit_learn_and_without_garbage_collection_which_both_come_later():
     program = (
-        "import sys; from convnets import cli\n"
-        "with cli.importing_keras(): import keras\n"
+        "import gc, sys; from convnets import cli\n"
+        "with cli.importing_keras(): import keras; print(gc.isenabled())\n"
+        "print(gc.isenabled(), gc.get_freeze_count() > 100_000)\n"
         "print('sklearn' in sys.modules); import sklearn.cluster; print(sklearn.cluster.KMeans.__name__)"
     )
-    assert run_python("-c", program).stdout.split() == ["False", "KMeans"]
+    assert run_python("-c", program).stdout.split() == ["False", "True", "True", "False", "KMeans"]
 
 
 @pytest.mark.parametrize(
