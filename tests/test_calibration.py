@@ -43,6 +43,13 @@ def test_the_temperature_is_found(temperature, logits_and_labels):
     )
 
 
+def test_the_error_is_that_on_images_without_a_part_in_the_temperature(logits_and_labels):
+    """Every other image is three times too certain: the temperature of one half is wrong for the other."""
+    logits, truth = logits_and_labels
+    fitted = fit(np.where(np.arange(len(truth)) % 2, 1, 3)[:, None] * logits, truth)
+    assert fitted.error_after > 0.05
+
+
 def test_few_images_say_nothing():
     """Two images that are classified correctly are no reason for confidence."""
     fitted = fit(np.array([[0.1, 0.0], [0.0, 0.1]]), np.array([0, 1]))
@@ -89,6 +96,13 @@ def test_energy_and_distance_by_hand():
     np.testing.assert_allclose(found, [0, 1 - np.sqrt(0.5), 1, 1], atol=1e-6)
 
 
+def test_small_logits_make_an_image_unfamiliar(logits_and_labels):
+    """Of two images with the same features, the one of which the network is less certain."""
+    fitted = fit(*logits_and_labels)
+    certain, uncertain = fitted.unfamiliarity(np.array([[9.0, 0, 0, 0], [0, 0, 0, 0]]), np.ones((2, 3)))
+    assert uncertain > certain + 1
+
+
 def test_far_features_make_an_image_unfamiliar(logits_and_labels):
     """Of two images with the same logits, the one in a direction where no training image is."""
     logits, truth = logits_and_labels
@@ -105,6 +119,7 @@ def test_it_is_kept_and_belongs_to_its_weights(tmp_path, tiny_dataset, build_tin
     model = build_tiny_model()
     fitted = calibration.keep(model, tiny_dataset, tmp_path)
     assert calibration.load(tmp_path, model) == fitted
+    np.testing.assert_array_equal(calibration.load(tmp_path, model).centres, fitted.centres)
 
     with monkeypatch.context() as patch:
         patch.setattr(calibration, "fit", None)  # it is not fitted again
@@ -153,6 +168,16 @@ def test_exchanged_labels_come_first():
     assert table["label_probability"].is_monotonic_increasing
     assert table.set_index("index").loc[wrong, "issue"].mean() >= 0.8
     assert table["issue"].sum() < 40
+
+
+def test_networks_are_combined_by_their_geometric_mean():
+    rng = np.random.default_rng(0)
+    truth = np.arange(500) % 5
+    one, other = (softmax(rng.normal(0, 1, (500, 5)) + 5 * np.eye(5)[truth], axis=1) for _ in range(2))
+    mean = np.sqrt(one * other)
+    mean /= mean.sum(axis=1, keepdims=True)
+    table = labels.rank([one, other], truth, list("abcde"), most_errors=10).sort_values("index")
+    np.testing.assert_allclose(table["label_probability"], mean[np.arange(500), truth], atol=1e-5)
 
 
 def test_a_class_without_images_is_no_obstacle():

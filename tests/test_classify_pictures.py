@@ -127,7 +127,7 @@ def test_a_line_a_picture_a_table_and_a_page(pictures, tmp_path, capsys):
     assert table["probability"].between(0.1, 1).all()
     assert (table["probability"] >= table["second_probability"]).all()
     assert table["file"].str.contains("noise").sum() == 3
-    assert all(line.count("%") == 3 for line in printed.splitlines() if "noise" in line)
+    assert [line.count("%") for line in printed.splitlines() if "noise" in line] == [3] * 3
     assert Image.open(tmp_path / "improved_model-cifar10-pictures.png").size[0] == 1000
 
 
@@ -137,6 +137,17 @@ def test_an_unfamiliar_picture_is_said_to_be(tmp_path, capsys):
     Image.fromarray(np.uint8(255 * (np.indices((64, 64)).sum(axis=0) // 2 % 2))).save(path)
     classify_pictures.main([str(path), "--run", "basic_model-mnist", "--output-dir", str(tmp_path)])
     assert "unlike the images it was trained on" in capsys.readouterr().out
+
+
+def test_familiar_pictures_are_not_said_to_be_unlike(tmp_path, capsys):
+    from convnets.data import datasets
+
+    for number, image in enumerate(datasets.load("digits").x_test[:40, ..., 0]):
+        Image.fromarray(255 - image).save(tmp_path / f"{number}.png")
+    classify_pictures.main([str(tmp_path), "--run", "basic_model-digits", "--output-dir", str(tmp_path / "figures")])
+    answers = [line for line in capsys.readouterr().out.splitlines() if "%" in line]
+    assert len(answers) == 40
+    assert sum("unlike" in line for line in answers) <= 4
 
 
 def test_several_digits_in_a_picture_are_said(tmp_path, capsys):

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -54,13 +55,20 @@ def test_each_moment_of_writing_shows_a_whole_run(tmp_path, monkeypatch):
         write(path, content)
         states.append(sorted(path.name for path in tmp_path.iterdir()))
 
+    def states_without(path, **options):
+        unlink(path, **options)
+        states.append(sorted(path.name for path in tmp_path.iterdir()))
+
+    unlink = Path.unlink
     monkeypatch.setattr(run_copies.files, "write", states_of_both)
+    monkeypatch.setattr(Path, "unlink", states_without)
     new = {"history.csv": b"", "epoch-0002.json": b"r2", "epoch-0002.weights.h5": b"w2"}
     run_copies.write(tmp_path, {**new, "epoch-0001.weights.h5": None, "epoch-0001.json": None})
     for state in states:
         records = [name for name in state if name.endswith(".json")]
         assert all(name.replace(".json", ".weights.h5") in state for name in records)
     assert states[0] == ["epoch-0001.json", "epoch-0001.weights.h5", "epoch-0002.weights.h5"]
+    assert len(states) >= 5  # three files come, two go
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(new)
 
 

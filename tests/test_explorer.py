@@ -728,6 +728,13 @@ def test_a_network_without_convolutions_has_no_grad_cam(tiny_dataset, tmp_path):
     assert dense.dead == {}
 
 
+def test_the_images_that_activate_a_channel_most(tiny_dataset, tmp_path):
+    dense = dense_network(tmp_path, tiny_dataset)
+    kernel, bias = dense.run.model.layers[-1].get_weights()
+    values = (scale_pixels(tiny_dataset.x_test).reshape(20, -1) @ kernel + bias)[:, 1]
+    assert dense.strongest("fc1", 1, most=5) == np.argsort(-values)[:5].tolist()
+
+
 def test_only_an_ordinary_convolution_s_filters_are_shown():
     keras.utils.set_random_seed(1)
     stack = [

@@ -209,11 +209,23 @@ def test_muon_on_a_number_is_worked_out_by_hand():
     assert float(kernel.numpy().item()) == pytest.approx(1 + 0.1 * one, rel=1e-4)  # 0.93 becomes 1 first
 
 
-def test_muon_moves_other_weights_like_keras_own_nesterov_momentum(rng):
-    gradients = rng.normal(size=(5, 3)).astype("float32")
-    ours, theirs = keras.Variable([1.0, 2.0, 3.0]), keras.Variable([1.0, 2.0, 3.0])
-    muon = optimizers.Muon(0.01, offset_factor=10, other_momentum=0.85)
-    sgd = keras.optimizers.SGD(0.1, momentum=0.85, nesterov=True)
+def test_muon_on_a_convolution(rng):
+    """The matrix has a column for each filter, and the filters a mean square length of 1."""
+    start, gradient = (rng.normal(size=(3, 3, 2, 4)).astype("float32") for _ in range(2))
+    kernel, optimizer = keras.Variable(start), optimizers.Muon(0.1)
+    optimizer.build([kernel])
+    optimizer.apply([keras.ops.convert_to_tensor(gradient)])
+    step = keras.ops.convert_to_numpy(optimizers.orthogonalize(gradient.reshape(18, 4))).reshape(start.shape)
+    mean_length = np.sqrt((np.linalg.norm(start.reshape(18, 4), axis=0) ** 2).mean())
+    np.testing.assert_allclose(kernel.numpy(), start / mean_length - 0.1 * step, atol=1e-5)
+
+
+@pytest.mark.parametrize(("shape", "rate"), [((3,), 0.2), ((2, 3), 0.1)])
+def test_muon_moves_other_weights_like_keras_own_nesterov_momentum(shape, rate, rng):
+    gradients, start = rng.normal(size=(5, *shape)).astype("float32"), rng.normal(size=shape).astype("float32")
+    ours, theirs = keras.Variable(start), keras.Variable(start)
+    muon = optimizers.Muon(0.01, dense_factor=10, offset_factor=20, other_momentum=0.85)
+    sgd = keras.optimizers.SGD(rate, momentum=0.85, nesterov=True)
     for optimizer, variable in ((muon, ours), (sgd, theirs)):
         optimizer.build([variable])
         for gradient in gradients:
@@ -466,13 +478,14 @@ def test_a_killed_run_goes_on_to_the_same_bits(digits_run, tmp_path, capsys, mon
 
 
 @pytest.mark.slow
-def test_so_does_one_in_bfloat16(tmp_path):
+def test_so_does_one_in_bfloat16(tmp_path, capsys):
     """The wide network: its convolutions' gradients are computed by our own operation."""
     options = ["--target", "94", "--dataset", "digits", "--precision", "bfloat16", "--threads", "2"]
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     fast_model.main([*options, "--run", str(whole), "--epochs", "2"])
     killed_in_the_second_epoch(whole, parts)
     fast_model.main([*options, "--run", str(parts), "--epochs", "2"])
+    assert "Resuming after epoch 1" in capsys.readouterr().out
     assert differences(whole, parts, 2) == []
 
 

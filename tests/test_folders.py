@@ -60,6 +60,9 @@ def test_the_pixels_are_those_of_the_files(pictures):
     picture = Image.open(pictures / "dogs" / "3.png").crop((5, 0, 35, 30)).resize((32, 32), Image.Resampling.LANCZOS)
     images = np.concatenate([dataset.x_train, dataset.x_test])
     np.testing.assert_array_equal(images[row], np.asarray(picture))
+    labels = np.concatenate([dataset.y_train, dataset.y_test])
+    named = [file.split("/")[0] for file in dataset.pictures["file"]]
+    assert [dataset.class_names[label] for label in labels] == named
 
 
 @pytest.mark.parametrize("train", ["train", "Training", "training_set"])

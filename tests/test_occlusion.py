@@ -185,6 +185,12 @@ def test_the_gradient_of_a_linear_model_is_its_weights(linear, image):
     np.testing.assert_allclose(gradients, 2 * np.stack([weights[..., 1]] * 2), rtol=1e-5)
 
 
+def test_integrated_gradients_of_a_linear_model_are_weight_times_change(linear, image):
+    model, weights = linear
+    found = attribution.integrated_gradients(model, image, 1, baseline=0.3)
+    np.testing.assert_allclose(found.attributions, weights[..., 1] * (image - 0.3), atol=1e-6)
+
+
 def test_integrated_gradients_are_complete(image):
     keras.utils.set_random_seed(5)
     model = keras.Sequential(
@@ -208,6 +214,28 @@ def test_grad_cam_worked_out_by_hand():
     image = np.random.default_rng(6).random((4, 4, 3), dtype="float32")
     expected = np.maximum(3 * image[..., 0] - image[..., 1], 0) / 16
     np.testing.assert_allclose(attribution.grad_cam(model, image, 0), expected, atol=1e-6)
+
+
+def test_small_maps_are_enlarged_to_the_image():
+    """Of 2x2 places, the one at the lower left sees something bright."""
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 1)),
+            layers.Conv2D(1, 4, strides=4, kernel_initializer="ones"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(1, kernel_initializer="ones"),
+        ]
+    )
+    image = np.zeros((8, 8, 1), dtype="float32")
+    image[4:, :4] = 1
+    cam = attribution.grad_cam(model, image, 0)
+    assert cam[4:, :4].min() > max(cam[:4].max(), cam[:, 4:].max())
+
+
+def test_the_classes_predicted_with_each_patch_hidden():
+    corners = np.array([(top, left) for top in (0, 2) for left in (0, 2, 4)])
+    found = occlusion.Occlusion(np.zeros(6), np.eye(6), corners, (2, 2), (4, 6))
+    assert found.predictions().tolist() == [[0, 1, 2], [3, 4, 5]]
 
 
 def test_grad_cam_needs_a_convolution(linear, image):

@@ -155,6 +155,20 @@ def test_the_test_images_are_not_looked_at():
     assert part.x_test.ravel().tolist() == part.y_test.tolist() == list(range(36, 40))
 
 
+def test_the_trials_get_the_held_out_images(tiny_dataset, tmp_path, monkeypatch):
+    given = {}
+
+    def stop(function, **settings):
+        given.update(settings)
+        raise UserError("enough")
+
+    monkeypatch.setattr(search.tune, "with_parameters", stop)
+    with pytest.raises(UserError, match="enough"):
+        search.search(tiny_dataset, tmp_path / "s", minutes=1, epochs=3, limits=None, precision="float32", seed=1)
+    assert (len(given["dataset"].x_train), len(given["dataset"].x_test), given["share"]) == (36, 4, 0.9)
+    np.testing.assert_array_equal(given["dataset"].x_test, tiny_dataset.x_train[36:])
+
+
 def trials(accuracies, seconds, epochs=6, **settings):
     rows = [
         {"accuracy": accuracy, "epochs": epochs, "seconds_an_epoch": second, "parameters": 10, "given_up": None,

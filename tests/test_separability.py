@@ -43,6 +43,9 @@ def test_the_first_layer_that_tells_two_classes_apart(dataset):
     assert shares["copy"] < 0.75
     assert shares["relu"] == 1
     assert separability.by_layer(network, dataset, (0, 2), ["copy"]) == {"copy": 1}
+    brighter = np.where(dataset.y_test[:, None, None, None] == 0, dataset.x_test + 90, dataset.x_test).astype("uint8")
+    moved = dataclasses.replace(dataset, x_test=brighter)  # its plain images are nearer to the white training images
+    assert separability.by_layer(network, moved, (0, 2), ["copy"]) == {"copy": 0.5}
     without = dataclasses.replace(dataset, x_test=dataset.x_test[2::3], y_test=dataset.y_test[2::3])
     with pytest.raises(UserError, match="no test images of these two classes"):
         separability.by_layer(network, without, (0, 1), ["copy"])

@@ -4,9 +4,11 @@ import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
+import types
 
 import h5py
 import keras
@@ -197,6 +199,18 @@ def test_alternate_flips_show_each_image_and_its_mirror_image_in_turn(tiny_datas
         np.testing.assert_array_equal(pixels, np.where((as_is ^ (epoch % 2))[:, None, None, None], one, mirrored))
 
 
+def test_the_fields_of_the_recipe_reach_the_training(tiny_dataset, build_tiny_model, tmp_path, monkeypatch):
+    model, given = build_tiny_model(), {}
+    monkeypatch.setattr(model, "fit", lambda batches, **settings: given.update(batches=batches, **settings))
+    imbalanced = dataclasses.replace(tiny_dataset, y_train=np.repeat([0, 1], [30, 10]))
+    more = {"passes": 2, "alternate_flips": True, "class_weights": "balanced", "augment": AUGMENT, "seed": 8}
+    train(model, imbalanced, tmp_path / "run", 3, **more)
+    assert (given["epochs"], given["steps_per_epoch"]) == (3, 6)  # 40 images, 16 a batch, twice
+    assert given["class_weight"] == {0: 40 / 60, 1: 40 / 20}
+    batches = given["batches"]
+    assert (batches.seed, batches.augment, len(batches._flip_coins)) == (8, AUGMENT, 40)
+
+
 def test_threads_prepare_the_same_batches(tiny_dataset, build_tiny_model, tmp_path, monkeypatch):
     """On a GPU with JAX, four threads prepare them. The bits are those of one thread, also after an interruption."""
     train(build_tiny_model(), tiny_dataset, tmp_path / "one", 4, augment=AUGMENT)
@@ -308,6 +322,43 @@ def test_names_that_keras_numbers_make_no_other_network(tmp_path):
     assert checkpoints.architecture_differences(tmp_path, again) == []
     (difference,) = checkpoints.architecture_differences(tmp_path, build(4))
     assert difference.startswith("layer 1 (Functional): layers was")
+
+
+def test_the_two_newest_checkpoints_are_kept_and_the_best_one(build_tiny_model, tmp_path):
+    model, history = build_tiny_model(), []
+    for epoch, accuracy in enumerate([0.1, 0.9, 0.2, 0.3, 0.4], start=1):
+        history.append({"epoch": epoch, "val_accuracy": accuracy})
+        checkpoints.save(tmp_path, model, run={}, history=history)
+    kept = {"epoch-0002", "epoch-0004", "epoch-0005"}
+    assert {path.name.split(".")[0] for path in tmp_path.glob("*.json")} == kept
+    assert {path.name.split(".")[0] for path in tmp_path.glob("*.h5")} == kept
+
+
+def test_the_networks_of_earlier_epochs(copy_run, tmp_path):
+    run = copy_run(tmp_path / "run", 3)
+    epochs, models = zip(*checkpoints.load_all(run), strict=True)
+    assert epochs[-2:] == (2, 3)
+    for epoch, model in zip(epochs, models, strict=True):
+        found = model.get_weights()
+        model.load_weights(run / f"epoch-{epoch:04d}.weights.h5")
+        for one, other in zip(found, model.get_weights(), strict=True):
+            np.testing.assert_array_equal(one, other)
+    assert not np.array_equal(models[-1].get_weights()[0], models[-2].get_weights()[0])
+
+
+def test_half_written_files_are_removed(copy_run, tiny_dataset, build_tiny_model, tmp_path):
+    run = copy_run(tmp_path / "run", 2)
+    (run / ".partial-epoch-0099.json").touch()
+    train(build_tiny_model(), tiny_dataset, run, 2)
+    assert not list(run.glob(".partial-*"))
+
+
+def test_asked_twice_a_training_stops_at_once():
+    stop = callbacks.StopOnSignal(types.SimpleNamespace(saved="epoch 1 is saved"))
+    with stop.catching():
+        signal.raise_signal(signal.SIGINT)  # waits for the end of the batch
+        with pytest.raises(Stopped, match="Stopped; epoch 1 is saved"):
+            signal.raise_signal(signal.SIGINT)
 
 
 def test_what_a_run_leaves_behind(tiny_dataset, build_tiny_model, tmp_path):

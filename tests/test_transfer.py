@@ -154,7 +154,7 @@ def test_the_script_trains_compares_and_resumes(few_digits, tmp_path, monkeypatc
         transfer_model.main([*options[:2], "--from", "basic_model-mnist", *options[4:]])
 
 
-def test_an_interrupted_transfer_ends_in_the_same_bits(few_digits, tmp_path, monkeypatch):
+def test_an_interrupted_transfer_ends_in_the_same_bits(few_digits, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(transfer_model, "STEPS", 1)
     options = ["--dataset", "digits", "--from", "basic_model-digits", "--precision", "float32", "--batch-size", "500"]
     options += ["--epochs", "2"]
@@ -173,7 +173,9 @@ def test_an_interrupted_transfer_ends_in_the_same_bits(few_digits, tmp_path, mon
     with pytest.raises(Stopped):
         transfer_model.main([*options, "--run", str(tmp_path / "broken")])
     monkeypatch.setattr(callbacks.SaveCheckpoint, "on_epoch_end", real)
+    capsys.readouterr()
     transfer_model.main([*options, "--run", str(tmp_path / "broken")])
+    assert "Resuming after epoch 1" in capsys.readouterr().out
     one, other = (checkpoints.load_model(tmp_path / name).get_weights() for name in ("whole", "broken"))
     for ours, theirs in zip(one, other, strict=True):
         np.testing.assert_array_equal(ours, theirs)

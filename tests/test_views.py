@@ -217,11 +217,15 @@ def test_a_large_network_predicts_in_the_precision_of_its_training(tmp_path, mon
     assert run._fastest_model is run.model
 
 
-def test_a_network_with_a_model_inside_predicts_as_it_is(monkeypatch):
+def test_a_network_with_a_model_inside_predicts_as_it_is(tmp_path, monkeypatch):
     inside = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(4)])
     model = keras.Sequential([keras.Input((8, 8, 1)), inside, keras.layers.Softmax()])
-    assert not runs._is_plain(model)
-    assert runs._is_plain(runs.load(DIGITS).model)
+    monkeypatch.setattr(runs, "LARGE", 1)
+    monkeypatch.setattr(runs.autotune, "faster_precision", lambda: ("bfloat16", 0.5))
+    monkeypatch.setattr(records, "read_run", lambda folder: {"options": {"precision": "mixed_bfloat16"}})
+    assert runs.Run(tmp_path, model, tuple("abcd"), None)._fastest_model is model
+    plain = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(4)])
+    assert runs.Run(tmp_path, plain, tuple("abcd"), None)._fastest_model is not plain
 
 
 def test_predictions_that_can_not_be_kept_are_made_all_the_same(tmp_path, monkeypatch):
@@ -352,13 +356,13 @@ def test_the_newest_own_run_is_taken(tmp_path):
     import shutil
 
     assert records.newest_run(tmp_path) is None
-    for age, name in enumerate(["newest", "older", "oldest"]):
+    for age, name in enumerate(["b, newest", "a, older", "c, oldest"]):
         shutil.copytree(DIGITS, tmp_path / name)
         for path in (tmp_path / name).iterdir():
             os.utime(path, (1e9 - age, 1e9 - age))
     shutil.copytree(DIGITS, tmp_path / "stashed" / "basic_model-digits")
-    assert records.newest_run(tmp_path) == tmp_path / "newest"
-    assert records.newest_run(tmp_path, "digits") == tmp_path / "newest"
+    assert records.newest_run(tmp_path) == tmp_path / "b, newest"
+    assert records.newest_run(tmp_path, "digits") == tmp_path / "b, newest"
     assert records.newest_run(tmp_path, "mnist") is None
 
 
