@@ -82,6 +82,11 @@ def measured_on(results):
     return f"Measured on: {'; '.join(results['device'].unique())}."
 
 
+def processors(results):
+    """Return the names of the processors on which results were measured, without how many cores they had."""
+    return results["device"].str.split(": ").str[-1]
+
+
 def mean_and_range(values, unit, digits=2):
     text = f"{values.mean():.{digits}f}{unit}"
     return text if len(values) == 1 else f"{text} ({values.min():.{digits}f} to {values.max():.{digits}f})"
@@ -215,13 +220,14 @@ def view_speed(speeds):
 def script_seconds(scripts):
     """Tabulate how long the scripts that look into a network take."""
     header = (
-        "script | seconds | of them importing Keras and loading CIFAR-10 | the same, one after the other | `--help`"
+        "script | processor | seconds | of them importing Keras and loading CIFAR-10 "
+        "| the same, plainly, one after the other | `--help`"
     )
     line = (
-        "`{row.script}.py` | {row.seconds:.1f} "
+        "`{row.script}.py` | {row.processor} | {row.seconds:.1f} "
         "| {row.importing_keras_and_loading_data_seconds:.1f} | {row.one_by_one_seconds:.1f} | {row.help_seconds:.2f}"
     )
-    return table_of(scripts, header, line)
+    return table_of(scripts.assign(processor=processors(scripts)), header, line)
 
 
 @of_a_document
@@ -229,10 +235,10 @@ def explorer_speed(measured):
     """Tabulate how fast the page of explore.py answers."""
     rows = [
         [
-            row.what, row.device.split(": ")[-1], f"{row.median:.3g}",
+            row.what, row.processor, f"{row.median:.3g}",
             "" if math.isnan(row.percentile_95) else f"{row.percentile_95:.3g}",
         ]
-        for row in measured.itertuples()
+        for row in measured.assign(processor=processors(measured)).itertuples()
     ]  # fmt: skip
     return table("what, in seconds unless it says otherwise | processor | median | 95th percentile", rows, measured)
 

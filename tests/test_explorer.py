@@ -43,6 +43,13 @@ from convnets import paths
 paths.MODELS = Path(sys.argv[1])
 import explore
 from convnets import cli
+from convnets.explorer import loading
+ahead = loading.ahead
+def ahead_and_wait_for_the_browser(*arguments):
+    ahead(*arguments)
+    from convnets.explorer import page
+    page.FIRST_DRAWING = 10**7  # so that the browser must say that it has drawn
+loading.ahead = ahead_and_wait_for_the_browser
 cli.run(lambda: explore.main(sys.argv[2:]))
 """
 DATA = """([name, renderer]) => {

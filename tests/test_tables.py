@@ -64,10 +64,10 @@ def test_the_tables_of_the_views_say_what_was_measured():
     ]
     script = {"script": "look", "seconds": 9.04, "importing_keras_and_loading_data_seconds": 5.96, "help_seconds": 0.11}
     script["one_by_one_seconds"] = 7.31
-    assert tables.script_seconds(pd.DataFrame([{**script, "device": "a CPU"}])).splitlines()[2:] == [
-        "| `look.py` | 9.0 | 6.0 | 7.3 | 0.11 |",
+    assert tables.script_seconds(pd.DataFrame([{**script, "device": "CPU, 2 cores: Fast"}])).splitlines()[2:] == [
+        "| `look.py` | Fast | 9.0 | 6.0 | 7.3 | 0.11 |",
         "",
-        "Measured on: a CPU.",
+        "Measured on: CPU, 2 cores: Fast.",
     ]
 
 

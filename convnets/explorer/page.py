@@ -11,7 +11,7 @@ from convnets.explorer import at_hand, loading, plots
 from convnets.explorer.background import Background
 from convnets.explorer.trainings import Trainings
 
-FIRST_ANSWER = 250  # milliseconds in which the browser can draw the answer before it draws the rest
+FIRST_DRAWING = 5000  # milliseconds to wait for the browser to say that it has drawn the answer
 SECTIONS = ["Inside", "Why", "How good", "Training"]
 IN_ADDRESS = [
     "section",
@@ -56,9 +56,12 @@ class Page(param.Parameterized):
         with contextlib.suppress(UserError):  # a folder that is empty by now
             self.param.file.objects = ["", *(at_hand.pictures_in(pictures) if pictures else ())]
         self.message = plots.Text("Starting Keras ...")
-        self.body = pn.Column(self.message, sizing_mode="stretch_width")
         self.background = Background(pn.state.curdoc, self.complain)
         self.sides, self._opened = [], False
+        self._sent, self._drawn = (pn.widgets.IntInput(visible=False) for _ in range(2))
+        self._sent.jscallback(args={"drawn": self._drawn}, value="setTimeout(() => { drawn.value = cb_obj.value })")
+        self.background.when(self._drawn, self._open_first)
+        self.body = pn.Column(self.message, self._sent, self._drawn, sizing_mode="stretch_width")
 
     def complain(self, text):
         """Show a line that says what went wrong."""
@@ -109,6 +112,8 @@ class Page(param.Parameterized):
         self.body.objects = [
             header,
             self.message,
+            self._sent,
+            self._drawn,
             plots.flow(
                 self.chooser.view,
                 pn.Column(self.settings, self.networks, self.trainings_part.view, styles={"flex": "1 1 345px"}),
@@ -175,8 +180,16 @@ class Page(param.Parameterized):
         if self.chosen is not None:
             for side in self.sides:
                 side.look()
-            self.background.soon(self._open, milliseconds=0 if self._opened else FIRST_ANSWER)
+            if self._opened:
+                self.background.soon(self._open)
+            else:  # what is computed and drawn next would make the browser slower
+                self._sent.value += 1
+                self.background.soon(self._open_first, milliseconds=FIRST_DRAWING)
+
+    def _open_first(self):
+        if not self._opened:
             self._opened = True
+            self._open()
 
     def _open(self):
         for side in self.sides:
