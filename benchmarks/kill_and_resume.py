@@ -8,7 +8,7 @@ moment, or surely amid a write, since the process ends itself there; SIGSTOP and
 clock that is years off; a full disk; a folder that becomes read-only; memory that runs out. At the end it must be
 identical, bit for bit, with a training that was left alone: weights, optimizer, random generators and history. Then the
 next training begins, with other random numbers. The data are scikit-learn's digits, also as a folder of pictures; for
-bfloat16 every tenth of them, since processors without instructions for it take minutes for an epoch of all.
+bfloat16 every tenth of them, since an epoch of all takes minutes on processors without instructions for it.
 
 Importing Keras is most of a start, so the processes are forks of one that has imported it. The training that is left
 alone is a process of its own.
@@ -47,10 +47,10 @@ CASES = {
     "basic_model": ["basic_model.py", "--dataset", "digits", "--precision", "float32"],
     "improved_model": ["improved_model.py", "--dataset", "digits", "--precision", "float32"],
     "fast_model": ["fast_model.py", "--dataset", "digits", "--precision", "float32"],
-    "fast_model, bfloat16": ["fast_model.py", "--dataset", "few pictures", "--precision", "bfloat16"],
-    "basic_model, pictures": ["basic_model.py", "--dataset", "pictures", "--precision", "float32"],
+    "fast_model, bfloat16": ["fast_model.py", "--dataset", "FEW_PICTURES", "--precision", "bfloat16"],
+    "basic_model, pictures": ["basic_model.py", "--dataset", "PICTURES", "--precision", "float32"],
 }
-PICTURES = {"pictures": 1, "few pictures": 10}  # folders of all digits, and of every tenth one
+PICTURES = {"PICTURES": 1, "FEW_PICTURES": 10}  # folders of all digits, and of every tenth one
 FAULTS = {  # and how often each comes
     "killed amid a write": 40,
     "killed at a random moment": 40,
@@ -189,7 +189,7 @@ def train_undisturbed(case, run):
 
 
 def write_pictures(folder):
-    """Write scikit-learn's digits in a folder, as those of PICTURES; each has two parts."""
+    """Write the folders of PICTURES into a folder: scikit-learn's digits, in two parts."""
     from PIL import Image
 
     from convnets.data import datasets
@@ -204,11 +204,11 @@ def write_pictures(folder):
 
 
 def _command(case, run):
-    def full(word):
+    def located(word):
         folders = (folder / word for folder in Path(run).parents)
         return str(next(folder for folder in folders if folder.is_dir())) if word in PICTURES else word
 
-    return [*map(full, CASES[case]), "--run", str(run), "--epochs", str(EPOCHS)]
+    return [*map(located, CASES[case]), "--run", str(run), "--epochs", str(EPOCHS)]
 
 
 @functools.cache

@@ -306,6 +306,8 @@ def whole_number(least, most=10**9):
 def importing_keras(options=None):
     """Import Keras and wrap the imports that follow: hide what only looks like an error, and turn errors into one line.
 
+    Python collects no garbage meanwhile, see `_no_garbage_collection`.
+
     options: the script's parsed options, or None. `precision`, "float32" or "bfloat16", is what networks compute in
     from then on (weights stay float32); the images of `dataset` are read in a thread meanwhile.
 
@@ -348,9 +350,10 @@ def importing_keras(options=None):
 
 @contextlib.contextmanager
 def _no_garbage_collection():
-    """Do without the search for garbage while large packages are imported, and spare what they bring from it later.
+    """Collect no garbage while large packages are imported, and exempt from later collections all that exists by then.
 
-    Hardly any of it is garbage, and it is searched many times, which takes a fifth of the time of an import.
+    Packages bring many objects, of which hardly any is garbage, and each collection searches all of them. (The first
+    page of explore.py may be among what is exempted: its memory is not freed when the page is left.)
     """
     if "keras" in sys.modules or not gc.isenabled():
         yield

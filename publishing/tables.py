@@ -20,12 +20,7 @@ from convnets.training import comparison
 RESULTS = paths.RESULTS
 NETWORKS = networks()
 PUBLISHED = {network.run_name(network.dataset): network.published for network in NETWORKS.values()}
-WANG = [
-    "basic_model-cifar10",
-    "improved_model-cifar10",
-    "basic_model-mnist",
-    "basic_model-digits",
-]  # of his two scripts
+RUNS_OF_WANG = ["basic_model-cifar10", "improved_model-cifar10", "basic_model-mnist", "basic_model-digits"]
 TABLES = {}  # those that a document can name
 
 
@@ -106,7 +101,7 @@ def mean_with_interval(percentages):
 def training_runs(runs, article=None):
     """Tabulate what the networks of an article, or of "all", reach; by default, those of wang's two scripts."""
     if article is None:
-        return _runs_of_scripts(runs[runs["run"].isin(WANG)])
+        return _runs_of_scripts(runs[runs["run"].isin(RUNS_OF_WANG)])
     networks = [network for network in NETWORKS.values() if article in (network.article, "all")]
     runs = runs[runs["run"].isin([network.run_name(network.dataset) for network in networks])]
     cells = comparison.printable(comparison.compare(runs, networks))
@@ -221,7 +216,7 @@ def script_seconds(scripts):
     """Tabulate how long the scripts that look into a network take."""
     header = (
         "script | processor | seconds | of them importing Keras and loading CIFAR-10 "
-        "| the same, plainly, one after the other | `--help`"
+        "| `import keras`, then loading | `--help`"
     )
     line = (
         "`{row.script}.py` | {row.processor} | {row.seconds:.1f} "

@@ -21,7 +21,8 @@ from convnets.data import datasets, source_files
 from convnets.training import autotune
 
 THREADS = os.environ["TF_NUM_INTRAOP_THREADS"]
-gc.disable()  # while the tests and Keras are imported, which takes less time without
+if "PYTEST_XDIST_WORKER" in os.environ:
+    gc.disable()  # while the tests and Keras are imported, which takes less time without
 
 
 # These files take longest. They come first, so that no core has nothing to do at the end.

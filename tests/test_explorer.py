@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import gc
 import http.client
 import json
 import os
@@ -14,6 +15,7 @@ import time
 import types
 import urllib.error
 import urllib.request
+import weakref
 
 import keras
 import numpy as np
@@ -21,6 +23,7 @@ import pandas as pd
 import panel as pn
 import pytest
 from bokeh.document import Document
+from bokeh.server.callbacks import NextTickCallback, TimeoutCallback
 from panel.io.state import set_curdoc
 from PIL import Image
 
@@ -30,6 +33,7 @@ from convnets.data import downloads
 from convnets.data.datasets import scale_pixels
 from convnets.explorer import addresses, at_hand, image, network, plots, trainings
 from convnets.explorer.background import Background
+from convnets.explorer.page import DRAWN, FIRST_DRAWING, Page
 from convnets.training import checkpoints
 from convnets.views import evaluation, feature_maps, introspection, occlusion, runs
 
@@ -594,10 +598,44 @@ def test_a_network_that_can_not_be_loaded_is_named_at_the_start(browser, address
     shutil.copytree(paths.PRETRAINED / DIGITS, run)
     (run / "architecture.json").write_text("{")
     page = browser.new_page()
-    page.goto(f"{address}/?run=broken")
-    page.get_by_text(f"{run / 'architecture.json'}").wait_for(timeout=60_000)
-    page.close()
-    shutil.rmtree(run)
+    try:
+        page.goto(f"{address}/?run=broken")
+        page.get_by_text(f"{run / 'architecture.json'}").wait_for(timeout=60_000)
+    finally:
+        page.close()
+        shutil.rmtree(run)
+
+
+@pytest.mark.parametrize("browser_answers", [True, False])
+def test_the_rest_is_opened_once_when_the_browser_has_drawn_or_after_some_seconds(browser_answers, monkeypatch):
+    document, opened = Document(), []
+
+    def open_parts():
+        shown._opened = True
+        opened.append(True)
+
+    with set_curdoc(document):
+        shown = Page()
+        monkeypatch.setattr(shown, "_open", open_parts)
+        shown.chosen = image.Chosen(0)
+        shown._look()
+        (waiting,) = (each for each in document.session_callbacks if isinstance(each, TimeoutCallback))
+        assert waiting.timeout == FIRST_DRAWING
+        if browser_answers:
+            shown._echo.value = DRAWN
+        for each in document.session_callbacks:
+            if isinstance(each, NextTickCallback):
+                each.callback()
+    assert opened == [True] * browser_answers
+    waiting.callback()
+    assert opened == [True]
+
+
+def test_a_page_that_is_left_is_forgotten():
+    with set_curdoc(Document()):
+        page = weakref.ref(Page())
+    gc.collect()
+    assert page() is None
 
 
 def test_what_a_page_shows_later_is_shown_in_that_page():

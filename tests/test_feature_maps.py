@@ -88,6 +88,8 @@ def test_where_the_pixels_are_that_a_place_sees():
             layers.ZeroPadding2D(((1, 0), (0, 1)), name="padded"),
             layers.Conv2D(1, (3, 2), strides=(2, 1), name="strided"),
             layers.Conv2D(1, 2, padding="same", dilation_rate=2, name="dilated"),
+            layers.DepthwiseConv2D(3, strides=2, padding="same", name="depthwise"),
+            layers.AveragePooling2D(2, strides=3, padding="same", name="average"),
         ]
     )
     fields = feature_maps.fields(network)
@@ -96,7 +98,7 @@ def test_where_the_pixels_are_that_a_place_sees():
     assert fields["pool"].box(1, 2) == (1, 3, 4, 4)
     assert fields["strided"].box(0, 0) == (0, 0, 5, 5)
     assert fields["strided"].box(1, 1) == (1, 1, 8, 6)
-    for name in ("same", "pool", "strided", "dilated"):
+    for name in ("same", "pool", "strided", "dilated", "depthwise", "average"):
         top_layer = keras.Model(network.inputs, network.get_layer(name).output)
         height, width = top_layer.output_shape[1:3]
         for row, column in ((0, 0), (height - 1, width - 1), (height // 2, width // 2)):

@@ -11,7 +11,9 @@ from convnets.explorer import at_hand, loading, plots
 from convnets.explorer.background import Background
 from convnets.explorer.trainings import Trainings
 
-FIRST_DRAWING = 5000  # milliseconds to wait for the browser to say that it has drawn the answer
+FIRST_DRAWING = 5000  # milliseconds to wait for the browser to say that it has drawn the first answer
+SENT, DRAWN = 1, 2  # values of a number that the server sends after the first answer, and the browser returns
+RETURN = f"if (cb_obj.value == {SENT}) requestAnimationFrame(() => setTimeout(() => {{ cb_obj.value = {DRAWN} }}))"
 SECTIONS = ["Inside", "Why", "How good", "Training"]
 IN_ADDRESS = [
     "section",
@@ -58,10 +60,11 @@ class Page(param.Parameterized):
         self.message = plots.Text("Starting Keras ...")
         self.background = Background(pn.state.curdoc, self.complain)
         self.sides, self._opened = [], False
-        self._sent, self._drawn = (pn.widgets.IntInput(visible=False) for _ in range(2))
-        self._sent.jscallback(args={"drawn": self._drawn}, value="setTimeout(() => { drawn.value = cb_obj.value })")
-        self.background.when(self._drawn, self._open_first)
-        self.body = pn.Column(self.message, self._sent, self._drawn, sizing_mode="stretch_width")
+        self._echo = pn.widgets.IntInput(visible=False)
+        self._echo.jscallback(value=RETURN)  # no other widgets in it: Panel would keep them, and so this page, for ever
+        self.background.when(self._echo, lambda: self._echo.value == DRAWN and self._open_first())
+        self._content = pn.Column(self.message, sizing_mode="stretch_width")
+        self.body = pn.Column(self._content, self._echo, sizing_mode="stretch_width")
 
     def complain(self, text):
         """Show a line that says what went wrong."""
@@ -109,11 +112,9 @@ class Page(param.Parameterized):
         self.background.when(self, self._choose_networks, ["run", "second"])
         self.background.when(self, self._open, ["section", "patch", "baseline"])
         self.param.watch(lambda event: self._say_command(), IN_ADDRESS)
-        self.body.objects = [
+        self._content.objects = [
             header,
             self.message,
-            self._sent,
-            self._drawn,
             plots.flow(
                 self.chooser.view,
                 pn.Column(self.settings, self.networks, self.trainings_part.view, styles={"flex": "1 1 345px"}),
@@ -183,15 +184,15 @@ class Page(param.Parameterized):
             if self._opened:
                 self.background.soon(self._open)
             else:  # what is computed and drawn next would make the browser slower
-                self._sent.value += 1
+                self._echo.value = SENT
                 self.background.soon(self._open_first, milliseconds=FIRST_DRAWING)
 
     def _open_first(self):
         if not self._opened:
-            self._opened = True
             self._open()
 
     def _open(self):
+        self._opened = True
         for side in self.sides:
             side.open()
         self.settings.visible = self.section == "Why"

@@ -92,14 +92,17 @@ def is_convolution(layer):
 
 
 def padding_before(layer, height_width):
-    """Return how many zeros a convolution or a pooling adds at the top and at the left of its input, as (2,) int."""
+    """Return how many rows and columns of padding a layer adds at the top and at the left of its input, as (2,) int.
+
+    layer: a convolution, but no transposed one, or a pooling. height_width: of its input.
+    """
     if layer.padding != "same":
         return np.zeros(2, dtype=int)
     kernel = np.array(getattr(layer, "kernel_size", None) or layer.pool_size)
     extent = (kernel - 1) * np.array(getattr(layer, "dilation_rate", 1)) + 1
     height_width, strides = np.array(height_width), np.array(layer.strides)
-    zeros = np.maximum((-(-height_width // strides) - 1) * strides + extent - height_width, 0)
-    return zeros // 2  # where they are odd in number, one more goes to the bottom and the right
+    both_sides = np.maximum((-(-height_width // strides) - 1) * strides + extent - height_width, 0)
+    return both_sides // 2  # where they are odd in number, one more goes to the bottom and the right
 
 
 def has_units(layer):
