@@ -101,21 +101,21 @@ def test_where_the_pixels_are_that_a_place_sees():
     for name in ("same", "pool", "strided", "dilated", "depthwise", "average"):
         top_layer = keras.Model(network.inputs, network.get_layer(name).output)
         height, width = top_layer.output_shape[1:3]
+        at_place = backend.with_gradient(
+            lambda x, place, model=top_layer: keras.ops.sum(model(x) * place, axis=(1, 2, 3))
+        )
         for row, column in ((0, 0), (height - 1, width - 1), (height // 2, width // 2)):
-            one = _one_place(top_layer, row, column)
+            place = np.zeros((1, height, width, 1), dtype="float32")
+            place[0, row, column] = 1
             seen = np.zeros((11, 12), bool)
             for seed in range(5):  # a maximum passes on one gradient of many
                 image = np.random.default_rng(seed).random((1, 11, 12, 1), dtype="float32")
-                seen |= backend.with_gradient(one)(image)[1][0, ..., 0] != 0
+                seen |= at_place(image, place)[1][0, ..., 0] != 0
             top, left, down, across = fields[name].box(row, column)
             outside = seen.copy()
             outside[top : top + down, left : left + across] = False
             assert not outside.any(), name
             assert seen[top : top + down, left : left + across].mean() > 0.4, name
-
-
-def _one_place(model, row, column):
-    return lambda x: model(x)[:, row, column, 0]
 
 
 def test_an_unknown_layer_is_named_with_the_known_ones(model, step):
