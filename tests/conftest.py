@@ -26,7 +26,16 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 
 # These files take longest. They come first, so that no core has nothing to do at the end.
-LONGEST = ["test_explorer", "test_hostile_files", "test_training", "test_cluster"]
+LONGEST = [
+    "test_explorer",
+    "test_hostile_files",
+    "test_training",
+    "test_cluster",
+    "test_compare_models",
+    "test_kill",
+    "test_views",
+    "test_folders",
+]
 
 
 def pytest_collection_modifyitems(items):
