@@ -8,7 +8,7 @@ moment, or surely amid a write, since the process ends itself there; SIGSTOP and
 clock that is years off; a full disk; a folder that becomes read-only; memory that runs out. At the end it must be
 identical, bit for bit, with a training that was left alone: weights, optimizer, random generators and history. Then the
 next training begins, with other random numbers. The data are scikit-learn's digits, also as a folder of pictures; for
-bfloat16 every tenth of them, since an epoch of all takes minutes on processors without instructions for it.
+bfloat16 every tenth of them, since processors without instructions for it compute slowly in it.
 
 Importing Keras is most of a start, so the processes are forks of one that has imported it. The training that is left
 alone is a process of its own.
