@@ -7,8 +7,8 @@
     python compare_models.py bernet-best --optimizer sgd     an experiment: the same network, another optimizer
     python compare_models.py --all --seeds 5 --on-ray        many trainings at once, on one machine or several
 
-On two CPU cores a network on MNIST takes at most 8 minutes, one on CIFAR-10 at most 60. The results are a table, best
-first, a chart of published and measured accuracies, and learning curves, in figures/comparison*.
+On two CPU cores a network on MNIST takes at most 8 minutes, one on CIFAR-10 at most 60. (Without AVX-512 instructions,
+several times that.) The results are a table, best first, a chart, and learning curves, in figures/comparison*.
 
 Each network is a run of its own in models/, and the visualize_*.py scripts show what it sees. Stop with Ctrl-C at any
 time: the same command resumes with the network that was in progress. The networks are in convnets/architectures/, layer

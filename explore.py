@@ -4,9 +4,9 @@
     python explore.py --run basic_model-mnist      another one
     python explore.py --pictures holidays/         also your own pictures, from a folder
 
-Opens a page on this machine, which no other machine can see. It shows what the visualize_*.py scripts draw, live: move
-a patch over the image and watch the answer, click a layer, a channel, a cell of the confusion matrix. While another
-terminal trains, its curves grow. Ctrl-C ends it.
+Opens a page on this machine, which no other machine can see. It shows most of what the visualize_*.py scripts draw,
+live: move a patch over the image and watch the answer, click a layer, a channel, a cell of the confusion matrix. While
+another terminal trains, its curves grow. Ctrl-C ends it.
 """
 
 import contextlib
@@ -28,9 +28,11 @@ def main(argv=None):
         type=cli.whole_number(1024, 65515),
         default=5006,
         metavar="N",
-        help="of the page; if it is in use, the next free one (default: 5006)",
+        help="port of the page; if it is in use, the next free one (default: 5006)",
     )
-    parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="to listen on (default: 127.0.0.1)")
+    parser.add_argument(
+        "--host", default="127.0.0.1", metavar="ADDRESS", help="address to listen on (default: 127.0.0.1)"
+    )
     parser.add_argument("--no-browser", action="store_true", help="only serve the page, do not open it")
     options = parser.parse_args(argv)
 

@@ -6,8 +6,8 @@
     python fast_model.py --target 95.5    about 69 minutes, 75 in all
 
 Measured on two CPU cores with bfloat16 instructions; float32 takes three times as long, without AVX-512 eight times.
-For 94 and 95.5 the accuracy is that with test-time augmentation. "Trick" marks techniques of others for fast training,
-with the points of accuracy that each adds in two epochs (docs/fast.md). Stop and resume it like basic_model.py.
+For 94 and 95.5 the accuracy is that with test-time augmentation. Stop and resume it like basic_model.py. In the code,
+"Trick" marks published techniques, some with the points of accuracy that they add in two epochs (docs/fast.md).
 """
 
 import math

@@ -5,12 +5,12 @@
     python transfer_model.py --dataset my_pictures --from improved_model-cifar10
     python transfer_model.py --dataset my_pictures --from mobilenet_v2    trained on ImageNet; a download
 
-With 20 pictures of each of ten kinds of fruit and flowers it takes about three minutes on two CPU cores.
+With 20 pictures of each of ten kinds of fruit and flowers it takes about one and a half minutes on two CPU cores.
 docs/own-pictures.md has the accuracies. Stop and resume it like basic_model.py. A finished run can't be continued with
 more --epochs, since its learning rate was planned to end with them: --fresh starts anew.
 
-The first layers of a network find edges, colours and textures, which are the same in all photographs. Its last layers
-tell the classes apart that it was trained on. So keep the first ones, and replace the last ones.
+The first layers of a network find edges, colours and textures, which are useful for any photograph. Its last layers
+distinguish the classes that it was trained on. So the script keeps the first layers and replaces the last ones.
 """
 
 import math

@@ -56,7 +56,10 @@ def main(argv=None):
     )
     parser.add_argument("--method", choices=["fourier", "plain"], default="fourier", help="default: fourier")
     parser.add_argument(
-        "--steps", type=cli.whole_number(1), metavar="N", help="of the ascent (default: 16, or 40 with --method plain)"
+        "--steps",
+        type=cli.whole_number(1),
+        metavar="N",
+        help="steps of the ascent (default: 16, or 40 with --method plain)",
     )
     parser.add_argument("--gif", action="store_true", help="also save each layer's ascent as an animation")
     options = parser.parse_args(argv)

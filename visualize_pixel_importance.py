@@ -44,7 +44,7 @@ def main(argv=None):
         help="what hides a patch: mean, blur, a grey level from 0 to 1, or a colour (default: 0.5)",
     )
     parser.add_argument("--compare", action="store_true", help="also draw Grad-CAM and integrated gradients")
-    parser.add_argument("--layer", metavar="NAME", help="of Grad-CAM (default: the last feature maps)")
+    parser.add_argument("--layer", metavar="NAME", help="layer for Grad-CAM (default: the last feature maps)")
     options = parser.parse_args(argv)
     if options.layer and not options.compare:
         parser.error("--layer chooses Grad-CAM's layer: add --compare")

@@ -65,7 +65,7 @@ def training_options(
         type=whole_number(0, 2**32 - 1),
         default=1337,
         metavar="N",
-        help="of all random numbers (default: %(default)s)",
+        help="seed of all random numbers (default: %(default)s)",
     )
     if weights:
         help = "start from these weights: Keras 3's .weights.h5, or Keras 2's .h5"
@@ -74,12 +74,12 @@ def training_options(
         "--precision",
         choices=["float32", "bfloat16"],
         default=precision,
-        help=f"of the computations (default: {precision or 'that of the run to resume, or the faster one here'})",
+        help=f"precision of the computations (default: {precision or 'as the run to resume, else the faster one'})",
     )
     parser.add_argument(
         "--class-weights",
         choices=["balanced"],
-        help="balanced: an image of a rare class counts as much more as the class is rarer",
+        help="balanced: give each class the same total weight in the loss",
     )
     if devices:
         help = "give each of N devices a share of each batch (with JAX; default: one device)"
@@ -129,16 +129,18 @@ def common_training_options(parser):
 def search_options(parser, *, epochs, final_epochs):
     """Add the options of search_models.py. epochs, final_epochs: defaults."""
     counts = {
-        "--minutes": (60, whole_number(1, 100_000), "for the trials of the search"),
-        "--max-parameters": (1_500_000, whole_number(1000), "of a network"),
-        "--max-seconds-per-epoch": (120, whole_number(1), "of a network, on one core"),
-        "--epochs": (epochs, whole_number(1, 1000), "of each network in the search"),
-        "--final-epochs": (final_epochs, whole_number(2, 10_000), "of the best network, afterwards"),
-        "--seed": (1337, whole_number(0, 2**32 - 1), "of all random numbers"),
+        "--minutes": (60, whole_number(1, 100_000), "minutes of the trials"),
+        "--max-parameters": (1_500_000, whole_number(1000), "most parameters of a network"),
+        "--max-seconds-per-epoch": (120, whole_number(1), "most seconds of an epoch of a network, on one core"),
+        "--epochs": (epochs, whole_number(1, 1000), "epochs of each network in the search"),
+        "--final-epochs": (final_epochs, whole_number(2, 10_000), "epochs of the best network, afterwards"),
+        "--seed": (1337, whole_number(0, 2**32 - 1), "seed of all random numbers"),
     }
     for name, (default, type, help) in counts.items():
         parser.add_argument(name, type=type, default=default, metavar="N", help=f"{help} (default: {default})")
-    parser.add_argument("--precision", choices=["float32", "bfloat16"], help="(default: the faster one)")
+    parser.add_argument(
+        "--precision", choices=["float32", "bfloat16"], help="precision of the computations (default: the faster one)"
+    )
     parser.add_argument("--data-dir", type=Path, metavar="FOLDER", help="where the dataset is, or is downloaded to")
     output = paths.PROJECT / "found_model.py"
     help = "the script to write (default: found_model.py)"
@@ -181,7 +183,7 @@ def view_options(script, *, description, random_choices=True):
     )
     parser.add_argument("--data-dir", type=Path, metavar="FOLDER", help="where the dataset is")
     if random_choices:
-        help = "makes random choices repeatable"
+        help = "seed of the random choices, to repeat them"
         parser.add_argument("--seed", type=whole_number(0, 2**32 - 1), metavar="N", help=help)
     parser.add_argument(
         "--class-names", type=names, metavar="FILE|a,b,c", help="names of the classes, also a text file, one a line"
@@ -224,7 +226,11 @@ def image_options(parser):
 def picture_options(parser):
     """Add the options of scripts that draw."""
     parser.add_argument(
-        "--output-dir", type=Path, default=paths.FIGURES, metavar="FOLDER", help="for the pictures (default: figures)"
+        "--output-dir",
+        type=Path,
+        default=paths.FIGURES,
+        metavar="FOLDER",
+        help="folder for the pictures (default: figures)",
     )
     parser.add_argument("--show", action="store_true", help="also open the pictures in windows")
 
