@@ -29,7 +29,7 @@ def main(argv=None):
     # Network and pictures
     run = runs.load(**cli.run_settings(options), data_needed=False, images=False)
     print(f"Network: {run.path}")
-    pictures, broken = image_files.read_all(options.pictures, run.prepare)
+    pictures, broken = image_files.read_all(options.pictures, run.prepare, at_least=run.least_side)
     for path, reason in broken.items():
         print(f"Left out: {path} ({reason})")
 

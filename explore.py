@@ -10,10 +10,12 @@ another terminal trains, its curves grow. Ctrl-C ends it.
 """
 
 import contextlib
+import importlib.util
 import os
 from pathlib import Path
 
 from convnets import cli
+from convnets.errors import UserError
 
 
 def main(argv=None):
@@ -47,6 +49,9 @@ def main(argv=None):
             f"Warning: anyone who can reach {options.host} can see this page and your pictures, and use this machine."
         )
 
+    for package in ("bokeh", "panel"):  # while Keras is imported, no error is shown
+        if importlib.util.find_spec(package) is None:
+            raise UserError(f"the package {package} is not installed: pip install -r requirements.txt")
     loading.ahead(runs, options.data_dir)  # while the page starts, and the browser
 
     from convnets.explorer import server

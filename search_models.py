@@ -78,7 +78,7 @@ def main(argv=None):
     command = [sys.executable, str(options.output), "--dataset", dataset.key, "--run", str(run)]
     command += ["--data-dir", str(options.data_dir)] if options.data_dir else []
     command += ["--image-size", str(options.image_size)] if options.image_size else []
-    print(f"Training it on all training images: python {' '.join(command[1:])}", flush=True)
+    print(f"Training it on all training images: {cli.command_line(['python', *command[1:]])}", flush=True)
     before = signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is for the training, which saves
     try:
         exit_code = subprocess.run(command, check=False).returncode

@@ -118,14 +118,13 @@ def main(argv=None):
     run = options.run or cli.run_folder(f"transfer_model-{dataset.name}")
     autotune.set_precision(options.precision, None if options.fresh else run)
     histories = {}
-    for knows in [True, False] if options.compare else [True]:
+    trainings = {True: run, False: run.with_name(f"{run.name}-scratch")} if options.compare else {True: run}
+    for knows, folder in trainings.items():  # knows: whether it starts from what a network knows
         # Model
         keras.utils.set_random_seed(options.seed)
-        folder = run if knows else run.with_name(f"{run.name}-scratch")
         resumed = None if options.fresh else checkpoints.newest(folder)[0]
         transfer.refuse_other_epochs(resumed, options.epochs)
-        kept = {"layer": options.layer, "with_weights": knows}
-        model = build_model(source, dataset.input_shape, dataset.num_classes, **kept)
+        model = build_model(source, dataset.input_shape, dataset.num_classes, layer=options.layer, with_weights=knows)
         if knows and not resumed:
             train_last_layer(model, dataset.x_train, dataset.y_train)
         compile_model(model, steps=options.epochs * passes * steps_per_pass)
@@ -135,11 +134,12 @@ def main(argv=None):
             options.epochs, options.batch_size, options.seed, Augmentation(0.15, 0.1, dataset.flippable),
             class_weights=options.class_weights, starts_from=on_record if knows else None, passes=passes,
         )  # fmt: skip
-        history = training.train(model, dataset, folder, recipe, cli.run_options(options))
+        for old in trainings.values() if options.fresh and knows else ():  # at once, so that a stopped one is resumed
+            training.set_aside(old)
+        history = training.train(model, dataset, folder, recipe, cli.run_options(options, fresh=False))
         training.report(history, folder)
         calibration.keep(model, dataset, folder)
-        accuracy = evaluation.accuracy_with_tta(model, dataset)
-        print(f"Test accuracy with test-time augmentation: {accuracy:.2%}")
+        print(f"Test accuracy with test-time augmentation: {evaluation.accuracy_with_tta(model, dataset):.2%}")
         histories["transferred" if knows else "random weights"] = [history]
     if options.compare:
         page = comparison_figures.learning_curves(histories, "accuracy")

@@ -59,8 +59,7 @@ def main(argv=None):
     if options.gif:
         for rank, filtered in enumerate(filters[:3], start=1):
             path = options.output_dir / f"{run.name}-sliding-{view.slug}-{rank}-filter-{filtered.unit}.gif"
-            enlarged = min(6, max(1, 192 // max(filtered.image.shape)))  # no more for an image that is large already
-            drawing.save_animation(sliding_filter.sliding(filtered), path, enlarged=enlarged)
+            drawing.save_animation(sliding_filter.sliding(filtered), path, enlarged=6)
 
 
 if __name__ == "__main__":

@@ -107,7 +107,8 @@ def main(argv=None):
         page = activation_maximization_figures.unit_figure(
             images[alive.index], None if real is None else real[np.stack(alive["best"])],
             [caption(unit, names) for unit in alive.itertuples()],
-            f"{layer.name}: generated images ({options.method}, {steps} steps) and the most activating test images",
+            f"{layer.name}: generated images ({options.method}, {steps} steps)"
+            f"{'' if real is None else ' and the most activating test images'}",
         )  # fmt: skip
         path = options.output_dir / f"{run.name}-activation-{layer.name}-{options.method}.png"
         drawing.save(page, path, show=options.show)

@@ -46,10 +46,10 @@ def main(argv=None):
     # Results
     print(f"Evaluating on {len(dataset.x_test)} test images ...")
     probabilities = run.calibrated(run.predictions(dataset.x_test))
-    results = evaluation.Evaluation(probabilities, dataset.y_test, dataset.class_names)
+    results = evaluation.Evaluation(probabilities, dataset.y_test, run.class_names)
     most = len(dataset.x_train) if options.all_training_images else TRAINING_SAMPLE
     sample, its_labels = (dataset.some(array, most) for array in (dataset.x_train, dataset.y_train))
-    training_results = evaluation.Evaluation(run.calibrated(run.predictions(sample)), its_labels, dataset.class_names)
+    training_results = evaluation.Evaluation(run.calibrated(run.predictions(sample)), its_labels, run.class_names)
     reliability, calibration_error = results.reliability(bins=15)
     print(f"\nTest accuracy: {results.accuracy:.2%} of {len(results.labels)} images")
     print(f"Training accuracy: {training_results.accuracy:.2%} of {len(training_results.labels)} images")

@@ -48,7 +48,7 @@ def training_options(
     )
     parser.add_argument(
         "--epochs",
-        type=whole_number(1, files.MOST_EPOCHS),
+        type=number_of_epochs,
         default=epochs,
         metavar="N",
         help=f"train until N epochs in all (default: {epochs or 'the target decides'})",
@@ -247,10 +247,11 @@ def dataset_name(text):
 def names(text):
     """Parse names, separated by commas or from a text file with one a line, into a tuple."""
     try:
-        text = Path(text).read_text(encoding="utf-8-sig").strip().replace("\n", ",") if os.path.isfile(text) else text
+        is_file = os.path.isfile(text)
+        parts = Path(text).read_text(encoding="utf-8-sig").strip().splitlines() if is_file else text.split(",")
     except (OSError, ValueError) as error:
         raise argparse.ArgumentTypeError(f"can't read the names in {text} ({error})") from None
-    parts = tuple(part.strip() for part in text.split(","))
+    parts = tuple(part.strip() for part in parts)
     if not all(parts):
         raise argparse.ArgumentTypeError("a name is empty: write them as a,b,c, or one on each line of a file")
     return parts
@@ -308,6 +309,10 @@ def whole_number(least, most=10**9):
     return whole_number
 
 
+def number_of_epochs(text):
+    return whole_number(1, files.MOST_EPOCHS)(text)
+
+
 @contextlib.contextmanager
 def importing_keras(options=None):
     """Import Keras and wrap the imports that follow: hide what only looks like an error, and turn errors into one line.
@@ -334,7 +339,10 @@ def importing_keras(options=None):
             yield
     except ModuleNotFoundError as error:
         if error.name in ("jax", "torch"):
-            raise UserError(f"KERAS_BACKEND asks for {error.name}, which is not installed: unset it") from error
+            where = "KERAS_BACKEND" if "KERAS_BACKEND" in os.environ else "~/.keras/keras.json"
+            raise UserError(
+                f"{where} asks for {error.name}, which is not installed: choose tensorflow there"
+            ) from error
         requirements = "requirements-ray.txt" if error.name in ("ray", "optuna") else "requirements.txt"
         raise UserError(f"the package {error.name} is not installed: pip install -r {requirements}") from error
     except ImportError as error:

@@ -136,13 +136,16 @@ def mosaic_figure(mosaic, title, inches):
 def save_animation(frames, path, *, enlarged=3):
     """Save frames (steps, n, h, w, c) of n images side by side, float32 in [0, 1], as a GIF that repeats.
 
-    enlarged: how many pixels wide and high each pixel becomes.
+    enlarged: how many pixels wide and high each pixel becomes at most; large images are enlarged less, or not at all.
     """
-    frames = np.pad(frames, [(0, 0), (0, 0), (1, 1), (1, 1), (0, 0)], constant_values=1)
-    mosaics = [
-        mosaic(images, min(8, len(images))).repeat(enlarged, axis=0).repeat(enlarged, axis=1) for images in frames
-    ]
-    pictures = [Image.fromarray(without_single_channel((255 * mosaic).round().astype("uint8"))) for mosaic in mosaics]
+    enlarged = min(enlarged, max(1, 192 // max(frames.shape[2:4])))
+
+    def picture(images):
+        cells = np.pad((255 * images).round().astype("uint8"), [(0, 0), (1, 1), (1, 1), (0, 0)], constant_values=255)
+        grid = mosaic(cells, min(8, len(cells)), empty=255)
+        return Image.fromarray(without_single_channel(grid.repeat(enlarged, axis=0).repeat(enlarged, axis=1)))
+
+    pictures = [picture(images) for images in frames]
     durations = [80] * (len(pictures) - 1) + [2000]  # milliseconds
     with writing(path):
         pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=durations, loop=0)

@@ -511,12 +511,15 @@ def two_outputs():
             lambda: sequential(layers.Flatten(), layers.Dense(3, activation="sigmoid")),
             "must end in a softmax, in log",
         ),
+        (lambda: keras.Sequential([layers.Flatten(), layers.Dense(3)]), "expected a Sequential or Functional model"),
         (lambda: sequential(layers.UpSampling2D(4000), layers.GlobalMaxPooling2D()), "too large: up_sampling2d"),
     ],
 )
 def test_what_is_no_image_classifier(build, message):
+    model = build()
+    assert not classifiers.takes_any_size(model)
     with pytest.raises(UserError, match=message):
-        classifiers.as_classifier(build(), "F", pixels="0..1")
+        classifiers.as_classifier(model, "F", pixels="0..1")
 
 
 # ---------------------------------------------------------------- files

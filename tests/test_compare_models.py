@@ -1,12 +1,14 @@
 """The articles' networks, their recipes, and the script that trains and compares them."""
 
 import dataclasses
+import re
 import shutil
 
 import keras
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 import basic_model
 import compare_models
@@ -274,6 +276,17 @@ def test_the_runs_of_all_seeds_are_found_whatever_the_folder_s_name(folder, comp
         (paths.MODELS / network.run_name(folder, seed)).mkdir(parents=True)
     monkeypatch.setattr(comparison, "finished_run", lambda network, dataset, seed, epochs: seed)
     assert comparison.finished_runs(network, dataset, epochs=2) == {1337: 1337, 2: 2, 3: 3}
+
+
+def test_a_folder_may_be_called_like_a_run_with_a_seed(compare, tmp_path):
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        for number in range(5):
+            path = tmp_path / "flowers-seed1" / name / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype="uint8")).save(path)
+    output = compare("scadamale-dense", "--dataset", str(tmp_path / "flowers-seed1"), "--epochs", "1")
+    assert re.search(r"scadamale-dense +flowers-seed1 ", output)
 
 
 def test_a_size_is_refused_for_anything_but_a_folder(compare):

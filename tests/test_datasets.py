@@ -116,9 +116,19 @@ def test_data_dir_comes_before_the_home_folder(batches, tmp_path):
 
 def test_home_folder_without_keras_home(batches, tmp_path, monkeypatch):
     monkeypatch.delenv("KERAS_HOME")
-    monkeypatch.setattr(Path, "home", lambda: tmp_path / "me")
+    monkeypatch.setenv("HOME" if os.name == "posix" else "USERPROFILE", str(tmp_path / "me"))
     write_folder(tmp_path / "me" / ".keras" / "datasets" / "cifar-10-batches-py", batches)
     assert "me" in datasets.load("cifar10").source
+
+
+def test_a_tilde_that_the_shell_left_is_the_home_folder(batches, tmp_path, monkeypatch):
+    """As in --data-dir=~/mine, where bash does not replace it."""
+    monkeypatch.setenv("HOME" if os.name == "posix" else "USERPROFILE", str(tmp_path))
+    monkeypatch.setenv("KERAS_HOME", "~/keras_home")
+    write_folder(tmp_path / "mine" / "cifar-10-batches-py", batches)
+    assert datasets.load("cifar10", "~/mine").source == str(tmp_path / "mine" / "cifar-10-batches-py")
+    write_folder(tmp_path / "keras_home" / "datasets" / "cifar-10-batches-py", batches)
+    assert datasets.load("cifar10").source.startswith(str(tmp_path / "keras_home"))
 
 
 # ---------------------------------------------------------------- CIFAR-10, damaged
@@ -178,11 +188,11 @@ def test_a_folder_that_the_system_withholds(folder, monkeypatch):
 
 
 def test_a_user_without_a_home_folder(monkeypatch):
-    def no_home():
+    def no_home(path):
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.delenv("KERAS_HOME")
-    monkeypatch.setattr(Path, "home", no_home)
+    monkeypatch.setattr(Path, "expanduser", no_home)
     with pytest.raises(UserError, match=r"no home folder.*set KERAS_HOME"):
         datasets.load("cifar10")
 

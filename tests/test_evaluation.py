@@ -49,6 +49,12 @@ def test_most_confused(results):
     assert len(results.most_confused(pairs=1)) == 1
 
 
+def test_classes_of_the_same_name_are_apart(results):
+    """ImageNet has two cranes, the bird and the machine."""
+    table = Evaluation(results.probabilities, results.labels, ("crane", "crane", "frog")).most_confused()
+    assert table.to_numpy().tolist() == [["crane", "crane", 2, 2 / 3], ["crane", "frog", 1, 1 / 2]]
+
+
 def test_a_class_without_images(results):
     few = Evaluation(results.probabilities[:2], results.labels[:2], NAMES)
     assert few.confusion_matrix().shape == (3, 3)

@@ -27,10 +27,12 @@ from bokeh.server.callbacks import NextTickCallback, TimeoutCallback
 from panel.io.state import set_curdoc
 from PIL import Image
 
+import explore
 from benchmarks.browser import CHROMIUM, PLACE, start
 from convnets import paths
 from convnets.data import downloads
 from convnets.data.datasets import scale_pixels
+from convnets.errors import UserError
 from convnets.explorer import addresses, at_hand, image, network, plots, trainings
 from convnets.explorer.background import Background
 from convnets.explorer.page import DRAWN, FIRST_DRAWING, Page
@@ -713,6 +715,27 @@ def test_bad_options_end_with_one_line_and_exit_code_2(options, complaint):
     assert result.returncode == 2
     assert complaint in result.stderr.splitlines()[-1]
     assert "Traceback" not in result.stderr
+
+
+def test_a_missing_package_is_named_before_keras_is_imported_when_no_error_would_be_shown(monkeypatch):
+    monkeypatch.setattr(explore.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"the package bokeh is not installed: pip install -r requirements\.txt"):
+        explore.main(["--no-browser", "--run", DIGITS])
+
+
+def test_a_curve_that_is_no_longer_shown_leaves_the_legend():
+    lines = plots.Lines("loss", "Loss", "epoch", "loss", legend=True)
+    one, two = ([1, 2], [3.0, 4.0], "red", "solid"), ([1], [5.0], "blue", "solid")
+
+    def legend():
+        return {item.label.value: item.visible for item in lines.plot.legend[0].items}
+
+    lines.show({"one": one, "two": two})
+    assert legend() == {"one": True, "two": True}
+    lines.show({"two": two})
+    assert legend() == {"one": False, "two": True}
+    lines.show({"one": one})
+    assert legend() == {"one": True, "two": False}
 
 
 def test_the_names_of_the_page():

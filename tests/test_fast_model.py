@@ -390,21 +390,21 @@ def test_where_a_core_runs_two_threads_the_faster_number_is_found_out_once(cache
         tried.append(env["TF_NUM_INTRAOP_THREADS"])
         return Result({"2": 0.3, "4": 0.5}[tried[-1]])
 
-    monkeypatch.setattr(autotune, "_cores", lambda: (2, 4))
+    monkeypatch.setattr(autotune, "cores", lambda: (2, 4))
     monkeypatch.setattr(autotune.subprocess, "run", run)
     for _ in range(2):
         autotune.set_threads()
         assert os.environ["TF_NUM_INTRAOP_THREADS"] == "2"
         assert "Threads: 2, the faster of 2 and 4 here" in capsys.readouterr().out
     assert tried == ["2", "4"]
-    monkeypatch.setattr(autotune, "_cores", lambda: (2, 8))  # another machine, with which the folder is shared
+    monkeypatch.setattr(autotune, "cores", lambda: (2, 8))  # another machine, with which the folder is shared
     monkeypatch.setattr(
         autotune.subprocess, "run", lambda *_, env, **__: Result(1 / int(env["TF_NUM_INTRAOP_THREADS"]))
     )
     autotune.set_threads()
     assert os.environ["TF_NUM_INTRAOP_THREADS"] == "8"
     assert sorted(json.loads(cache.read_text()).values()) == [2, 8]
-    monkeypatch.setattr(autotune, "_cores", lambda: (2, 4))
+    monkeypatch.setattr(autotune, "cores", lambda: (2, 4))
     cache.write_text("no JSON")
     monkeypatch.setattr(autotune.subprocess, "run", lambda *_, **__: Result("an error"))
     autotune.set_threads()
@@ -413,7 +413,7 @@ def test_where_a_core_runs_two_threads_the_faster_number_is_found_out_once(cache
 
 def test_other_threads_need_no_trial(cache, monkeypatch, capsys):
     monkeypatch.setattr(autotune, "_fastest_thread_count", lambda *_: pytest.fail("nothing to find out"))
-    monkeypatch.setattr(autotune, "_cores", lambda: (3, 3))
+    monkeypatch.setattr(autotune, "cores", lambda: (3, 3))
     for asked, threads in ((None, "3"), (7, "7")):
         autotune.set_threads(asked)
         assert os.environ["TF_NUM_INTRAOP_THREADS"] == threads
@@ -435,7 +435,7 @@ def test_a_system_that_does_not_count_its_cores(monkeypatch, capfd):
             return "not found", error
 
     monkeypatch.setattr(context, "_count_physical_cores", not_found)
-    physical, logical = autotune._cores()
+    physical, logical = autotune.cores()
     assert physical == logical
     assert capfd.readouterr() == ("", "")
 

@@ -77,10 +77,25 @@ def test_a_test_part(train, name, tmp_path):
     assert set(dataset.pictures["part"]) == {"train", "test"}
 
 
+@pytest.mark.parametrize("filled", [(), ("val",)])
+def test_a_test_part_without_pictures_is_none(filled, tmp_path):
+    """As a tool leaves it that makes the folders first."""
+    for part, count in (("train", 5), *((name, 2) for name in filled)):
+        for number in range(count):
+            write(tmp_path / part / "a" / f"{part}{number}.png")
+            write(tmp_path / part / "b" / f"{part}{number}.png")
+    for name in ("a", "b"):
+        (tmp_path / "test" / name).mkdir(parents=True)
+    dataset = datasets.load(tmp_path)
+    assert [len(dataset.x_train), len(dataset.x_test)] == ([10, 4] if filled else [8, 2])
+    assert any("Not used: test" in note for note in dataset.notes)
+
+
 def test_a_class_may_be_called_train(tmp_path):
     for name in ("train", "bus"):
         for number in range(3):
             write(tmp_path / name / f"{number}.png")
+    (tmp_path / "train" / "no pictures").mkdir()
     assert datasets.load(tmp_path).class_names == ("bus", "train")
 
 
@@ -286,6 +301,15 @@ def test_grey_pictures_are_not_flipped_whatever_the_network_takes(tmp_path):
     assert datasets.load(str(tmp_path)).flippable
 
 
+def test_a_network_for_grey_images_sees_a_folder_as_it_sees_a_single_picture(pictures):
+    dataset = datasets.load(str(pictures), channels=1)
+    images, files = np.concatenate([dataset.x_train, dataset.x_test]), dataset.pictures["file"]
+    assert images.shape == (20, 32, 32, 1)
+    for image, file in zip(images[:3], files[:3], strict=True):
+        picture = image_files.open_upright(pictures / file, at_least=512)
+        np.testing.assert_array_equal(image / np.float32(255), image_files.fit(picture, (32, 32, 1)))
+
+
 def test_a_sample_of_a_folder_has_pictures_of_all_classes(pictures):
     dataset = datasets.load(str(pictures))
     assert len(dataset.some(dataset.x_train, 10**6)) == len(dataset.x_train)
@@ -392,6 +416,17 @@ def test_pictures_that_are_gone(pictures, capsys):
     (pictures.with_name("gone") / "cats" / "1.png").unlink()
     with pytest.raises(UserError, match="no network was trained on"):
         runs.load(dataset_name=str(pictures.with_name("gone")))
+
+
+def test_a_folder_that_is_empty_by_now_is_no_obstacle_to_what_needs_no_images(pictures, capsys):
+    basic_model.main(["--dataset", str(pictures), "--epochs", "1"])
+    for file in pictures.glob("*/*.png"):
+        file.unlink()
+    run = runs.load(paths.MODELS / "basic_model-pets", data_needed=False)
+    assert (run.dataset, run.class_names) == (None, ("cats", "dogs"))
+    assert "Note: " in capsys.readouterr().out
+    with pytest.raises(UserError, match="no subfolders with pictures"):
+        runs.load(paths.MODELS / "basic_model-pets")
 
 
 def test_no_network_for_a_folder_yet(pictures):

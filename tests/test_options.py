@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import basic_model
+import compare_models
 from convnets import cli, paths
 from convnets.errors import UserError
 
@@ -125,6 +126,19 @@ def test_bad_options_end_with_one_line_and_exit_code_2(options, complaint, tmp_p
     assert complaint in errors.splitlines()[-1]
     assert "Traceback" not in errors
     assert not (tmp_path / "run").exists()
+
+
+def test_too_many_epochs_are_refused_before_anything_is_renamed(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        compare_models.main(["bernet-best", "--epochs", "30000", "--fresh"])
+    assert "'30000' is not a whole number from 1 to 20000" in capsys.readouterr().err
+
+
+def test_names_from_a_file_are_its_lines(tmp_path):
+    """A name of ImageNet's may have a comma."""
+    (tmp_path / "names.txt").write_text("tench, Tinca tinca\ngoldfish \n")
+    assert cli.names(str(tmp_path / "names.txt")) == ("tench, Tinca tinca", "goldfish")
+    assert cli.names("cat, dog") == ("cat", "dog")
 
 
 def test_missing_initial_weights_leave_no_run_behind(tmp_path):

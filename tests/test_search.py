@@ -231,6 +231,8 @@ def test_a_network_that_is_too_slow_is_given_up_after_some_steps_or_an_epoch(tmp
         return watch
 
     slow, fast = watch(-1), watch(1e9)
+    slow.on_epoch_begin(0)
+    fast.on_epoch_begin(0)
     for number in range(search.STEPS_TO_TIME - 1):
         slow.on_train_batch_end(number)
         fast.on_train_batch_end(number)
@@ -239,8 +241,16 @@ def test_a_network_that_is_too_slow_is_given_up_after_some_steps_or_an_epoch(tmp
         slow.on_train_batch_end(search.STEPS_TO_TIME)
     with pytest.raises(search._GiveUp, match="seconds"):
         slow.on_epoch_end(0)
-    slow._ends = [0.0, 3.0, 5.0, 7.0]
+    slow._seconds = [3.0, 2.0, 2.0]  # the first one with compiling
     assert slow._seconds_an_epoch() == 2 * 100 / 0.5
+    only = watch(-1)
+    only.set_params({"steps": 1})
+    only.on_epoch_begin(0)
+    only.on_train_batch_end(0)
+    only._seconds = [3.0]
+    assert only._seconds_an_epoch() == 3 / 0.5
+    with pytest.raises(search._GiveUp, match="seconds"):
+        only.on_epoch_end(0)
 
 
 def test_a_choice_comes_back_from_the_table_of_trials(tmp_path):

@@ -156,8 +156,12 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it():
         raise missing
 
 
-def test_a_missing_backend_is_named():
+def test_a_missing_backend_is_named(monkeypatch):
     missing = ModuleNotFoundError("No module named 'jax'", name="jax")
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    with pytest.raises(UserError, match=r"keras.json asks for jax, which is not installed"), cli.importing_keras():
+        raise missing
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
     with pytest.raises(UserError, match="KERAS_BACKEND asks for jax, which is not installed"), cli.importing_keras():
         raise missing
 

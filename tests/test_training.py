@@ -543,6 +543,15 @@ def test_another_loss_is_refused(tiny_dataset, build_tiny_model, copy_run, tmp_p
         train(model, tiny_dataset, tmp_path / "run", 2)
 
 
+@pytest.mark.parametrize("metrics", [None, ["acc"], ["categorical_accuracy"]])
+def test_a_network_without_the_metric_accuracy_is_refused_before_it_is_trained(metrics, tiny_dataset, tmp_path):
+    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2, "softmax")])
+    model.compile(loss="categorical_crossentropy", optimizer="adam", metrics=metrics)
+    with pytest.raises(UserError, match=r'no metric "accuracy": compile it with metrics=\["accuracy"\]'):
+        train(model, tiny_dataset, tmp_path / "run", 1)
+    assert not (tmp_path / "run" / "run.json").exists()
+
+
 def test_a_step_is_traced_once(tiny_dataset, build_tiny_model, tmp_path, monkeypatch):
     model, traced = build_tiny_model(), []
     step = model.train_step

@@ -116,6 +116,8 @@ def test_a_network_of_keras_applications():
     assert network.output_shape[-1] == 1280
     with pytest.raises(UserError, match="from 75 pixels on"):
         transfer.first_layers("inception_v3", (32, 32, 3))
+    with pytest.raises(UserError, match="mobilenet_v2 takes colour images, and the dataset's are grey"):
+        transfer.first_layers("mobilenet_v2", (32, 32, 1))
 
 
 def test_weights_that_can_not_be_downloaded(monkeypatch, recwarn):
@@ -152,6 +154,28 @@ def test_the_script_trains_compares_and_resumes(few_digits, tmp_path, monkeypatc
         transfer_model.main([*options, "--epochs", "2"])
     with pytest.raises(UserError, match="starts from was basic_model-digits"):
         transfer_model.main([*options[:2], "--from", "basic_model-mnist", *options[4:]])
+
+
+def test_all_are_set_aside_at_once_so_that_a_fresh_comparison_goes_on(few_digits, tmp_path, monkeypatch, capsys):
+    """Stopped in the first training, whose resuming has no --fresh: the second one must be new, too."""
+    from convnets.training import training
+
+    monkeypatch.setattr(transfer_model, "STEPS", 1)
+    monkeypatch.setattr(transfer_model.autotune, "set_precision", lambda *_: None)
+    runs = [cli.run_folder(f"transfer_model-digits{ending}") for ending in ("", "-scratch")]
+    for run in runs:
+        run.mkdir(parents=True)
+        (run / "epoch-0001.json").write_text("{}")
+
+    def stop(*_, **__):
+        assert not any(run.exists() for run in runs)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "train", stop)
+    options = ["--dataset", "digits", "--from", "basic_model-digits", "--batch-size", "500", "--epochs", "1"]
+    with pytest.raises(KeyboardInterrupt):
+        transfer_model.main([*options, "--compare", "--fresh", "--output-dir", str(tmp_path)])
+    assert capsys.readouterr().out.count("The old run is kept in") == 2
 
 
 def test_an_interrupted_transfer_ends_in_the_same_bits(few_digits, tmp_path, monkeypatch, capsys):

@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from convnets import paths, records
+from convnets import drawing, paths, records
 from convnets.data import datasets
 from convnets.errors import UserError
 from convnets.training import checkpoints
-from convnets.views import introspection, runs
+from convnets.views import activation_maximization_figures, introspection, runs
 
 VIEWS = [
     "visualize_results",
@@ -89,6 +89,16 @@ def test_an_ascent_as_an_animation(tmp_path):
         first = np.asarray(animation.convert("L"), dtype=float)
         animation.seek(3)
         assert np.abs(np.asarray(animation.convert("L")) - first).mean() > 1
+
+
+@pytest.mark.parametrize(("side", "size"), [(30, 6 * 32), (100, 102), (200, 202)])
+def test_large_images_are_enlarged_less_in_an_animation(side, size, tmp_path):
+    drawing.save_animation(np.zeros((2, 9, side, side, 3), "float32"), tmp_path / "a.gif", enlarged=6)
+    with Image.open(tmp_path / "a.gif") as animation:
+        assert animation.size == (8 * size, 2 * size)
+        picture = np.asarray(animation.convert("L"))
+    assert picture[size // 2, size // 2] == 0  # the first image
+    assert (picture[size:, size:] == 255).all()  # there is no tenth one
 
 
 @pytest.mark.parametrize("images", [True, False])
@@ -168,15 +178,19 @@ def test_dead_units_are_named_and_not_drawn(tmp_path, capsys):
     assert len(list(tmp_path.glob("*.png"))) == 1
 
 
-def test_filters_can_be_seen_without_any_data(tmp_path, capsys):
+def test_filters_can_be_seen_without_any_data(tmp_path, monkeypatch, capsys):
     """Networks for images that are nowhere, and of a shape that no dataset has."""
     model = keras.Sequential(
         [keras.Input((20, 24, 3)), keras.layers.Conv2D(3, 3), keras.layers.Flatten(), keras.layers.Dense(4)]
     )
     saved(model, tmp_path)
+    titles, figure = [], activation_maximization_figures.unit_figure
+    draw = lambda *arguments: titles.append(arguments[-1]) or figure(*arguments)  # noqa: E731
+    monkeypatch.setattr(activation_maximization_figures, "unit_figure", draw)
     show("visualize_hidden_layer_activation", "--run", tmp_path, "--output-dir", tmp_path, "--steps", 3)
     assert "Data: none" in capsys.readouterr().out
     assert len(list(tmp_path.glob("*.png"))) == 2
+    assert titles == [f"{layer}: generated images (fourier, 3 steps)" for layer in ("conv2d", "dense")]
     with pytest.raises(UserError, match="does not say on what images of 20 x 24 x 3 it was trained"):
         show("visualize_results", "--run", tmp_path)
 
@@ -244,6 +258,15 @@ def test_what_was_drawn_at_random_can_be_drawn_again(capsys):
     np.testing.assert_array_equal(runs.choose_image(run, seed=seed).image, view.image)
     np.testing.assert_array_equal(runs.choose_image(run, index=index).image, view.image)
     assert view.predicted == run.dataset.y_test[index]
+
+
+def test_classes_have_the_names_that_the_reader_gives_them(tmp_path, capsys):
+    names = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+    show("visualize_results", "--run", DIGITS, "--output-dir", tmp_path, "--class-names", ",".join(names))
+    output = capsys.readouterr().out
+    assert output.split("predicted ones\n")[1].split("\n")[0].split() == ["predicted", *names]
+    table = pd.read_csv(next(tmp_path.glob("*labels*.csv")))
+    assert set(table["label"]) <= set(names)
 
 
 def test_an_image_that_is_predicted_wrong_is_said_to_be(capsys):

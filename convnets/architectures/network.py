@@ -20,7 +20,7 @@ class Network:
     low, high: that as numbers, in percent; None where there is none.
     section: where in the article.
     script: the name of the script that trains it, where it has one of its own; then the optimizer is fixed.
-    compile_model: a function (model, steps_per_epoch) of that script. augmentation_for: a function (dataset) of it.
+    compile_model: a function (model, steps_per_epoch) of that script. augmentation_for: a function (flippable) of it.
     first_weights: a function (model, images) that sets weights before training, given training images in [0, 1].
     """
 

@@ -90,7 +90,13 @@ def load(folder, *, image_size=32, channels=None):
     is_grey = bool(table["grey"].all())
     table = table.drop(columns="grey")
     notes = (*notes, *_broken(index["broken"]), *_notes(table))
-    return Folder(pixels[..., : channels or (1 if is_grey else 3)], table, class_names, notes, is_grey)
+    if (channels or (1 if is_grey else 3)) == 3:
+        images = pixels
+    elif is_grey:
+        images = pixels[..., :1]  # the three channels are equal
+    else:
+        images = np.stack([image_files.grey(Image.fromarray(each)) for each in pixels])
+    return Folder(images, table, class_names, notes, is_grey)
 
 
 def changes(before, now):
@@ -155,9 +161,9 @@ def _list_pictures(folder):
         classes = _subfolders(folder)
         parts, notes = {"": folder}, []
         train = next((path for name in TRAINING_PARTS for path in classes if path.name.lower() == name), None)
-        if train and any(_pictures(path) for path in _subfolders(train)):
+        if train and any(map(_has_pictures, _subfolders(train))):
             tests = [path for name in TEST_PARTS for path in classes if path.name.lower() == name]
-            tests = [path for path in tests if any(_pictures(each) for each in _subfolders(path))]
+            tests = [path for path in tests if any(map(_has_pictures, _subfolders(path)))]
             parts = {"train": train, "test": tests[0]} if tests else {"": train}
             unused = sorted({path.name for path in classes} - {path.name for path in parts.values()})
             if unused:
@@ -189,8 +195,8 @@ def _subfolders(folder):
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
-def _pictures(folder):
-    return filter(image_files.is_picture, image_files.files_below(folder))
+def _has_pictures(folder):
+    return any(map(image_files.is_picture, image_files.files_below(folder)))
 
 
 def _size_and_time(path):

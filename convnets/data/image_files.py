@@ -107,11 +107,16 @@ def fit(picture, input_shape, *, light_on_dark=False):
     is then inverted. Returns float32 in [0, 1].
     """
     height, width, channels = input_shape
-    resized = middle_square(picture, height, width).convert("L" if channels == 1 else "RGB")
-    resized = np.asarray(resized, dtype="float32").reshape(input_shape) / 255
+    square = middle_square(picture, height, width)
+    resized = (grey(square) if channels == 1 else np.asarray(square.convert("RGB"))).astype("float32") / 255
     if light_on_dark and border_pixels(resized[None]).mean() > 0.5:
         resized = 1 - resized
     return resized
+
+
+def grey(picture):
+    """Return a PIL.Image as greyscale, (h, w, 1) uint8."""
+    return np.asarray(picture.convert("L"))[..., None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,11 +131,11 @@ class Picture:
     note: str = ""
 
 
-def read_all(paths, prepare):
+def read_all(paths, prepare, *, at_least=AT_LEAST):
     """Read pictures, in parallel.
 
     paths: files, and folders whose pictures are all read, also those in subfolders. prepare: a function that turns an
-    upright RGB PIL.Image into (a network's input, a note).
+    upright RGB PIL.Image into (a network's input, a note). at_least: see open_upright.
     Returns (list of Picture, {path: reason} of those that can't be read). Raises UserError if there is no picture.
     """
     found = []
@@ -142,7 +147,7 @@ def read_all(paths, prepare):
 
     def read_one(path):
         try:
-            return Picture(path, *prepare(open_upright(path, at_least=AT_LEAST)))
+            return Picture(path, *prepare(open_upright(path, at_least=at_least)))
         except Unreadable as error:
             return error
 

@@ -17,12 +17,13 @@ class Damaged(Exception):
 def search_folders(data_dir):
     """Return the folders to search, in order. Downloads go to the first one."""
     try:
-        keras_home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+        keras_home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
+        data_dir = data_dir and Path(data_dir).expanduser()  # a shell leaves the "~" of --data-dir=~/x as it is
     except RuntimeError as error:
         raise UserError("this user has no home folder for datasets: set KERAS_HOME to a folder") from error
-    if data_dir and Path(data_dir).is_file():
+    if data_dir and data_dir.is_file():
         raise UserError(f"--data-dir {data_dir} is a file: name the folder that contains it")
-    return [*([Path(data_dir)] if data_dir else []), keras_home / "datasets"]
+    return [*([data_dir] if data_dir else []), keras_home / "datasets"]
 
 
 def find_or_download(find, download, data_dir):

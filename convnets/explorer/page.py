@@ -207,6 +207,7 @@ class Page(param.Parameterized):
         if not self.sides:
             return
         run, image = ("--run", self.run), self.chosen.options if self.chosen else ()
+        run += ("--data-dir", str(self.data_dir)) if self.data_dir else ()
         side, patch = self.sides[0], ("--patch", str(self.patch))
         layer, compare = ("--layer", side.layer), ["--compare"] if side.network.has_convolutions else []
         outputs = ("visualize_hidden_layer_output.py", *run, *image, *layer)

@@ -217,7 +217,7 @@ class Lines:
         self._sources, self._legend = {}, legend
 
     def show(self, curves):
-        """Show {name: (x, y, colour, dashes)}, in the place of those of the same name; others are emptied."""
+        """Show {name: (x, y, colour, dashes)}, in the place of those of the same name; others are hidden."""
         for name, source in self._sources.items():
             if name not in curves:
                 source.data = {"x": [], "y": [], "name": []}
@@ -232,3 +232,6 @@ class Lines:
                     self.plot.legend.update(label_text_font_size="10px", background_fill_alpha=0.6, padding=2)
                 self.plot.add_tools(HoverTool(visible=False, renderers=[drawn], tooltips=[("", "@name: @y{0.00}")]))
             self._sources[name].data = {"x": list(x), "y": list(y), "name": [name] * len(x)}
+        for legend in self.plot.legend:
+            for item in legend.items:
+                item.visible = item.label.value in map(plain, curves)

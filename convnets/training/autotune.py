@@ -22,13 +22,15 @@ def set_threads(threads=None):
     threads: None for the fastest: one for each core, or two if a core runs two. Both are tried once, in processes of
     their own, since a process can't change its number of threads; the result is kept.
     """
-    if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
         if threads is not None:
-            raise UserError("--threads is for TensorFlow only: leave it out, or unset KERAS_BACKEND")
+            raise UserError("--threads is for TensorFlow only: leave it out, or choose that backend")
         return
     reason = "as asked for"
     if threads is None:
-        physical, logical = _cores()
+        physical, logical = cores()
         if physical == logical:
             threads, reason = logical, "one for each core"
         else:
@@ -37,7 +39,7 @@ def set_threads(threads=None):
     os.environ["TF_NUM_INTRAOP_THREADS"] = str(threads)
 
 
-def _cores():
+def cores():
     """Return how many cores this process may use, and how many threads they run at once."""
     import joblib
 

@@ -20,13 +20,12 @@ import threading
 import time
 from pathlib import Path
 
-import joblib
 import keras
 import ray
 
 from convnets import cli, paths
 from convnets.errors import NotFinite, Stopped, UserError, one_line
-from convnets.training import callbacks, checkpoints, run_copies, training
+from convnets.training import autotune, callbacks, checkpoints, run_copies, training
 from convnets.training.cluster_table import ProgressTable
 
 MOST_FAILURES = 3  # of a run in a row, without an epoch between them
@@ -39,9 +38,10 @@ class Job:
     """A run to train, and how it stands.
 
     run_dir: its folder. dataset: a datasets.Dataset. arguments: more for the function that trains it. epochs: in all.
-    state: "waiting", "training", "done" or "failed". machine: where it trains. epoch, accuracy, seconds: of the last
-    one saved. failures: since then. not_finite: whether it failed because its loss became NaN, as it would again.
-    notes: what went wrong. unwritten: what the driver could not write yet. lock: of the run, from its start to its end.
+    state: "waiting", "training", "done" or "failed". machine: where it trains. epoch: the last one saved. accuracy: of
+    the last one tested. seconds: the median of an epoch. failures: since the last one saved. not_finite: whether it
+    failed because its loss became NaN, as it would again. notes: what went wrong. unwritten: what the driver could not
+    write yet. lock: of the run, from its start to its end.
     """
 
     run_dir: Path
@@ -77,7 +77,7 @@ def connected(address):
         "runtime_env": {"env_vars": environment},
     }
     if address == "local":
-        options |= {"num_cpus": joblib.cpu_count(only_physical_cores=True), "include_dashboard": False}
+        options |= {"num_cpus": autotune.cores()[0], "include_dashboard": False}
     else:
         # The other machines get this code, and nothing else that is here.
         others = [path.name for path in paths.PROJECT.iterdir() if path.name != "convnets" and path.suffix != ".py"]
@@ -199,7 +199,7 @@ class _Driver:
             for job in self.jobs:
                 if job.unwritten:
                     self._write(job)
-                    if given_up and time.monotonic() > given_up:
+                    if job.unwritten and given_up and time.monotonic() > given_up:
                         job.unwritten = {}
                         self._end(job, "failed")
             self.stop.stop_if_asked()

@@ -13,7 +13,11 @@ def report(runs, jobs, options):
     """
     if not runs:
         return
-    rows = [comparison.run_row(run, jobs[network][1]) for network in runs for run in runs[network]]
+    rows = []
+    for network, its_runs in runs.items():
+        dataset, epochs = jobs[network]
+        name = network.run_name(dataset.name)  # a folder of pictures may be called flowers-seed1
+        rows += [{**comparison.run_row(run, epochs), "run": name} for run in its_runs]
     of_folders = [dataset for dataset, _ in jobs.values() if dataset.folder]
     table = comparison.compare(pd.DataFrame(rows), list(runs), of_folders)
     print(f"\n{comparison.printable(table).to_string(index=False)}\n")

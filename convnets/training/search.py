@@ -86,11 +86,16 @@ class _Watch(keras.callbacks.Callback):
     def __init__(self, run_dir, limits, share):
         super().__init__()
         self.run_dir, self.limits, self.share = run_dir, limits, share
-        self._ends = []
+        self._seconds = []  # of each step
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._begun = time.process_time()  # of the processor, since others may use it, too
 
     def on_train_batch_end(self, batch, logs=None):
-        self._ends.append(time.process_time())  # of the processor, since others may use it, too
-        if len(self._ends) == STEPS_TO_TIME:
+        now = time.process_time()
+        self._seconds.append(now - self._begun)
+        self._begun = now
+        if len(self._seconds) == STEPS_TO_TIME:
             self._end_if_slow()
 
     def _end_if_slow(self):
@@ -98,7 +103,8 @@ class _Watch(keras.callbacks.Callback):
             raise _GiveUp("seconds", self._seconds_an_epoch())
 
     def _seconds_an_epoch(self):
-        return float(np.median(np.diff(self._ends))) * self.params["steps"] / self.share
+        seconds = self._seconds[1:] or self._seconds  # the first step is also compiled
+        return float(np.median(seconds)) * self.params["steps"] / self.share
 
     def on_epoch_end(self, epoch, logs=None):
         if epoch == 0:
@@ -309,7 +315,8 @@ def judge_finalists(trials, dataset, folder, *, epochs, precision, seed):
 
 def choice_of(row):
     """Return the choice of settings in a row of `table`."""
-    return {name: getattr(row[name], "item", lambda value=row[name]: value)() for name in SETTINGS}
+    values = {name: row[name] for name in SETTINGS}
+    return {name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}
 
 
 def importances(trials):

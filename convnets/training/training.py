@@ -141,6 +141,10 @@ def train(model, dataset, run_dir, recipe=None, options=None, **settings):
             progress.write_summaries(model)
             say(_finished(model, identity, first_epoch, recipe.epochs))
             return pd.DataFrame(progress.history)
+        y_train, y_test = (
+            keras.utils.to_categorical(y, dataset.num_classes) for y in (dataset.y_train, dataset.y_test)
+        )
+        make_variables(model, y_train)
         session = provenance.describe(first_epoch=first_epoch + 1, epochs=recipe.epochs)
         if run["sessions"] and (moved := provenance.changes(run["sessions"][-1], session)):
             say(f"The result may differ slightly from that of an uninterrupted run: {'; '.join(moved)}.")
@@ -150,9 +154,6 @@ def train(model, dataset, run_dir, recipe=None, options=None, **settings):
             files.write(run_dir / folders.RECORD, dataset.pictures.to_csv(index=False, lineterminator="\n"))
         progress.write_summaries(model)
 
-        y_train, y_test = (
-            keras.utils.to_categorical(y, dataset.num_classes) for y in (dataset.y_train, dataset.y_test)
-        )
         kept = math.floor(len(dataset.x_train) * (1 - recipe.validation_split))  # as Keras itself splits
         held_out = TestBatches(dataset.x_train[kept:], y_train[kept:])
         batches = TrainingBatches(
@@ -169,7 +170,6 @@ def train(model, dataset, run_dir, recipe=None, options=None, **settings):
         stop, timer = callbacks.StopOnSignal(progress), callbacks.TimeSteps()
         try:
             with stop.catching():
-                make_variables(model, y_train)
                 model.fit(
                     batches,
                     steps_per_epoch=batches.batches_per_epoch,
@@ -201,10 +201,12 @@ def make_variables(model, labels):
 
     If TensorFlow finds them missing when it traces the first step, it traces that step a second time. The metrics are
     given labels in place of predictions, which have the same shape; `fit` resets them before each epoch.
+    Raises UserError if the metric "accuracy" is not among them, which the history of each run has.
     """
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
-    model.compute_metrics(None, labels[:1], labels[:1])
+    if "accuracy" not in model.compute_metrics(None, labels[:1], labels[:1]):
+        raise UserError('the network has no metric "accuracy": compile it with metrics=["accuracy"]')
 
 
 def _batch_threads():

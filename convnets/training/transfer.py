@@ -121,6 +121,8 @@ def _application(name, input_shape, with_weights):
     constructor, scale, offset, least = APPLICATIONS[name]
     if min(input_shape[:2]) < least:
         raise UserError(f"{name} takes images from {least} pixels on: give --image-size {least} or more")
+    if with_weights and input_shape[-1] != 3:
+        raise UserError(f"{name} takes colour images, and the dataset's are grey: name another network with --from")
     build = functools.partial(getattr(keras.applications, constructor), include_top=False, input_shape=input_shape)
     try:
         with warnings.catch_warnings(action="ignore"):  # of another size than in training, which is intended

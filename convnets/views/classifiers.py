@@ -64,7 +64,8 @@ def as_classifier(model, path, *, pixels=None, image_size=None):
 
 def takes_any_size(model):
     """Whether a network takes images of any height and width."""
-    return len(model.inputs) == 1 and None in model.inputs[0].shape[1:]
+    inputs = getattr(model, "inputs", None) or ()  # a Sequential that was never built has none
+    return len(inputs) == 1 and None in inputs[0].shape[1:]
 
 
 def guess_pixels(model):

@@ -58,11 +58,13 @@ class Evaluation:
 
     def most_confused(self, pairs=5):
         """Return a pandas.DataFrame of the most frequent mistakes: true, predicted, count, share of the true class."""
-        counts = self.confusion_matrix()
-        mistakes = counts.where(~np.eye(len(counts), dtype=bool), 0)
-        table = mistakes.stack().rename("count").reset_index()
-        table["share"] = table["count"] / table["true"].map(counts.sum(axis=1))
-        return table[table["count"] > 0].nlargest(pairs, "count", keep="first").reset_index(drop=True)
+        counts, names = self.confusion_matrix().to_numpy(), np.array(self.class_names, dtype=object)
+        mistakes = counts * ~np.eye(len(counts), dtype=bool)
+        true, predicted = np.divmod(np.argsort(-mistakes, axis=None, kind="stable")[:pairs], len(counts))
+        count = mistakes[true, predicted]
+        share = count / np.maximum(1, counts.sum(axis=1))[true]
+        table = pd.DataFrame({"true": names[true], "predicted": names[predicted], "count": count, "share": share})
+        return table[table["count"] > 0]
 
     def reliability(self, bins=15):
         """Compare the network's confidence with its accuracy.

@@ -82,7 +82,7 @@ def rank_test_images(run, probabilities):
     run: a runs.Run. probabilities: (n, classes), what it says of them. Returns what `rank` returns.
     """
     opinions = {run.path.resolve(): probabilities, **of_pretrained_networks(run.dataset)}  # it may be one of these
-    return rank(list(opinions.values()), run.dataset.y_test, run.dataset.class_names)
+    return rank(list(opinions.values()), run.dataset.y_test, run.class_names)
 
 
 def summary(table, part):

@@ -59,6 +59,11 @@ class Run:
         return image_files.fit(picture, self.model.input_shape[1:], light_on_dark=self.trained_on == "digits"), ""
 
     @property
+    def least_side(self):
+        """The side in pixels from which on a photograph for this network may be decoded at a reduced scale."""
+        return max(image_files.AT_LEAST, 2 * max(self.model.input_shape[1:3]))
+
+    @property
     def dataset_is_its_own(self):
         """Whether the dataset is the one that the network was trained on, with the same pictures."""
         if self.dataset.pictures is None:
@@ -141,7 +146,7 @@ def load(
     path: a run's folder or a model file. Default: the reader's newest run (on this dataset), or else a pretrained
     network: the improved one on CIFAR-10, or, if these images are not available, the one for digits.
     dataset_name: for a network that does not say on what it was trained.
-    data_needed: if False, a run whose images are unknown or unavailable comes without a dataset.
+    data_needed: if False, a run whose images are unknown, unavailable or unreadable comes without a dataset.
     class_names: names of the classes, instead of the dataset's or the recorded ones.
     pixels, image_size: see classifiers.as_classifier.
     images: whether to load the dataset's images, which takes a second. Without them, the run comes without a dataset,
@@ -156,7 +161,8 @@ def load(
     if path is None and folder:
         path = _newest_run_on_the_pictures(paths.MODELS, folder)
         if path is None:
-            raise UserError(f"no network was trained on {folder} yet: python basic_model.py --dataset {folder}")
+            command = cli.command_line(["python", "basic_model.py", "--dataset", folder])
+            raise UserError(f"no network was trained on {folder} yet: {command}")
     if path is None and not images:
         path = paths.PRETRAINED / PRETRAINED_RUNS.get(dataset_name, PRETRAINED_RUNS["cifar10"])
     if path is None:
@@ -181,9 +187,11 @@ def load(
         if images or dataset_name:
             name, guess = dataset_name or recorded, class_names is None
             dataset = _dataset_for(model, path, name, data_dir, guess=guess, images=images, load=load_dataset)
-    except (_Unknown, datasets.Unknown, downloads.Unavailable):
+    except UserError as error:
         if data_needed or dataset_name:
             raise
+        if not isinstance(error, (_Unknown, datasets.Unknown, downloads.Unavailable)):
+            print(f"Note: {error}.")
     classes = model.output_shape[-1]
     recorded_names = list(map(printable, records.entry(path, "class_names") or ()))
     names = class_names or (dataset and dataset.class_names) or recorded_names or range(classes)
@@ -271,8 +279,7 @@ def choose_image(run, *, index=None, file=None, seed=None):
     """
     names, dataset = run.class_names, run.dataset
     if file is not None:
-        at_least = max(image_files.AT_LEAST, 2 * max(run.model.input_shape[1:3]))
-        picture = image_files.open_upright(file, at_least=at_least)
+        picture = image_files.open_upright(file, at_least=run.least_side)
         image, note = run.prepare(picture)
         example = _example(run, image, Path(file).name, Path(file).stem, np.asarray(picture))
         print(f"Picture: {file} -> {names[example.predicted]} ({100 * example.probability:.1f} %)")
