@@ -60,6 +60,17 @@ def float32_is_faster_everywhere():
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def drawing_of_curves():
+    """Leave out the drawing of training curves, which takes longer than a small training. Yields what draws them."""
+    from convnets.training import training_curves
+
+    draw = training_curves.training_curves
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training_curves, "training_curves", lambda history, _: 2000 * bytes([len(history)]))
+        yield draw
+
+
 @pytest.fixture(autouse=True)
 def the_usual_precision_again():
     yield
@@ -106,6 +117,16 @@ def real_dataset():
             return pytest.skip(f"{name} is not in {source_files.search_folders(None)[0]}")
 
     return load
+
+
+@pytest.fixture
+def few_digits(monkeypatch):
+    """Make scikit-learn's digits few: 200 images to train on and 200 to test, for tests of all but the accuracy."""
+    from convnets.data import digits
+
+    arrays, source = digits.load()
+    few = tuple(array[:200] for array in arrays)
+    monkeypatch.setattr(digits, "load", lambda data_dir=None: (few, source))
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from convnets import cli, drawing, paths
 from convnets.architectures import articles, bernet
 from convnets.data import datasets
 from convnets.errors import Stopped, UserError
-from convnets.training import callbacks, checkpoints, comparison, comparison_figures, training
+from convnets.training import checkpoints, comparison, comparison_figures, training
 
 NETWORKS = compare_models.networks()
 
@@ -253,10 +253,9 @@ def test_learning_curves_show_what_there_is():
 
 
 @pytest.fixture
-def compare(tmp_path, monkeypatch, capsys, request):
+def compare(few_digits, tmp_path, monkeypatch, capsys, request):
     """A function that calls the script, with its models/ and figures/ in tmp_path, and returns what it printed."""
     monkeypatch.setattr(paths, "MODELS", tmp_path / "models")
-    monkeypatch.setattr(callbacks.training_curves, "training_curves", lambda history, _: b"not drawn")
     if "pictures" not in request.node.name:  # drawing takes longer than training these networks
         monkeypatch.setattr(drawing, "save", lambda *_, **__: None)
 

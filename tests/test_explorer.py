@@ -56,6 +56,13 @@ def ahead_and_wait_for_the_browser(*arguments):
     from convnets.explorer import page
     page.FIRST_DRAWING = 10**7  # so that the browser must say that it has drawn
 loading.ahead = ahead_and_wait_for_the_browser
+load = loading.load
+def load_and_generate_images_in_few_steps(*arguments, **options):
+    found = load(*arguments, **options)
+    from convnets.explorer import network
+    network.STEPS = 2
+    return found
+loading.load = load_and_generate_images_in_few_steps
 cli.run(lambda: explore.main(sys.argv[2:]))
 """
 DATA = """([name, renderer]) => {
@@ -172,7 +179,8 @@ def models(tmp_path_factory):
 @pytest.fixture(scope="module")
 def address(folder, models):
     process = subprocess.Popen(
-        [sys.executable, "-c", START, str(models), "--no-browser", "--run", DIGITS, "--pictures", str(folder)],
+        [sys.executable, "-c", START, str(models), "--no-browser", "--run", DIGITS, "--pictures", str(folder),
+         "--data-dir", str(folder)],
         cwd=paths.PROJECT, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": "."},
     )  # fmt: skip
     line = process.stdout.readline()
@@ -563,7 +571,7 @@ def test_two_networks_on_one_image(tab, models, run):
 # ---------------------------------------------------------------- the address, many tabs, safety
 
 
-def test_the_address_brings_back_the_same_view(shared, tab, run):
+def test_the_address_brings_back_the_same_view(shared, tab, run, folder):
     page = shared()
     page.look_at(8)
     page.choose("Show", "class: 5")
@@ -575,7 +583,7 @@ def test_the_address_brings_back_the_same_view(shared, tab, run):
     page.open("Inside")
     again.wait(lambda: again.title("gallery") == "Test images: class: 5")
     again.wait_for_answer(expected(run, scale_pixels(run.dataset.x_test[8])))
-    again.wait_for_text("--patch 6 --baseline white --compare")
+    again.wait_for_text(f"--run {DIGITS} --data-dir {folder} --index 8 --patch 6 --baseline white --compare")
 
 
 WRONG = ["index=-1", "run=../../etc", "section=%3Cscript%3E", "patch=abc", "file=../../../etc/passwd",

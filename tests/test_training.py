@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import types
+import warnings
 
 import h5py
 import keras
@@ -34,14 +35,6 @@ AUGMENT = Augmentation(zoom=0.1, shift=0.1)
 
 def train(model, dataset, run, epochs, **options):
     return training.train(model, dataset, run, epochs=epochs, **{"batch_size": 16, "verbose": 0, "seed": 7, **options})
-
-
-@pytest.fixture(autouse=True)
-def no_curves(monkeypatch, request):
-    """Drawing takes longer than training the tiny network: only the tests that look at the curves draw them."""
-    if not any(word in request.node.originalname for word in ("curves", "leaves_behind")):
-        curves = callbacks.training_curves
-        monkeypatch.setattr(curves, "training_curves", lambda history, _: 1000 * bytes([len(history)]))
 
 
 @pytest.fixture(scope="session")
@@ -361,7 +354,8 @@ def test_asked_twice_a_training_stops_at_once():
             signal.raise_signal(signal.SIGINT)
 
 
-def test_what_a_run_leaves_behind(tiny_dataset, build_tiny_model, tmp_path):
+def test_what_a_run_leaves_behind(tiny_dataset, build_tiny_model, tmp_path, drawing_of_curves, monkeypatch):
+    monkeypatch.setattr(callbacks.training_curves, "training_curves", drawing_of_curves)
     run = tmp_path / "run"
     history = train(build_tiny_model(), tiny_dataset, run, 5)
     best = int(history["val_accuracy"].idxmax()) + 1
@@ -961,23 +955,29 @@ def test_weights_of_keras_3(tiny_dataset, build_tiny_model, tmp_path):
 @pytest.fixture(scope="session")
 def keras_2_files(tmp_path_factory):
     """The basic network's weights as the article's script saved them with Keras 2, and the arrays in them."""
+    import tf_keras
+    from tf_keras import layers
+
     folder = tmp_path_factory.mktemp("keras_2")
-    code = f"""
-import numpy, tf_keras
-L = tf_keras.layers
-tf_keras.utils.set_random_seed(3)
-model = tf_keras.Sequential([
-    L.Conv2D(32, (3, 3), input_shape=(32, 32, 3)), L.Activation("relu"), L.Conv2D(32, (3, 3)), L.Activation("relu"),
-    L.MaxPooling2D(pool_size=(2, 2)), L.Dropout(0.25), L.Conv2D(64, (3, 3)), L.Activation("relu"),
-    L.Conv2D(64, (3, 3)), L.Activation("relu"), L.MaxPooling2D(pool_size=(2, 2)), L.Dropout(0.25), L.Flatten(),
-    L.Dense(256), L.Activation("relu"), L.Dropout(0.5), L.Dense(10), L.Activation("softmax")])
-model.compile(loss="categorical_crossentropy", optimizer="adam")
-model.save_weights({str(folder / "convnet_weights.h5")!r})
-model.save({str(folder / "whole_model.h5")!r})
-images = numpy.random.default_rng(0).random((5, 32, 32, 3), dtype="float32")
-numpy.savez({str(folder / "expected.npz")!r}, images=images, outputs=model.predict(images, verbose=0))
-"""
-    subprocess.run([sys.executable, "-c", code], check=True, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    tf_keras.utils.set_random_seed(3)
+    model = tf_keras.Sequential(
+        [
+            layers.Conv2D(32, (3, 3), input_shape=(32, 32, 3)), layers.Activation("relu"),
+            layers.Conv2D(32, (3, 3)), layers.Activation("relu"),
+            layers.MaxPooling2D(pool_size=(2, 2)), layers.Dropout(0.25),
+            layers.Conv2D(64, (3, 3)), layers.Activation("relu"),
+            layers.Conv2D(64, (3, 3)), layers.Activation("relu"),
+            layers.MaxPooling2D(pool_size=(2, 2)), layers.Dropout(0.25), layers.Flatten(),
+            layers.Dense(256), layers.Activation("relu"), layers.Dropout(0.5),
+            layers.Dense(10), layers.Activation("softmax"),
+        ]
+    )  # fmt: skip
+    model.compile(loss="categorical_crossentropy", optimizer="adam")
+    model.save_weights(folder / "convnet_weights.h5")
+    with warnings.catch_warnings(action="ignore"):  # of Keras 2, about its own format
+        model.save(folder / "whole_model.h5")
+    images = np.random.default_rng(0).random((5, 32, 32, 3), dtype="float32")
+    np.savez(folder / "expected.npz", images=images, outputs=model.predict(images, verbose=0))
     (folder / "misnamed.weights.h5").write_bytes((folder / "convnet_weights.h5").read_bytes())
     return folder
 
