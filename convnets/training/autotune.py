@@ -9,7 +9,7 @@ import sys
 import time
 import warnings
 
-from convnets import files, paths
+from convnets import cli, files, paths
 from convnets.errors import UserError
 
 PRECISIONS = ("float32", "bfloat16")
@@ -96,7 +96,7 @@ def set_precision(precision=None, run_dir=None):
         precision, ratio = faster_precision()
         reason = f"bfloat16 takes {ratio:.2f} times as long as float32 here"
     print(f"Precision: {precision} ({reason}){hint}")
-    keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
+    cli.set_keras_up(precision)
 
 
 def recorded_precision(run_dir):
