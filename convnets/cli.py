@@ -252,7 +252,7 @@ def names(text):
     except (OSError, ValueError) as error:
         raise argparse.ArgumentTypeError(f"can't read the names in {text} ({error})") from None
     parts = tuple(part.strip() for part in parts)
-    if not all(parts):
+    if not parts or not all(parts):
         raise argparse.ArgumentTypeError("a name is empty: write them as a,b,c, or one on each line of a file")
     return parts
 
@@ -339,7 +339,8 @@ def importing_keras(options=None):
             yield
     except ModuleNotFoundError as error:
         if error.name in ("jax", "torch"):
-            where = "KERAS_BACKEND" if "KERAS_BACKEND" in os.environ else "~/.keras/keras.json"
+            settings = Path(os.environ.get("KERAS_HOME") or "~/.keras") / "keras.json"
+            where = "KERAS_BACKEND" if "KERAS_BACKEND" in os.environ else settings
             raise UserError(
                 f"{where} asks for {error.name}, which is not installed: choose tensorflow there"
             ) from error

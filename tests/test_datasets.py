@@ -129,6 +129,9 @@ def test_a_tilde_that_the_shell_left_is_the_home_folder(batches, tmp_path, monke
     assert datasets.load("cifar10", "~/mine").source == str(tmp_path / "mine" / "cifar-10-batches-py")
     write_folder(tmp_path / "keras_home" / "datasets" / "cifar-10-batches-py", batches)
     assert datasets.load("cifar10").source.startswith(str(tmp_path / "keras_home"))
+    monkeypatch.chdir(tmp_path)
+    write_folder(tmp_path / "~scratch" / "cifar-10-batches-py", batches)  # a name that only begins with one
+    assert "~scratch" in datasets.load("cifar10", "~scratch").source
 
 
 # ---------------------------------------------------------------- CIFAR-10, damaged

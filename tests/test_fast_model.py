@@ -417,7 +417,7 @@ def test_other_threads_need_no_trial(cache, monkeypatch, capsys):
     for asked, threads in ((None, "3"), (7, "7")):
         autotune.set_threads(asked)
         assert os.environ["TF_NUM_INTRAOP_THREADS"] == threads
-    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     autotune.set_threads()
     with pytest.raises(UserError, match="--threads is for TensorFlow only"):
         autotune.set_threads(5)

@@ -139,6 +139,10 @@ def test_names_from_a_file_are_its_lines(tmp_path):
     (tmp_path / "names.txt").write_text("tench, Tinca tinca\ngoldfish \n")
     assert cli.names(str(tmp_path / "names.txt")) == ("tench, Tinca tinca", "goldfish")
     assert cli.names("cat, dog") == ("cat", "dog")
+    for nothing in ("", "\n\n", "cat\n\ndog"):
+        (tmp_path / "names.txt").write_text(nothing)
+        with pytest.raises(argparse.ArgumentTypeError, match="a name is empty"):
+            cli.names(str(tmp_path / "names.txt"))
 
 
 def test_missing_initial_weights_leave_no_run_behind(tmp_path):

@@ -25,7 +25,7 @@ def source():
 
 
 @pytest.fixture
-def few_digits(monkeypatch):
+def three_hundred_digits(monkeypatch):
     """Make the dataset digits small: 300 training and 100 test images."""
     digits = datasets.load("digits")
     few = dataclasses.replace(
@@ -136,7 +136,7 @@ def test_weights_that_can_not_be_downloaded(monkeypatch, recwarn):
     assert not recwarn.list
 
 
-def test_the_script_trains_compares_and_resumes(few_digits, tmp_path, monkeypatch, capsys):
+def test_the_script_trains_compares_and_resumes(three_hundred_digits, tmp_path, monkeypatch, capsys):
     """From the digits' network to the digits: the new last layer alone reads most of them."""
     monkeypatch.setattr(transfer_model, "STEPS", 1)
     options = ["--dataset", "digits", "--from", "basic_model-digits", "--precision", "float32", "--batch-size", "500"]
@@ -156,7 +156,9 @@ def test_the_script_trains_compares_and_resumes(few_digits, tmp_path, monkeypatc
         transfer_model.main([*options[:2], "--from", "basic_model-mnist", *options[4:]])
 
 
-def test_all_are_set_aside_at_once_so_that_a_fresh_comparison_goes_on(few_digits, tmp_path, monkeypatch, capsys):
+def test_all_are_set_aside_at_once_so_that_a_fresh_comparison_goes_on(
+    three_hundred_digits, tmp_path, monkeypatch, capsys
+):
     """Stopped in the first training, whose resuming has no --fresh: the second one must be new, too."""
     from convnets.training import training
 
@@ -178,7 +180,7 @@ def test_all_are_set_aside_at_once_so_that_a_fresh_comparison_goes_on(few_digits
     assert capsys.readouterr().out.count("The old run is kept in") == 2
 
 
-def test_an_interrupted_transfer_ends_in_the_same_bits(few_digits, tmp_path, monkeypatch, capsys):
+def test_an_interrupted_transfer_ends_in_the_same_bits(three_hundred_digits, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(transfer_model, "STEPS", 1)
     options = ["--dataset", "digits", "--from", "basic_model-digits", "--precision", "float32", "--batch-size", "500"]
     options += ["--epochs", "2"]

@@ -17,13 +17,19 @@ class Damaged(Exception):
 def search_folders(data_dir):
     """Return the folders to search, in order. Downloads go to the first one."""
     try:
-        keras_home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
-        data_dir = data_dir and Path(data_dir).expanduser()  # a shell leaves the "~" of --data-dir=~/x as it is
+        keras_home = _from_home(os.environ.get("KERAS_HOME") or "~/.keras")
+        data_dir = data_dir and _from_home(data_dir)
     except RuntimeError as error:
         raise UserError("this user has no home folder for datasets: set KERAS_HOME to a folder") from error
     if data_dir and data_dir.is_file():
         raise UserError(f"--data-dir {data_dir} is a file: name the folder that contains it")
     return [*([data_dir] if data_dir else []), keras_home / "datasets"]
+
+
+def _from_home(path):
+    """Return a pathlib.Path, with the home folder for a "~" at its start: shells leave that of --data-dir=~/x alone."""
+    path = Path(path)
+    return path.expanduser() if path.parts[:1] == ("~",) else path
 
 
 def find_or_download(find, download, data_dir):

@@ -98,8 +98,9 @@ class ImageChooser:
         self._take_file() if self.page.file else self._take_index()
         if self.page.chosen is None:
             self.page.complain(
-                f"The test images of {self.network.run.name} are not on this machine: upload a picture, or load them "
-                "with a training script first."
+                self.network.run.note
+                or f"The test images of {self.network.run.name} are not on this machine: upload a picture, or load "
+                "them with a training script first."
             )
 
     def follow(self):
@@ -197,7 +198,7 @@ class ImageChooser:
 
     def _take_picture(self, file, name, options):
         try:
-            picture = image_files.open_upright(file, at_least=image_files.AT_LEAST)
+            picture = image_files.open_upright(file, at_least=self.network.run.least_side)
         except UserError as error:
             self.page.complain(f"{error}.".replace(str(file), name))
             return

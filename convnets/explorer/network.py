@@ -36,7 +36,10 @@ def load(name, data_dir=None):
     path = at_hand.folder_of(name)
     with _loading:
         newest = max(map(files.modified, path.glob("epoch-*.json")), default=0)
-        return _load(path, newest, data_dir)
+        loaded = _load(path, newest, data_dir)
+        if loaded.run.note:  # the reader may mend the files
+            _load.cache_clear()
+        return loaded
 
 
 @functools.lru_cache(maxsize=4)

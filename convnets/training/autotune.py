@@ -82,8 +82,6 @@ def set_precision(precision=None, run_dir=None):
     has 16 bits, with the range of float32 and 8 bits of precision. Processors and GPUs with instructions for it need
     about half the time; others need more than for float32.
     """
-    import keras
-
     reason, hint = "as asked for", ""
     if precision is None and run_dir is not None and (recorded := recorded_precision(run_dir)):
         precision, reason = recorded, "as in the run to resume"

@@ -127,6 +127,10 @@ def train(model, dataset, run_dir, recipe=None, options=None, **settings):
         }
         if recipe.initial_weights and not checkpoint:
             weight_files.load(model, recipe.initial_weights)
+        y_train, y_test = (
+            keras.utils.to_categorical(y, dataset.num_classes) for y in (dataset.y_train, dataset.y_test)
+        )
+        make_variables(model, y_train)
         if options.fresh:
             _keep_old_run(run_dir, say)
         files.make_folder(run_dir)
@@ -141,10 +145,6 @@ def train(model, dataset, run_dir, recipe=None, options=None, **settings):
             progress.write_summaries(model)
             say(_finished(model, identity, first_epoch, recipe.epochs))
             return pd.DataFrame(progress.history)
-        y_train, y_test = (
-            keras.utils.to_categorical(y, dataset.num_classes) for y in (dataset.y_train, dataset.y_test)
-        )
-        make_variables(model, y_train)
         session = provenance.describe(first_epoch=first_epoch + 1, epochs=recipe.epochs)
         if run["sessions"] and (moved := provenance.changes(run["sessions"][-1], session)):
             say(f"The result may differ slightly from that of an uninterrupted run: {'; '.join(moved)}.")

@@ -36,6 +36,7 @@ class Run:
     path: a run's folder, or a model file. model: takes float32 pixels in [0, 1], (n, height, width, channels), returns
     class probabilities. class_names: one for each class. dataset: None if it is neither needed nor available.
     trained_on: Dataset.key of the training images, or None. calibration: a calibration.Calibration, or None.
+    note: what is wrong with the files of a dataset that is missing for that reason, or "".
     """
 
     path: Path
@@ -44,6 +45,7 @@ class Run:
     dataset: datasets.Dataset | None
     trained_on: str | None = None
     calibration: Calibration | None = None
+    note: str = ""
 
     def calibrated(self, probabilities):
         """Return probabilities (..., classes) as they can be believed, if the calibration is known."""
@@ -182,7 +184,7 @@ def load(
     model = classifiers.as_classifier(model, path, pixels=pixels, image_size=image_size)
     fitted = calibration.load(path, model) if calibrate and recorded else None
     images = images or bool(calibrate and recorded and not fitted)  # to fit the calibration
-    dataset = None
+    dataset, note = None, ""
     try:
         if images or dataset_name:
             name, guess = dataset_name or recorded, class_names is None
@@ -191,7 +193,8 @@ def load(
         if data_needed or dataset_name:
             raise
         if not isinstance(error, (_Unknown, datasets.Unknown, downloads.Unavailable)):
-            print(f"Note: {error}.")
+            note = f"{error}."
+            print(f"Note: {note}")
     classes = model.output_shape[-1]
     recorded_names = list(map(printable, records.entry(path, "class_names") or ()))
     names = class_names or (dataset and dataset.class_names) or recorded_names or range(classes)
@@ -200,7 +203,7 @@ def load(
     dataset = dataset if images else None
     if calibrate and recorded and not fitted and dataset and dataset.key == recorded:
         fitted = calibration.keep(model, dataset, path)
-    return Run(path, model, tuple(map(str, names)), dataset, trained_on, fitted)
+    return Run(path, model, tuple(map(str, names)), dataset, trained_on, fitted, note)
 
 
 def _check_names(names, classes, path, source):
