@@ -47,8 +47,8 @@ class Folder:
     images: (n, size, size, 1 or 3) uint8, mapped from a file unless colours were turned to grey; first the training
     images, then the test images, each part in the order of the files' names. table: pandas.DataFrame, a row for each
     image in the same order, with the columns file (relative to the folder), part ("train" or "test"), class (a name),
-    sha256 (of the image's pixels). class_names: tuple of strings. notes: tuple of strings, what the reader should know about the pictures. is_grey:
-    whether all pictures are grey, also if their images have three channels.
+    sha256 (of the image's pixels). class_names: tuple of strings. notes: tuple of strings, what the reader should know
+    about the pictures. is_grey: whether all pictures are grey, also if their images have three channels.
     """
 
     images: np.ndarray
