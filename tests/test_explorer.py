@@ -731,6 +731,17 @@ def test_a_missing_package_is_named_before_keras_is_imported_when_no_error_would
         explore.main(["--no-browser", "--run", DIGITS])
 
 
+def test_images_that_could_not_be_read_are_tried_again(monkeypatch):
+    def damaged(*_, **__):
+        raise UserError("the file is damaged")
+
+    network._load.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(network.at_hand, "load_dataset", damaged)
+        assert network.load(DIGITS).run.note == "the file is damaged."
+    assert network.load(DIGITS).run.dataset is not None
+
+
 def test_a_curve_that_is_no_longer_shown_leaves_the_legend():
     lines = plots.Lines("loss", "Loss", "epoch", "loss", legend=True)
     one, two = ([1, 2], [3.0, 4.0], "red", "solid"), ([1], [5.0], "blue", "solid")
