@@ -735,6 +735,7 @@ def test_images_that_could_not_be_read_are_tried_again(monkeypatch):
     def damaged(*_, **__):
         raise UserError("the file is damaged")
 
+    monkeypatch.setattr(downloads, "allowed", True)  # the page turns downloads off: here only for this test
     network._load.cache_clear()
     with monkeypatch.context() as patch:
         patch.setattr(network.at_hand, "load_dataset", damaged)

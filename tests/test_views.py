@@ -181,7 +181,12 @@ def test_dead_units_are_named_and_not_drawn(tmp_path, capsys):
 def test_filters_can_be_seen_without_any_data(tmp_path, monkeypatch, capsys):
     """Networks for images that are nowhere, and of a shape that no dataset has."""
     model = keras.Sequential(
-        [keras.Input((20, 24, 3)), keras.layers.Conv2D(3, 3), keras.layers.Flatten(), keras.layers.Dense(4)]
+        [
+            keras.Input((20, 24, 3)),
+            keras.layers.Conv2D(3, 3, name="conv"),
+            keras.layers.Flatten(),
+            keras.layers.Dense(4, name="fc"),
+        ]
     )
     saved(model, tmp_path)
     titles, figure = [], activation_maximization_figures.unit_figure
@@ -190,7 +195,7 @@ def test_filters_can_be_seen_without_any_data(tmp_path, monkeypatch, capsys):
     show("visualize_hidden_layer_activation", "--run", tmp_path, "--output-dir", tmp_path, "--steps", 3)
     assert "Data: none" in capsys.readouterr().out
     assert len(list(tmp_path.glob("*.png"))) == 2
-    assert titles == [f"{layer}: generated images (fourier, 3 steps)" for layer in ("conv2d", "dense")]
+    assert titles == [f"{layer}: generated images (fourier, 3 steps)" for layer in ("conv", "fc")]
     with pytest.raises(UserError, match="does not say on what images of 20 x 24 x 3 it was trained"):
         show("visualize_results", "--run", tmp_path)
 
