@@ -58,7 +58,7 @@ def main(argv=None):
     parser.add_argument("--list", action="store_true", help="only list the networks with their articles' recipes")
     cli.dataset_options(parser, default="auto", help="(default: each article's own if available, else digits)")
     parser.add_argument("--optimizer", choices=OPTIMIZERS, help="instead of the article's, with Keras's defaults")
-    parser.add_argument("--epochs", type=cli.number_of_epochs, metavar="N", help="in all (default: the article's)")
+    parser.add_argument("--epochs", type=cli.number_of_epochs, metavar="N", help="in all (default: as --list says)")
     seeds = "train each N times, with seeds 1337, 2, 3 ... (default: 1); the table counts all runs that are there"
     parser.add_argument("--seeds", type=cli.whole_number(1, 100), default=1, metavar="N", help=seeds)
     cli.common_training_options(parser)

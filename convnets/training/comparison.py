@@ -126,7 +126,7 @@ def compare(rows, networks, also=()):
     `interval` returns, missing for a single run. points_apart is how far measured is above the published value, or
     below it (negative); 0 within a published range. verdict: "holds" if the interval contains the published value or a
     part of the range, else "higher" or "lower"; missing for a single run. low, high, points_apart and verdict are
-    missing, too, if nothing was published, or if the training was shorter than the article's, or on other images.
+    missing, too, if nothing was published, or if the training was shorter than the recipe's, or on other images.
     """
     compared = []
     known = {dataset.name: dataset for dataset in [*map(datasets.without_images, DATASETS), *also]}
