@@ -106,10 +106,11 @@ def patches(variant):
         return mock.patch("convnets.architectures.optimizers.Muon", make)
 
     def training_with(**changes):
-        def make(*arguments, **settings):
-            return dataclasses.replace(recipe(*arguments, **settings), **changes)
+        class Changed(recipe):  # a class, whose fields are asked for
+            def __new__(cls, *arguments, **settings):
+                return dataclasses.replace(recipe(*arguments, **settings), **changes)
 
-        return mock.patch.object(training, "Recipe", make)
+        return mock.patch.object(training, "Recipe", Changed)
 
     def trained_first_layer(layer):
         return layers.Conv2D.from_config({**layer.get_config(), "trainable": True}) if layer.name == "conv0" else layer

@@ -11,7 +11,6 @@ if there is none, the one whose interval begins highest. Seconds count only betw
 """
 
 import argparse
-import concurrent.futures
 import math
 import subprocess
 import sys
@@ -23,7 +22,7 @@ import pandas as pd
 import fast_model
 from benchmarks import ablation
 from benchmarks.fast_training import SEEDS, run_script
-from benchmarks.results import record
+from benchmarks.results import as_they_end, record
 from convnets import paths, provenance
 from convnets.training import comparison
 
@@ -191,10 +190,8 @@ def main():
         for changes in CANDIDATES[options.target]
     ]
     trials = [each for each in trials if not done(key(*each))]
-    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-        for ended in concurrent.futures.as_completed([pool.submit(trial, *each) for each in trials]):
-            row = ended.result()
-            record(TRIALS, [row], [name for name in row if not name.startswith(("held", "training", "petaflop"))])
+    for row in as_they_end(trial, trials, options.jobs):
+        record(TRIALS, [row], [name for name in row if not name.startswith(("held", "training", "petaflop"))])
     reached = summary(_of_this_device(), options.target)
     print(reached.to_string(index=False))
     best = chosen(reached, options.target)

@@ -98,7 +98,9 @@ class Trial:
     # ------------------------------------------------------------ faults; each returns whether it came
 
     def worker_killed(self):
-        return self._kill(self.rng.sample(self.workers(), 1) if self.workers() else [])
+        self._wait_for(self.workers)
+        workers = self.workers()
+        return self._kill(self.rng.sample(workers, 1) if workers else [])
 
     def workers_killed_amid_a_write(self):
         return self._wait_for(lambda: any(self.scratch.glob("*/*/.partial-*"))) and self._kill(self.workers())

@@ -73,7 +73,8 @@ def cores(networks=("bernet-best", "scadamale-two-convs")):
 
     def seconds(folders, threads=None):
         for process in [start(folder, threads) for folder in folders]:
-            process.wait()
+            if process.wait():
+                raise RuntimeError("a training failed")
         histories = ([pd.read_csv(path) for path in Path(folder).rglob("history.csv")] for folder in folders)
         return max(sum(history["seconds"].sum() for history in each) for each in histories)
 
@@ -81,7 +82,7 @@ def cores(networks=("bernet-best", "scadamale-two-convs")):
         alone = seconds([f"{folder}/alone"])
         rows = [
             {
-                "threads_of_each": threads or "all",
+                "threads_of_each": str(threads or "all"),
                 "seconds": (both := seconds(folders, threads)),
                 "ratio": both / alone / 2,
             }

@@ -55,12 +55,12 @@ def page(browser, run, query=""):
         stdout=subprocess.PIPE,
         text=True,
     )
-    address = process.stdout.readline().removeprefix("The page is at ").split(";")[0]
     tab = browser.new_page(viewport={"width": 1440, "height": 2400})
-    tab.goto(f"{address}/{query}")
-    tab.get_by_text("Unfamiliarity").first.wait_for(timeout=120_000)
-    seconds = time.perf_counter() - started
     try:
+        address = process.stdout.readline().removeprefix("The page is at ").split(";")[0]
+        tab.goto(f"{address}/{query}")
+        tab.get_by_text("Unfamiliarity").first.wait_for(timeout=120_000)
+        seconds = time.perf_counter() - started
         yield tab, process, seconds
     finally:
         tab.close()

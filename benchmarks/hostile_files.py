@@ -1,7 +1,7 @@
 """Open thousands of hostile files: each must be read correctly, or refused in one line, and nothing may be run.
 
     python -m benchmarks.hostile_files                     10,000 files; an hour or two; results/hostile_files.csv
-    python -m benchmarks.hostile_files --cases 300 runs    some of one kind
+    python -m benchmarks.hostile_files --cases 300 runs --output trial.csv    some of one kind
     python -m benchmarks.hostile_files --only runs:1234    one of them, with its traceback
 
 Each case takes a sound file, or a run's folder, and changes it: some at random (bytes that are flipped, cut, repeated,
@@ -753,6 +753,8 @@ def main():
     parser.add_argument("--output", type=Path, default=RESULTS, metavar="FILE", help="the table to add to")
     parser.add_argument("--only", metavar="KIND:NUMBER", help="one case, with all details")
     options = parser.parse_args()
+    if options.cases < parser.get_default("cases") and options.output == RESULTS and not options.only:
+        parser.error("fewer cases would replace what is published: name another table with --output")
     with prepared() as (templates, scratch):
         if options.only:
             kind, number = options.only.split(":")

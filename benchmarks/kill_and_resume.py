@@ -139,7 +139,9 @@ def interrupt(case, run, rng):
     if process.is_alive():  # without memory, a process may wait for ever
         process.kill()
         process.join()
-    if process.exitcode not in (0, REFUSED, -signal.SIGKILL) and fault != "out of memory":
+    may_refuse = fault in ("disk full", "folder read-only", "out of memory")
+    ends = (0, -signal.SIGKILL, *([REFUSED] if may_refuse else []))
+    if process.exitcode not in ends and fault != "out of memory":
         raise RuntimeError(f"{fault}: exit code {process.exitcode}: {log.read_text(errors='replace')}")
     return fault, process.exitcode
 
@@ -248,7 +250,9 @@ def _without_seconds(history):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"default: all of {', '.join(CASES)}")
+    parser.add_argument(
+        "cases", nargs="*", choices=[*CASES, []], metavar="CASE", help=f"default: all of {', '.join(CASES)}"
+    )
     parser.add_argument("--kills", type=int, default=1000, help="in all, before it ends (default: %(default)s)")
     options = parser.parse_args()
     cases = options.cases or list(CASES)
@@ -260,7 +264,7 @@ def main():
             if case not in undisturbed:
                 undisturbed[case] = Path(folder) / case / "undisturbed"
                 train_undisturbed(case, undisturbed[case])
-            seed = int((done["case"] == case).sum()) + 1
+            seed = int(done.loc[done["case"] == case, "seed"].max() if case in set(done["case"]) else 0) + 1
             with tempfile.TemporaryDirectory(dir=undisturbed[case].parent) as scratch:
                 happened, kills = interrupted_training(case, scratch, seed)
                 found = differences(undisturbed[case], Path(scratch) / "interrupted", EPOCHS)
@@ -272,7 +276,7 @@ def main():
 
 
 def _table():
-    return pd.read_csv(RESULTS) if RESULTS.exists() else pd.DataFrame(columns=["case", "kills"])
+    return pd.read_csv(RESULTS) if RESULTS.exists() else pd.DataFrame(columns=["case", "seed", "kills"])
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
     python -m benchmarks.picture_speed FOLDER_OF_PHOTOGRAPHS     about three minutes; needs CIFAR-10
 
-Starts each script as a reader does, five times, in turn with one that only imports Keras and the data. The least
-seconds of both count, since whatever else the machine does only adds to them. Ten thousand pictures are CIFAR-10's test
+Starts each script as a reader does, five times, in turn with one that only imports Keras and the data (but the first
+start only once, since there is only one). The least seconds of both count, since whatever else the machine does only
+adds to them. Ten thousand pictures are CIFAR-10's test
 images as PNG files, and a hundred are photographs.
 """
 

@@ -4,17 +4,14 @@
     python -m benchmarks.precision --jobs 12                on a GPU, twelve trainings at once
 
 Each script trains to its last epoch, as a reader runs it. A row a training in results/precision.csv; the same command
-goes on with those that are not there yet. The trainings in float32 are those of results/training_runs.csv.
+goes on with those that this machine has not done yet. The trainings in float32 are those of results/training_runs.csv.
 """
 
 import argparse
-import concurrent.futures
 import tempfile
 
-import pandas as pd
-
 from benchmarks.fast_training import SEEDS, run_script
-from benchmarks.results import record
+from benchmarks.results import as_they_end, record, recorded
 from convnets import paths
 
 RESULTS = paths.RESULTS / "precision.csv"
@@ -34,16 +31,15 @@ def main():
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds (default: %(default)s)")
     parser.add_argument("--jobs", type=int, default=1, help="trainings at once (default: %(default)s)")
     options = parser.parse_args()
-    done = set(pd.read_csv(RESULTS)[KEY].itertuples(index=False, name=None)) if RESULTS.exists() else set()
+    done = recorded(RESULTS, KEY)
     trainings = [
         (script, seed)
         for script in SCRIPTS
         for seed in SEEDS[: options.seeds]
         if (script, "bfloat16", seed) not in done
     ]
-    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-        for ended in concurrent.futures.as_completed([pool.submit(trained, *each) for each in trainings]):
-            record(RESULTS, [ended.result()], KEY)
+    for row in as_they_end(trained, trainings, options.jobs):
+        record(RESULTS, [row], KEY)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """Record measurements in results/. What one machine measured is never overwritten by another one."""
 
+import concurrent.futures
 import subprocess
 
 import pandas as pd
 
-from convnets import cli, paths
+from convnets import cli, files, paths
 
 
 def record(path, rows, key):
@@ -25,7 +26,28 @@ def record(path, rows, key):
         old = pd.read_csv(path, dtype={"device": str, "revision": str})
         measured = old.fillna({"device": device}).set_index(key).index
         table = pd.concat([old[~measured.isin(table.set_index(key).index)], table])
-    table.sort_values(key, kind="stable").to_csv(path, index=False)
+    files.write(path, table.sort_values(key, kind="stable").to_csv(index=False))
+
+
+def recorded(path, key):
+    """Return what `record` has recorded on this device, as a set of tuples of the columns `key`."""
+    from convnets import provenance
+
+    if not path.exists():
+        return set()
+    rows = pd.read_csv(path)
+    return set(rows.loc[rows["device"] == provenance.device(), key].itertuples(index=False, name=None))
+
+
+def as_they_end(function, calls, jobs):
+    """Yield function(*arguments) for each of `calls`, so many at once, as they end. After a failure, no more begin."""
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        try:
+            for ended in concurrent.futures.as_completed([pool.submit(function, *arguments) for arguments in calls]):
+                yield ended.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def revision():

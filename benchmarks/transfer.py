@@ -3,11 +3,11 @@
     python -m benchmarks.transfer FOLDER_OF_FRUIT_AND_FLOWERS FOLDER_OF_ANTS_AND_BEES
 
 Calls the scripts as a reader does, with three seeds, on all pictures and on 20 of each class (others for each seed),
-and adds the results to results/transfer.csv. What is there already is not measured again. It takes about an hour.
+and adds the results to results/transfer.csv. What this machine has measured already is not measured again. It takes
+about an hour.
 """
 
 import argparse
-import os
 import re
 import subprocess
 import sys
@@ -21,7 +21,7 @@ import pandas as pd
 from benchmarks import results
 from convnets import cli, paths
 
-RESULTS = paths.RESULTS / "transfer.csv"
+RESULTS, KEY = paths.RESULTS / "transfer.csv", ["pictures", "network", "seed"]
 NETWORKS = {
     "transfer": ["transfer_model.py"],
     "basic_model.py": ["basic_model.py"],
@@ -52,7 +52,7 @@ def measure(command, folder, seed, work):
     command = [sys.executable, *command, "--dataset", str(folder), "--seed", str(seed), "--run", str(run), "--fresh"]
     if command[1] == "transfer_model.py":
         command += ["--output-dir", str(work)]
-    printed = subprocess.run(command, cwd=paths.PROJECT, capture_output=True, text=True, check=True, env=os.environ)
+    printed = subprocess.run(command, cwd=paths.PROJECT, capture_output=True, text=True, check=True)
     history = pd.read_csv(run / "history.csv")
     augmented = re.search(r"test-time augmentation: ([\d.]+)%", printed.stdout)
     return {
@@ -73,9 +73,7 @@ def main(argv=None):
     options = parser.parse_args(argv)
     sets = [(f"{options.many.name}, {FEW} a class", options.many, True), (options.photographs.name, options.photographs,
             False), (options.many.name, options.many, False)]  # fmt: skip
-    done = set()
-    if RESULTS.exists():
-        done = set(pd.read_csv(RESULTS)[["pictures", "network", "seed"]].itertuples(index=False, name=None))
+    done = results.recorded(RESULTS, KEY)
     jobs = [(network, *which) for which in sets for network in options.networks]
     for network, name, folder, few in jobs:
         for seed in range(1, options.seeds + 1):
@@ -87,7 +85,7 @@ def main(argv=None):
                     few_pictures(folder, work / "few", seed)
                 row = measure(NETWORKS[network], work / "few" if few else folder, seed, work)
             row = {"pictures": name, "network": network, "seed": seed, **row}
-            results.record(RESULTS, [row], ["pictures", "network", "seed"])
+            results.record(RESULTS, [row], KEY)
 
 
 if __name__ == "__main__":

@@ -14,10 +14,14 @@ import json
 import shutil
 
 import keras
+import numpy as np
 import pandas as pd
+from scipy.special import softmax
 
-from convnets import drawing, paths
+from convnets import drawing, files, paths, records
+from convnets.data import datasets
 from convnets.training import checkpoints, comparison, comparison_figures
+from convnets.views import calibration, evaluation, introspection, labels
 from publishing.tables import NETWORKS, RESULTS, with_tables
 
 STASHED = ["basic_model-cifar10", "improved_model-cifar10", "basic_model-mnist", "basic_model-digits"]
@@ -36,6 +40,20 @@ def stash(folder, target):
     for name in ("architecture.json", "run.json", "history.csv", "training_curves.png"):
         shutil.copy(folder / name, target)
     checkpoints.save_checkpoint(dataclasses.replace(checkpoint, folder=target), model)
+
+
+def keep_answers(folder):
+    """Keep a stashed network's calibration, and what it says of CIFAR-10's test images, by which labels are ranked.
+
+    That is the geometric mean of its probabilities for six views of each image, calibrated.
+    """
+    model, dataset = checkpoints.load_model(folder), datasets.load(records.entry(folder, "dataset"))
+    fitted = calibration.keep(model, dataset, folder)
+    if dataset.key == "cifar10":
+        views = evaluation.shifted_views(dataset.x_test, flip=dataset.flippable)
+        logs = [np.log(np.maximum(introspection.predict(model, view), 1e-12)) for view in views]
+        answers = fitted.calibrated(softmax(np.mean(logs, axis=0), axis=1))
+        np.save(folder / labels.PREDICTIONS, answers.astype("float16"))
 
 
 def _in_half_precision(model):
@@ -97,9 +115,11 @@ def main():
 
     if folders:
         runs = [checkpoints.newest(folder)[0] for folder in folders]
-        for run in runs:
+        for folder, run in zip(folders, runs, strict=True):
+            if run is None:
+                parser.error(f"{folder} holds no trained network")
             precision = run.run["options"].get("precision", "float32")
-            if run.folder.name not in FAST and precision != "float32":
+            if comparison.without_seed(run.folder.name) not in FAST and precision != "float32":
                 parser.error(f"{run.folder.name} was trained in bfloat16: train it with --precision float32")
             if run.epoch < EPOCHS.get(comparison.without_seed(run.folder.name), 0):
                 parser.error(f"{run.folder.name} is not finished: it has {run.epoch} epochs")
@@ -109,9 +129,12 @@ def main():
     stashed = paths.PRETRAINED
     for folder in folders:
         if folder.name in [*STASHED, *FAST]:
-            stash(folder, stashed / f".{folder.name}")  # whole before the old one goes
+            new = stashed / f".{folder.name}"  # whole before the old one goes
+            shutil.rmtree(new, ignore_errors=True)
+            stash(folder, new)
+            keep_answers(new)
             shutil.rmtree(stashed / folder.name, ignore_errors=True)
-            (stashed / f".{folder.name}").rename(stashed / folder.name)
+            new.rename(stashed / folder.name)
 
     draw_charts()
     draw_search()
@@ -134,7 +157,7 @@ def _add(name, rows):
     table["run"] = pd.Categorical(table["run"], RUNS, ordered=True)
     for column in table.columns.intersection(["seed", "epoch"]):
         table[column] = table[column].astype(int)
-    table.sort_values(["run", "seed"], kind="stable").round(5).to_csv(path, index=False)
+    files.write(path, table.sort_values(["run", "seed"], kind="stable").round(5).to_csv(index=False))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,16 @@
 """What the benchmarks record."""
 
+import dataclasses
 import importlib.util
 import re
+import shutil
 import subprocess
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import results, versions
+from benchmarks import ablation, results, versions
 from convnets import paths, provenance
 
 
@@ -59,6 +62,56 @@ def test_a_row_of_an_unknown_device_is_replaced(on, tmp_path):
     on("a CPU", "r1")
     results.record(path, [{"script": "basic_model", "peak_mb": 900}], ["script"])
     assert path.read_text() == ("script,peak_mb,device,revision\nbasic_model,900,a CPU,r1\nimproved_model,1204,,\n")
+
+
+def test_only_what_this_device_measured_is_done(on, tmp_path):
+    path = tmp_path / "speed.csv"
+    on("old machine", "r1")
+    assert results.recorded(path, ["target", "seed"]) == set()
+    results.record(path, [{"target": 80, "seed": 1, "seconds": 30.0}], ["target", "seed"])
+    assert results.recorded(path, ["target", "seed"]) == {(80, 1)}
+    on("new machine", "r1")
+    assert results.recorded(path, ["target", "seed"]) == set()
+
+
+def test_after_a_failure_no_more_trainings_begin():
+    begun = []
+
+    def train(number):
+        begun.append(number)
+        if number == 1:
+            raise RuntimeError("a training failed")
+        return number
+
+    assert sorted(results.as_they_end(train, [(2,), (3,)], jobs=2)) == [2, 3]
+    begun.clear()
+    with pytest.raises(RuntimeError, match="a training failed"):
+        list(results.as_they_end(train, [(1,), *((number,) for number in range(2, 1000))], jobs=1))
+    assert len(begun) < 999
+
+
+def test_a_variant_of_the_recipe_reaches_the_training(tiny_dataset, build_tiny_model, tmp_path):
+    from convnets.training import checkpoints, training
+
+    with ablation.patched("no_flips"):
+        recipe = training.Recipe(epochs=1, batch_size=20, alternate_flips=True)
+        training.train(build_tiny_model(), tiny_dataset, tmp_path / "run", recipe, verbose=0)
+    assert checkpoints.newest(tmp_path / "run")[0].run["options"]["alternate_flips"] is None
+
+
+def test_what_a_published_network_says_of_the_test_images_is_kept_with_it(real_dataset, tmp_path, monkeypatch):
+    from convnets.views import labels
+    from publishing import __main__ as publish
+
+    cifar10 = real_dataset("cifar10")
+    few = dataclasses.replace(cifar10, x_test=cifar10.x_test[:200], y_test=cifar10.y_test[:200])
+    monkeypatch.setattr(publish.datasets, "load", lambda name: few)
+    published, new = paths.PRETRAINED / "basic_model-cifar10", tmp_path / "new"
+    shutil.copytree(published, new, ignore=shutil.ignore_patterns(labels.PREDICTIONS))
+    publish.keep_answers(new)
+    kept, expected = (np.load(folder / labels.PREDICTIONS) for folder in (new, published))
+    assert kept.dtype == expected.dtype == "float16"
+    np.testing.assert_allclose(kept, expected[:200], atol=1e-3)
 
 
 def test_a_report_of_the_tests_is_counted(tmp_path):

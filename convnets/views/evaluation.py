@@ -90,12 +90,15 @@ def predict_with_tta(model, images, *, flip):
     images: (n, height, width, channels) uint8. flip: whether to include the horizontal flips of these three.
     Returns probabilities, (n, classes) float32.
     """
+    return np.mean([introspection.predict(model, view) for view in shifted_views(images, flip=flip)], axis=0)
+
+
+def shifted_views(images, *, flip):
+    """Return the views of images for `predict_with_tta`, whose arguments these are: a list of arrays like images."""
     height, width = images.shape[1:3]
     padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), "reflect")
     views = [padded[:, move : move + height, move : move + width] for move in range(3)]
-    if flip:
-        views += [view[:, :, ::-1] for view in views]
-    return np.mean([introspection.predict(model, view) for view in views], axis=0)
+    return views + [view[:, :, ::-1] for view in views] if flip else views
 
 
 def accuracy_with_tta(model, dataset):

@@ -15,7 +15,7 @@ from convnets import paths
 from convnets.training import checkpoints
 from convnets.views import introspection
 
-PREDICTIONS = "test_probabilities.npy"  # of a pretrained network, with test-time augmentation
+PREDICTIONS = "test_probabilities.npy"  # of a pretrained network; see publishing
 FEATURES_FROM = "fast_model-95.5-cifar10"
 FOLDS = 5
 MOST_ERRORS = 1.5  # times as many as the best network makes; a network with more doesn't vote
