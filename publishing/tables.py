@@ -4,6 +4,7 @@ The table of a file is made by the function with its name. It takes what the fil
 where a file has several tables, which one is wanted.
 """
 
+import functools
 import math
 import re
 
@@ -44,6 +45,16 @@ def with_tables(text):
 def of_a_document(function):
     TABLES[function.__name__] = function
     return function
+
+
+def of_one_device(function):
+    """Make a table of the rows of one device, that of most of them: those of different devices can't be compared."""
+
+    @functools.wraps(function)
+    def make(results, *about):
+        return function(choose_recipe.of_device(results), *about)
+
+    return make
 
 
 # ---------------------------------------------------------------- parts of tables
@@ -248,6 +259,7 @@ def picture_speed(measured):
 
 
 @of_a_document
+@of_one_device
 def fast_model(runs):
     """Tabulate what fast_model.py reaches, and how fast. The interval is that of what counts."""
     rows = []
@@ -280,6 +292,7 @@ def fast_attempts(runs):
 
 
 @of_a_document
+@of_one_device
 def fast_startup(repeats):
     """Tabulate what comes before a training."""
     medians = repeats.drop(columns="repeat").median(numeric_only=True)
@@ -288,6 +301,7 @@ def fast_startup(repeats):
 
 
 @of_a_document
+@of_one_device
 def fast_tutorials(runs):
     """Tabulate how long the article's networks take to what fast_model.py reaches in seconds."""
     ours = pd.read_csv(RESULTS / "fast_model.csv").groupby("target")["training_seconds"].mean()
@@ -318,6 +332,7 @@ def fast_peer(runs):
 
 
 @of_a_document
+@of_one_device
 def fast_recipes(runs):
     """Tabulate airbench94's recipes and ours, trained in turn."""
     rows = [
@@ -346,6 +361,7 @@ def fast_gpu(runs):
 
 
 @of_a_document
+@of_one_device
 def fast_profile(parts):
     """Tabulate where the time of a step of the network for 94 % goes."""
     gflops, peak = parts.iloc[0][["gflops", "peak_gflops"]]
@@ -355,6 +371,7 @@ def fast_profile(parts):
 
 
 @of_a_document
+@of_one_device
 def fast_operations(variants):
     """Tabulate an epoch of the network for 94 % with other operations, in both precisions."""
     seconds = variants.pivot(index="variant", columns="precision", values="seconds_an_epoch")
@@ -367,6 +384,7 @@ def fast_operations(variants):
 
 
 @of_a_document
+@of_one_device
 def ablation(runs):
     """Tabulate what each trick brings in an earlier recipe for 85 %, and in longer trainings."""
     runs = of_85(runs)
@@ -460,6 +478,7 @@ def versions(runs):
 
 
 @of_a_document
+@of_one_device
 def transfer(runs):
     """Tabulate what networks reach on folders of pictures, from scratch and by transfer."""
     runs = runs.assign(network=runs["network"].replace({"transfer": "`transfer_model.py`"}))
@@ -475,6 +494,7 @@ def transfer(runs):
 
 
 @of_a_document
+@of_one_device
 def trust(measured, question):
     """Tabulate one of the questions of benchmarks/trust.py."""
     measured = measured[measured["question"] == question]
@@ -525,6 +545,7 @@ def cluster_faults(runs):
 
 
 @of_a_document
+@of_one_device
 def cluster_overhead(runs):
     """Tabulate what trainings on a cluster cost beyond themselves."""
     header = (
@@ -564,7 +585,7 @@ def search_trials(trials):
 @of_a_document
 def found_model(runs):
     """Tabulate what the network that was found reaches, against improved_model.py."""
-    seconds = pd.read_csv(RESULTS / "found_model_seconds.csv").set_index("precision")["ratio"]
+    seconds = choose_recipe.of_device(pd.read_csv(RESULTS / "found_model_seconds.csv")).set_index("precision")["ratio"]
     improved = pd.read_csv(RESULTS / "training_runs.csv")
     improved = improved[improved["run"] == "improved_model-cifar10"]
     network = NETWORKS["wang-improved"]

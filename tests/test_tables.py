@@ -8,6 +8,22 @@ from convnets.training.comparison import interval
 from publishing import tables
 
 
+@pytest.mark.parametrize(
+    ("name", "about"),
+    [
+        *((name, ()) for name in ("fast_startup", "fast_model", "fast_tutorials", "fast_recipes", "fast_profile")),
+        *((name, ()) for name in ("fast_operations", "ablation", "transfer", "cluster_overhead")),
+        ("trust", ("calibration",)),
+        ("trust", ("unfamiliar pictures",)),
+        ("recipe_trials", ("80",)),
+    ],
+)
+def test_the_measurements_of_another_device_are_kept_apart(name, about):
+    rows = pd.read_csv(tables.RESULTS / f"{name}.csv")
+    both = pd.concat([rows, rows.assign(device="zzz, a slower one")])
+    assert tables.TABLES[name](both, *about) == tables.TABLES[name](rows, *about)
+
+
 def test_the_tables_of_the_articles_say_what_was_measured():
     run = {
         "run": "bernet-best-mnist",
