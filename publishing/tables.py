@@ -468,10 +468,12 @@ def hostile_files(kinds):
 @of_a_document
 def versions(runs):
     """Tabulate the versions with which the tests pass."""
-    header = "Python | requirements | TensorFlow | Keras | NumPy | tests | passed | skipped | failed | minutes"
+    header = (
+        "Python | requirements | TensorFlow | Keras | NumPy | tests | passed | skipped | failed | processor | minutes"
+    )
     line = "{row.python} | {row.requirements} | {row.tensorflow} | {row.keras} | {row.numpy} | {row.tests} "
-    line += "| {row.passed:,} | {row.skipped} | {row.failed} | {row.minutes:.0f}"
-    return table_of(runs, header, line)
+    line += "| {row.passed:,} | {row.skipped} | {row.failed} | {row.processor} | {row.minutes:.0f}"
+    return table_of(runs.assign(processor=processors(runs)), header, line)
 
 
 # ---------------------------------------------------------------- the reader's own pictures
