@@ -232,7 +232,7 @@ def test_the_tables_of_what_was_done_to_break_it():
     }
     tests = {"tests": "default", "passed": 1170, "skipped": 3, "failed": 0, "minutes": 10.6, "device": "a CPU"}
     row = tables.versions(pd.DataFrame([{**versions, **tests}])).splitlines()[2]
-    assert row == "| 3.13.5 | newest | 2.21.0 | 3.15.1 | 2.4.6 | default | 1,170 | 3 | 0 | 11 |"
+    assert row == "| 3.13.5 | newest | 2.21.0 | 3.15.1 | 2.4.6 | default | 1,170 | 3 | 0 | a CPU | 11 |"
     kind = {"kind": "runs", "cases": 1000, "read": 600, "other_numbers": 100, "refused": 299, "failed": 1}
     rows = tables.hostile_files(pd.DataFrame([{**kind, "device": "a CPU"}])).splitlines()
     assert rows[2:4] == ["| runs | 1,000 | 600 | 100 | 299 | 1 |", "| **in all** | 1,000 | 600 | 100 | 299 | 1 |"]
