@@ -5,6 +5,7 @@ import importlib.util
 import re
 import shutil
 import subprocess
+import time
 
 import numpy as np
 import pandas as pd
@@ -81,6 +82,7 @@ def test_after_a_failure_no_more_trainings_begin():
         begun.append(number)
         if number == 1:
             raise RuntimeError("a training failed")
+        time.sleep(0.01)  # or all would have begun before the failure is heard of
         return number
 
     assert sorted(results.as_they_end(train, [(2,), (3,)], jobs=2)) == [2, 3]
