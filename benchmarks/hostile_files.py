@@ -1,8 +1,8 @@
 """Open thousands of hostile files: each must be read correctly, or refused in one line, and nothing may be run.
 
-    python -m benchmarks.hostile_files                     10,000 files; an hour or two; results/hostile_files.csv
-    python -m benchmarks.hostile_files --cases 300 runs --output trial.csv    some of one kind
-    python -m benchmarks.hostile_files --only runs:1234    one of them, with its traceback
+    python -m benchmarks.hostile_files                         10,000 files; an hour or two; results/hostile_files.csv
+    python -m benchmarks.hostile_files runs --cases 300 --output some.csv    of one kind, into another table
+    python -m benchmarks.hostile_files --only runs:1234        one of them, with its traceback
 
 Each case takes a sound file, or a run's folder, and changes it: some at random (bytes that are flipped, cut, repeated,
 zeroed), others with knowledge of the format (a link in an HDF5 file, a pickle that calls a function, an architecture
