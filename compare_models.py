@@ -38,13 +38,13 @@ def networks():
         Network(
             "wang-basic", basic_model.build_model, "cifar10", basic_model.EPOCHS, basic_model.BATCH_SIZE,
             section="Building your first model", published="about 80 %", low=80, high=80, script="basic_model",
-            compile_model=basic_model.compile_model,
+            compile_model=basic_model.compile_model, article_epochs=200,
         ),
         Network(
             "wang-improved", improved_model.build_model, "cifar10", improved_model.EPOCHS, improved_model.BATCH_SIZE,
             section="Improving your model", published="about 85 %", low=85, high=85, script="improved_model",
             optimizer="adamw", compile_model=improved_model.compile_model,
-            augmentation_for=improved_model.augmentation_for,
+            augmentation_for=improved_model.augmentation_for, article_epochs=50,
         ),
     ]  # fmt: skip
     return {**NETWORKS, **{network.name: network for network in [*wang, with_dictionary(wang[0], "wang-sparse")]}}

@@ -209,8 +209,10 @@ def test_published_against_measured_worked_out_by_hand():
 
     shorter = comparison.compare(pd.DataFrame([{**rows[0], "epochs": 14}]), NETWORKS.values()).iloc[0]
     assert shorter["published"] == "99.07 %"
-    assert shorter["low"] is None  # fewer epochs than the article's say nothing about its number
+    assert shorter["low"] is None  # fewer epochs than the recipe's say nothing about its number
     assert shorter["points_apart"] is None
+    assert comparison.printable(pd.DataFrame([shorter]))["epochs"].item() == "14 of 15"
+    assert printed.loc[("scadamale-two-convs", "mnist"), "epochs"] == "15"
 
     chart = comparison_figures.comparison_chart(table.reset_index())
     digits, mnist = chart.axes

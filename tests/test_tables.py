@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from benchmarks import ablation, choose_recipe
+from convnets import paths
 from convnets.training.comparison import interval
 from publishing import tables
 
@@ -175,7 +176,7 @@ def test_the_tables_of_the_fast_network_say_what_was_measured():
     part = {"part": "whole step", "share_of_time": 1.0, "gflops": 600.0, "peak_gflops": 800.0, "device": "a CPU"}
     parts = [part, {"part": "pooling", "share_of_time": 0.25, "device": "a CPU"}]
     assert tables.fast_profile(pd.DataFrame(parts)).splitlines() == [
-        "600 of 800 GFLOP/s, 75% of the peak in bfloat16.",
+        "600 GFLOP/s in bfloat16, 75% of the matrix product's 800.",
         "",
         "| part of a step | share of its time |",
         "|---|---|",
@@ -193,6 +194,10 @@ def test_the_tables_of_the_fast_network_say_what_was_measured():
     assert tables.fast_peer(pd.DataFrame([{**peer, "device": "a CPU"}])).splitlines()[2] == (
         "| float32 weights, bfloat16 computations | 500 | 50 | 40 | 0.80 |"
     )
+    ours = pd.read_csv(paths.RESULTS / "fast_model.csv").groupby("target")["training_seconds"].mean()[80]
+    theirs = {"script": "basic_model", "target": 80, "epochs": 54, "seconds_an_epoch_bfloat16": ours, "device": "a CPU"}
+    row = tables.fast_tutorials(pd.DataFrame([theirs])).splitlines()[2]
+    assert row == f"| 80 % | `basic_model.py` | 54 | {ours:.1f} | {54 * ours:.0f} | {ours:.0f} | 54 |"
     recipe = {"recipe": "muon", "epochs": 8.0, "seconds": 500.0, **run}
     recipes = [recipe, recipe, {**recipe, "recipe": "ours", "seconds": 400.0}]
     assert tables.fast_recipes(pd.DataFrame(recipes)).splitlines()[2:4] == [
@@ -232,7 +237,7 @@ def test_the_tables_of_what_was_done_to_break_it():
     }
     tests = {"tests": "default", "passed": 1170, "skipped": 3, "failed": 0, "minutes": 10.6, "device": "a CPU"}
     row = tables.versions(pd.DataFrame([{**versions, **tests}])).splitlines()[2]
-    assert row == "| 3.13.5 | newest | 2.21.0 | 3.15.1 | 2.4.6 | default | 1,170 | 3 | 0 | a CPU | 11 |"
+    assert row == "| 3.13.5 | newest | 2.21.0 | 3.15.1 | 2.4.6 | default | 1,170 | 3 | a CPU | 11 |"
     kind = {"kind": "runs", "cases": 1000, "read": 600, "other_numbers": 100, "refused": 299, "failed": 1}
     rows = tables.hostile_files(pd.DataFrame([{**kind, "device": "a CPU"}])).splitlines()
     assert rows[2:4] == ["| runs | 1,000 | 600 | 100 | 299 | 1 |", "| **in all** | 1,000 | 600 | 100 | 299 | 1 |"]

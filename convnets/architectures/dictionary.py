@@ -17,7 +17,7 @@ def with_dictionary(network, name):
     """Return a network.Network with another name, whose first layer is a dictionary that is not trained."""
     section = "Apply sparse-encoding"
     build = functools.partial(_build, network.build_model)
-    settings = {"section": section, "epochs": 12, "published": "", "low": None, "high": None}
+    settings = {"section": section, "epochs": 12, "published": "", "low": None, "high": None, "article_epochs": None}
     own = {"script": None, "compile_model": None}  # no script trains it, so --optimizer may replace its optimizer
     return dataclasses.replace(network, name=name, build_model=build, first_weights=set_dictionary, **settings, **own)
 

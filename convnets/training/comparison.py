@@ -161,6 +161,7 @@ def compare(rows, networks, also=()):
                     "verdict": _verdict(least, most, low, high) if comparable and len(runs) > 1 else None,
                     "seeds": len(runs),
                     "epochs": runs["epochs"].max(),
+                    "article_epochs": network.article_epochs or network.epochs,
                     "at_best_epoch": 100 * runs["best_test_accuracy"].mean(),
                     "seconds_an_epoch": runs["seconds_an_epoch"].min(),
                     "minutes": runs["minutes"].min(),
@@ -206,7 +207,10 @@ def printable(table):
             ],
             "verdict": table["verdict"].fillna(""),
             "seeds": table["seeds"],
-            "epochs": table["epochs"],
+            "epochs": [
+                f"{row.epochs} of {row.article_epochs}" if row.epochs < row.article_epochs else f"{row.epochs}"
+                for row in table.itertuples()
+            ],
             "at best epoch": table["at_best_epoch"].map("{:.2f} %".format),
             "s/epoch": table["seconds_an_epoch"].map("{:.1f}".format),
             "minutes": table["minutes"].map("{:.1f}".format),
