@@ -62,7 +62,8 @@ def main(argv=None):
 
     # What it found
     page = search_figures.search_page(trials, search.importances(trials), search.front(trials))
-    drawing.save(page, options.output_dir / f"search-{dataset.name}.png", show=options.show)
+    picture = options.output_dir / f"search-{dataset.name}.png"
+    drawing.save(page, picture)
     best = trials.iloc[0]
     print(f"Best network: {best['parameters']:,.0f} parameters, {best['finalist_accuracy']:.2%} of held-out images.")
     run = cli.run_folder(f"{options.output.stem}-{dataset.name}")
@@ -88,6 +89,8 @@ def main(argv=None):
         raise UserError("the best network could not be trained, for the reason above")
     if exit_code:
         raise Stopped("The search is finished; its best network is not trained to the end.", exit_code)
+    if options.show:  # last, since it waits until the window is closed
+        drawing.show_window(page.get_size_inches(), picture)
 
 
 if __name__ == "__main__":

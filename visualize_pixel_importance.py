@@ -67,7 +67,7 @@ def main(argv=None):
     patch = options.patch or occlusion.default_patch(image)
     stride = options.stride or occlusion.default_stride(image, patch)
     occluded = occlusion.occlude(logits, image, patch=patch, stride=stride, baseline=hidden_by)
-    probabilities = occluded.probabilities()
+    probabilities = occluded.probabilities(run.probabilities)
     maps = {"occlusion": (occluded.drop_map(answer), "logit")}
     if options.compare:
         maps["Grad-CAM"] = attribution.grad_cam(logits, image, answer, options.layer), "logit, up to a factor"
@@ -79,7 +79,9 @@ def main(argv=None):
     print("\nInsert or remove the most important pixels first: insertion area minus deletion area, large is good")
     found = {}
     for method, (values, _) in maps.items():
-        found[method] = faithfulness.compare_with_chance(run.model, image, answer, values, baseline=hidden_by)
+        found[method] = faithfulness.compare_with_chance(
+            logits, image, answer, values, baseline=hidden_by, score=run.probabilities
+        )
         print(f"  {method}: {found[method]}")
     pixels = found["occlusion"].pixels.gain.mean()
     print(f"  (Single random pixels: {pixels:.2f}. They spoil an image like noise, so they are no fair comparison.)\n")

@@ -36,7 +36,7 @@ def main(argv=None):
     others = {
         options.folder.name: folder.x_test,
         "MNIST": np.stack([
-            np.asarray(image_files.middle_square(Image.fromarray(image[..., 0]), 32, 32).convert("RGB"))
+            np.asarray(image_files.middle(Image.fromarray(image[..., 0]), 32, 32).convert("RGB"))
             for image in mnist.x_test
         ]),
     }  # fmt: skip

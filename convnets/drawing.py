@@ -52,24 +52,34 @@ def writing(path, remedy="name another folder with --output-dir"):
 
 
 def save(figure, path, *, show=False):
-    """Save a figure as PNG, print its path, and open it in a window if asked to."""
+    """Save a figure as PNG, print its path, and open it in a window if asked to; see `show_window`."""
     with writing(path), styled(), warnings.catch_warnings(record=True) as caught:
         figure.savefig(path, dpi=100, pil_kwargs={"compress_level": 1})  # half the time for a seventh more bytes
     print(f"Picture: {path}")
     if any("missing from font" in str(warning.message) for warning in caught):
         _say_that_signs_are_missing()
     if show:
-        import matplotlib.pyplot as plt
+        show_window(figure.get_size_inches(), path)
 
-        if plt.get_backend().lower() == "agg":
-            raise UserError(f"no display to show a window on; the picture is in {path}")
-        plt.figure(figsize=figure.get_size_inches(), num=path.name)
-        plt.imshow(plt.imread(path))
-        plt.axis("off")
-        plt.show()
+
+def show_window(inches, path):
+    """Show a picture in a window, (width, height) in inches, until it is closed. Without a display, say so once."""
+    import matplotlib.pyplot as plt
+
+    if plt.get_backend().lower() == "agg":
+        return _say_that_there_is_no_display()
+    plt.figure(figsize=inches, num=path.name)
+    plt.imshow(plt.imread(path))
+    plt.axis("off")
+    plt.show()
 
 
 @functools.cache  # once is enough
+def _say_that_there_is_no_display():
+    print("Note: there is no display to show windows on, so the pictures are only saved.")
+
+
+@functools.cache
 def _say_that_signs_are_missing():
     print("Some characters of the names are not in the font of the pictures; boxes stand for them.")
 

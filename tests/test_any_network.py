@@ -205,6 +205,68 @@ def test_grad_cam_by_finite_differences():
     np.testing.assert_allclose(attribution.grad_cam(logits, IMAGES[0], 1), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("ending", ["softmax", None, "sigmoid"])
+def test_activation_functions_built_into_every_convolution(ending, capsys):
+    """The views take graphs of graphs: of the classifier that a network becomes, and of its logits."""
+    stack = [
+        layers.Conv2D(4, 3, activation="relu", name="one"),
+        layers.MaxPooling2D(2),
+        layers.Conv2D(5, 3, activation="relu", name="two"),
+        layers.GlobalAveragePooling2D(),
+        layers.Dense(1 if ending == "sigmoid" else 3, activation=ending, name="answer"),
+    ]
+    model = sequential(*stack)
+    pooled = np.maximum(answers(keras.Sequential(stack[:1])), 0).reshape(3, 5, 2, 5, 2, 4).max((2, 4))
+    maps = answers(keras.Sequential(stack[2:3]), pooled)
+    assert (maps == 0).any()
+    adapted = classifiers.as_classifier(model, "F", pixels="0..1")
+    logits = introspection.logits(adapted)
+    for part in (adapted, logits):
+        found = feature_maps.layer_outputs(part, IMAGES)
+        assert list(found) == ["one", "two"]
+        np.testing.assert_allclose(found["two"], maps, atol=1e-5)
+        assert feature_maps.receptive_fields(part)["two"] == (8, 8)
+        units = introspection.graph(part).first_steps(introspection.has_units)
+        assert [step.name for step in units][:3] == ["one", "two", "answer"]
+    kernel = model.layers[-1].get_weights()[0]
+    weights = kernel[:, 0] / 2 if ending == "sigmoid" else kernel[:, 1]  # of two classes, the second has half the logit
+    expected = keras.ops.image.resize(np.maximum(maps[:1] @ weights[:, None] / 9, 0), (12, 12))
+    np.testing.assert_allclose(attribution.grad_cam(logits, IMAGES[0], 1), expected[0, :, :, 0], atol=1e-5)
+
+
+def test_layers_that_return_several_tensors():
+    image = keras.Input((12, 12, 3))
+    one, two = keras.ops.split(layers.Conv2D(4, 3, padding="same", name="first")(image), 2, axis=-1)
+    maps = layers.Conv2D(4, 3, name="second")(one * keras.ops.sigmoid(two))
+    model = keras.Model(image, layers.Dense(3, activation="softmax")(layers.Flatten()(maps)))
+    adapted = classifiers.as_classifier(model, "F", pixels="0..1")
+    np.testing.assert_allclose(answers(adapted), answers(model), atol=1e-6)
+    assert list(feature_maps.layer_outputs(adapted, IMAGES)) == ["first", "second"]
+    drop = attribution.grad_cam(introspection.logits(adapted), IMAGES[0], 1, "first")
+    assert drop.shape == (12, 12)
+
+
+def test_a_dictionary_of_one_output():
+    image = keras.Input((12, 12, 3))
+    model = keras.Model(image, {"label": layers.Dense(3, activation="softmax")(layers.Flatten()(image))})
+    adapted = classifiers.as_classifier(model, "F", pixels="0..1")
+    np.testing.assert_allclose(
+        introspection.predict(adapted, IMAGES), model.predict_on_batch(IMAGES)["label"], atol=1e-6
+    )
+
+
+def test_dense_layers_on_tokens():
+    image = keras.Input((12, 12, 3))
+    tokens = layers.Reshape((9, 8))(layers.Conv2D(8, 4, strides=4)(image))
+    tokens = layers.Dense(6, activation="relu", name="mixed")(tokens)
+    model = keras.Model(image, layers.Dense(3, activation="softmax")(layers.GlobalAveragePooling1D()(tokens)))
+    outputs = activation_maximization.unit_outputs(model, ["mixed"], IMAGES)["mixed"]
+    whole = feature_maps.layer_outputs(model, IMAGES, ["mixed"])["mixed"]
+    np.testing.assert_allclose(outputs, whole.mean(axis=1), atol=1e-6)
+    _, activations = activation_maximization.maximize(model, "mixed", [1, 2], steps=3)
+    assert activations.shape == (2,)
+
+
 def test_operations_of_the_network_keep_their_names(tmp_path):
     """A network that was loaded from a file has operations called mean, any and so on, as ours would be."""
     keras.utils.clear_session()
@@ -387,7 +449,7 @@ def test_receptive_fields_by_the_gradient():
     from convnets import backend
 
     stack = [
-        layers.Conv2D(2, 3, strides=2, name="one"),
+        layers.Conv2D(2, (3, 5), strides=2, name="one"),
         layers.DepthwiseConv2D(2, name="two"),
         layers.Conv2D(2, 2, dilation_rate=2, name="three"),
     ]
@@ -395,15 +457,15 @@ def test_receptive_fields_by_the_gradient():
     for layer in stack:
         layer.set_weights([np.abs(weight) + 0.1 for weight in layer.get_weights()])
     graph, fields = introspection.graph(model), feature_maps.receptive_fields(model)
-    assert fields == {"one": (3, 3), "two": (5, 5), "three": (9, 9)}
+    assert fields == {"one": (3, 5), "two": (5, 7), "three": (9, 11)}
     for name, field in fields.items():
         part = graph.model(graph.find(name).output)
         middle = part.output_shape[1] // 2
         _, gradients = backend.with_gradient(lambda x, m=middle, p=part: p(x)[:, m, m, 0])(
             np.ones((1, 24, 24, 1), "f4")
         )
-        rows = np.flatnonzero(np.abs(gradients[0]).sum(axis=(1, 2)))
-        assert (rows[-1] - rows[0] + 1, rows[-1] - rows[0] + 1) == field
+        places = (np.flatnonzero(np.abs(gradients[0]).sum(axis=others)) for others in ((1, 2), (0, 2)))
+        assert tuple(each[-1] - each[0] + 1 for each in places) == field
 
 
 def test_the_receptive_field_is_the_whole_image_behind_global_pooling():
@@ -411,9 +473,13 @@ def test_the_receptive_field_is_the_whole_image_behind_global_pooling():
     x = layers.Conv2D(4, 3, padding="same", name="conv")(image)
     squeezed = layers.GlobalAveragePooling2D(keepdims=True)(x)
     x = layers.Multiply(name="excited")([x, layers.Conv2D(4, 1, activation="sigmoid", name="squeeze")(squeezed)])
-    x = layers.Dense(2, activation="softmax")(layers.Flatten()(x))
-    fields = feature_maps.receptive_fields(keras.Model(image, x))
+    other = layers.Conv2D(4, 1, name="other")(x[:, ::2, ::2] * 2 + 1)
+    by_operations = layers.Conv2D(4, 1, name="by_operations")(keras.ops.mean(image, axis=(1, 2), keepdims=True))
+    elementwise = layers.Conv2D(4, 1, name="elementwise")(keras.ops.relu(image * 2 + 1) / 3)
+    x = layers.Concatenate()([layers.Flatten()(each) for each in (x, other, by_operations, elementwise)])
+    fields = feature_maps.receptive_fields(keras.Model(image, layers.Dense(2, activation="softmax")(x)))
     assert (fields["conv"], fields["squeeze"], fields["excited"]) == ((3, 3), (16, 16), (16, 16))
+    assert (fields["other"], fields["by_operations"], fields["elementwise"]) == ((16, 16), (16, 16), (1, 1))
 
 
 def test_the_first_filters_behind_zero_padding():
@@ -439,6 +505,25 @@ def test_logits_get_a_softmax(capsys):
     assert "returns logits: a softmax is added" in capsys.readouterr().out
 
 
+def test_logits_behind_a_linear_activation():
+    """As Keras's guide to mixed precision recommends."""
+    model = sequential(layers.Flatten(), layers.Dense(3), layers.Activation("linear", dtype="float32"))
+    adapted = classifiers.as_classifier(model, "F", pixels="0..1")
+    np.testing.assert_allclose(answers(adapted), keras.ops.softmax(answers(model)), atol=1e-6)
+
+
+@pytest.mark.parametrize(("classes", "activation"), [(3, "softmax"), (1, "sigmoid")])
+def test_probabilities_that_are_a_mean_of_two_networks_get_no_second_softmax(classes, activation, capsys):
+    keras.utils.set_random_seed(1)
+    image = keras.Input((12, 12, 3))
+    each = [layers.Dense(classes, activation=activation)(layers.Flatten()(image)) for _ in range(2)]
+    model = keras.Model(image, layers.Average()(each))
+    adapted = classifiers.as_classifier(model, "F", pixels="0..1")
+    wanted = answers(model) if classes > 1 else np.concatenate([1 - answers(model), answers(model)], axis=1)
+    np.testing.assert_allclose(answers(adapted), wanted, atol=1e-5)
+    assert "The network returns probabilities" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("activation", ["sigmoid", None])
 def test_one_output_becomes_two_classes(activation):
     model = sequential(layers.Conv2D(2, 3), layers.Flatten(), layers.Dense(1, activation=activation))
@@ -457,6 +542,7 @@ def test_one_output_becomes_two_classes(activation):
         ([layers.Rescaling(1 / 127.5, offset=-1)], "0..255"),
         ([layers.Normalization(mean=[120.0, 115.0, 100.0], variance=[3600.0] * 3)], "0..255"),
         ([layers.Normalization(mean=[0.5] * 3, variance=[0.05] * 3)], None),
+        ([layers.Resizing(8, 8), layers.CenterCrop(6, 6), layers.Rescaling(1 / 255)], "0..255"),
         ([layers.Rescaling(255)], None),
         ([layers.Conv2D(2, 3), layers.Rescaling(1 / 255)], None),
     ],
@@ -467,6 +553,13 @@ def test_the_range_of_pixels_is_guessed_from_the_first_layers(first, expected):
     adapted = classifiers.as_classifier(model, "F")
     scale = 255 if expected else 1
     np.testing.assert_allclose(answers(adapted), answers(model, scale * IMAGES), atol=1e-5)
+
+
+@pytest.mark.parametrize(("divisor", "expected"), [(127.5, "0..255"), (0.5, None)])
+def test_the_range_of_pixels_is_guessed_from_operations(divisor, expected):
+    image = keras.Input((12, 12, 3))
+    answer = layers.Dense(3, activation="softmax")(layers.Flatten()(image / divisor - 1.0))
+    assert classifiers.guess_pixels(keras.Model(image, answer)) == expected
 
 
 def test_the_range_of_pixels_can_be_named():
@@ -687,7 +780,7 @@ def test_a_network_for_cifar10_of_another_project(tmp_path, real_dataset):
 
 
 def test_the_pretrained_networks_are_classifiers_as_they_are():
-    for folder in sorted(paths.PRETRAINED.iterdir()):
+    for folder in sorted(paths.PRETRAINED.glob("[!.]*")):
         model = checkpoints.load_model(folder)
         images = np.random.default_rng(0).random((2, *model.input_shape[1:]), dtype="float32")
         adapted = classifiers.as_classifier(model, folder, pixels="0..1")

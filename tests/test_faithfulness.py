@@ -23,6 +23,9 @@ def test_perfect_deletion_and_insertion(sums_pixels):
     assert perfect.deletion.tolist() == [1] + [0] * 16
     assert perfect.insertion.tolist() == [0] + [1] * 16
     assert (perfect.deletion_area, perfect.insertion_area) == (0, 1)
+    options = {"baseline": 0, "steps": 16, "score": lambda outputs: outputs / 4}
+    scored = faithfulness.deletion_insertion(sums_pixels, image, 0, image[..., 0], **options)
+    assert scored.deletion.tolist() == [0.25] + [0] * 16
     worst = faithfulness.deletion_insertion(sums_pixels, image, 0, -image[..., 0], baseline=0, steps=16)
     assert (worst.deletion_area, worst.insertion_area) == (15 / 16, 1 / 16)
 

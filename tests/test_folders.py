@@ -6,8 +6,10 @@ import shutil
 import sys
 import zlib
 
+import keras
 import numpy as np
 import pytest
+from keras import layers
 from PIL import Image
 
 import basic_model
@@ -403,6 +405,23 @@ def test_another_image_size_is_refused(pictures):
     basic_model.main(["--dataset", str(pictures), "--epochs", "1"])
     with pytest.raises(UserError, match=r"image size was 32, now 48"):
         basic_model.main(["--dataset", str(pictures), "--epochs", "2", "--image-size", "48"])
+
+
+def test_a_network_for_any_size_is_shown_images_of_the_size_that_it_was_trained_on(pictures, tmp_path):
+    stack = [layers.Conv2D(2, 3), layers.GlobalAveragePooling2D(), layers.Dense(2, activation="softmax")]
+    model = keras.Sequential([keras.Input((None, None, 3)), *stack])
+    model.compile(loss="categorical_crossentropy", metrics=["accuracy"])
+    training.train(model, datasets.load(pictures, image_size=40), tmp_path / "run", epochs=1, verbose=0)
+    run = runs.load(tmp_path / "run", calibrate=False)
+    assert run.model.input_shape == (None, 40, 40, 3)
+    assert run.dataset.input_shape == (40, 40, 3)
+
+
+def test_a_network_for_images_that_are_not_square_takes_no_folder(pictures, tmp_path):
+    stack = [layers.GlobalAveragePooling2D(), layers.Dense(2, activation="softmax")]
+    keras.Sequential([keras.Input((32, 40, 3)), *stack]).save(tmp_path / "wide.keras")
+    with pytest.raises(UserError, match="takes images of 32 x 40 x 3, but those of a folder are square"):
+        runs.load(tmp_path / "wide.keras", str(pictures))
 
 
 def test_pictures_that_are_gone(pictures, capsys):

@@ -28,6 +28,17 @@ def test_the_middle_square_is_taken_and_scaled(tmp_path):
     assert seen.dtype == np.float32
 
 
+def test_the_middle_of_a_picture_has_the_shape_of_the_network_s_images(tmp_path):
+    """For images twice as wide as high: the middle third, and half of each of the others, as nothing is stretched."""
+    wide = np.zeros((30, 90, 3), dtype="uint8")
+    for third in range(3):
+        wide[:, 30 * third : 30 * third + 30, third] = 255
+    Image.fromarray(wide).save(tmp_path / "wide.png")
+    _, seen = read(tmp_path / "wide.png", (10, 20, 3))
+    assert seen.shape == (10, 20, 3)
+    assert seen[5].argmax(axis=-1).tolist() == [0] * 5 + [1] * 10 + [2] * 5
+
+
 def test_a_picture_is_turned_upright(tmp_path):
     """A camera that was held on its side stores rows as columns, and says so."""
     upright = np.zeros((16, 16, 3), dtype="uint8")

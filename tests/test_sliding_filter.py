@@ -78,6 +78,13 @@ def test_the_film_ends_with_the_whole_response_and_its_last_window(edges, step):
     assert film.max() <= 1
 
 
+def test_the_film_of_a_large_image_leaves_out_places(edges, step, monkeypatch):
+    filtered = sliding_filter.strongest(edges, step, 1)[0]
+    whole = sliding_filter.sliding(filtered)
+    monkeypatch.setattr(sliding_filter, "MOST_FRAMES", 4)
+    np.testing.assert_array_equal(sliding_filter.sliding(filtered), whole[[0, 3, 6, 9]])
+
+
 def test_a_network_without_filters_that_slide(step):
     for layer in (layers.Activation("relu"), layers.DepthwiseConv2D(3), layers.Conv2D(1, 3, dilation_rate=2)):
         with pytest.raises(UserError, match="need an ordinary convolution"):

@@ -4,9 +4,11 @@ import importlib
 import json
 
 import keras
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from convnets import drawing, paths, records
@@ -309,6 +311,36 @@ def test_options_that_are_none(options, capsys):
         show("visualize_pixel_importance", *options)
     assert end.value.code == 2
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_all_probabilities_of_a_picture_are_calibrated(tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(
+        "convnets.views.occlusion_figures.importance_figure",
+        lambda image, probability_drop, *others: drawn.update(drop=probability_drop, others=others) or Figure(),
+    )
+    run = runs.load(DIGITS)
+    index = introspection.predict(run.model, run.dataset.x_test).max(axis=1).argmin()  # the least certain
+    options = ["--index", index, "--patch", "32", "--stride", "32"]
+    show("visualize_pixel_importance", "--run", DIGITS, "--output-dir", tmp_path, *options)
+    *_, found, title, _ = drawn["others"]
+    images = np.stack([datasets.scale_pixels(run.dataset.x_test[index]), np.full((32, 32, 1), 0.5, "float32")])
+    plain = introspection.predict(run.model, images)
+    answer, (whole, hidden) = plain[0].argmax(), run.calibrated(plain)
+    assert abs(whole[answer] - plain[0, answer]) > 0.01
+    assert f"({100 * whole[answer]:.1f} %)" in title
+    assert found.this_map.deletion[0] == pytest.approx(whole[answer], abs=1e-5)
+    np.testing.assert_allclose(drawn["drop"], np.full((32, 32), whole[answer] - hidden[answer]), atol=1e-5)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_without_a_display_pictures_are_saved_all_the_same(times, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(plt, "get_backend", lambda: "agg")
+    drawing._say_that_there_is_no_display.cache_clear()
+    for number in range(times):
+        drawing.save(Figure(), tmp_path / f"{number}.png", show=True)
+    assert len(list(tmp_path.glob("*.png"))) == times
+    assert capsys.readouterr().out.count("Note: there is no display") == 1
 
 
 # ---------------------------------------------------------------- which run

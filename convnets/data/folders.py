@@ -247,7 +247,7 @@ def _decode(cache, folder, listed, image_size, old_pixels, old):
             return old_pixels[rows[entry[0]]]
         try:
             picture = image_files.open_upright(folder / entry[0], at_least=4 * image_size)
-            return np.asarray(image_files.middle_square(picture, image_size, image_size))
+            return np.asarray(image_files.middle(picture, image_size, image_size))
         except image_files.Unreadable as error:
             return error.reason
 

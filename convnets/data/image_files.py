@@ -93,22 +93,23 @@ def open_upright(path, at_least=None):
         raise Unreadable(path, by_the_system or "not an image (JPEG, PNG, WebP ...), or damaged") from error
 
 
-def middle_square(picture, height, width):
-    """Crop a PIL.Image to its central square and resize it, antialiased. Returns a PIL.Image."""
-    side = min(picture.size)
-    return ImageOps.fit(picture, (side, side)).resize((width, height), Image.Resampling.LANCZOS)
+def middle(picture, height, width):
+    """Crop a PIL.Image to its middle part of this shape and resize it, antialiased. Returns a PIL.Image."""
+    scale = min(picture.width / width, picture.height / height)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return ImageOps.fit(picture, size).resize((width, height), Image.Resampling.LANCZOS)
 
 
 def fit(picture, input_shape, *, light_on_dark=False):
-    """Fit an RGB PIL.Image to a network's input: crop the central square, and resize it.
+    """Fit an RGB PIL.Image to a network's input: crop its middle part, usually a square, and resize it.
 
     input_shape: the network's (height, width, channels); for one channel, the picture is converted to greyscale.
     light_on_dark: whether the network was trained on light strokes on a dark background; a picture with light borders
     is then inverted. Returns float32 in [0, 1].
     """
     height, width, channels = input_shape
-    square = middle_square(picture, height, width)
-    resized = (grey(square) if channels == 1 else np.asarray(square.convert("RGB"))).astype("float32") / 255
+    cropped = middle(picture, height, width)
+    resized = (grey(cropped) if channels == 1 else np.asarray(cropped.convert("RGB"))).astype("float32") / 255
     if light_on_dark and border_pixels(resized[None]).mean() > 0.5:
         resized = 1 - resized
     return resized

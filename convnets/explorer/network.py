@@ -5,7 +5,6 @@ import threading
 
 import keras
 import numpy as np
-from scipy.special import softmax
 
 from convnets import files
 from convnets.data import datasets
@@ -86,7 +85,7 @@ class Network:
         outputs = introspection.predict(self._outputs, image[None])
         known = self.run.calibration
         familiar = float(known.unfamiliarity(**outputs)[0]) if known else None
-        return self.run.calibrated(softmax(outputs["logits"], axis=1))[0], familiar
+        return self.run.probabilities(outputs["logits"])[0], familiar
 
     def outputs(self, image):
         """Return {layer name: what it makes of an image, (h, w, channels) or (units,)}."""
@@ -129,7 +128,9 @@ class Network:
                 importance = method()
             yield title, importance, None
             with self.busy:
-                found = faithfulness.compare_with_chance(self.run.model, image, target, importance, baseline=hidden)
+                found = faithfulness.compare_with_chance(
+                    logits, image, target, importance, baseline=hidden, score=self.run.probabilities
+                )
             yield title, importance, found
 
     # ------------------------------------------------------------ layers and their channels

@@ -211,7 +211,8 @@ class Page(param.Parameterized):
         side, patch = self.sides[0], ("--patch", str(self.patch))
         layer, compare = ("--layer", side.layer), ["--compare"] if side.network.has_convolutions else []
         outputs = ("visualize_hidden_layer_output.py", *run, *image, *layer)
-        activation = ("visualize_hidden_layer_activation.py", *run, *layer, "--units", f"{self.channel1},")
+        units = ("--units", f"{self.channel1},", "--seed", "0")
+        activation = ("visualize_hidden_layer_activation.py", *run, *layer, *units)
         baseline = ("--baseline", {"mean colour": "mean", "grey": "0.5"}.get(self.baseline, self.baseline))
         commands = {
             "Inside": [

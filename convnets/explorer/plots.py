@@ -209,12 +209,12 @@ def _colour(number, right, wrong):
 
 
 class Lines:
-    """Curves: a column of numbers each, all over the same quantity."""
+    """Curves: a column of numbers each, all over the same quantity. digits: how the mouse shows them."""
 
-    def __init__(self, name, title, x_label, y_label, *, legend=False, **options):
+    def __init__(self, name, title, x_label, y_label, *, legend=False, digits="0.00", **options):
         labels = {"x_axis_label": x_label, "y_axis_label": y_label}
         self.plot = plain_figure(name, title, 220, width=WIDTH - BESIDE, **labels, **options)
-        self._sources, self._legend = {}, legend
+        self._sources, self._legend, self._tip = {}, legend, f"@name: @y{{{digits}}}"
 
     def show(self, curves):
         """Show {name: (x, y, colour, dashes)}, in the place of those of the same name; others are hidden."""
@@ -230,7 +230,7 @@ class Lines:
                     self.plot.scatter("x", "y", source=source, color=colour, size=5, **label)
                 if label:
                     self.plot.legend.update(label_text_font_size="10px", background_fill_alpha=0.6, padding=2)
-                self.plot.add_tools(HoverTool(visible=False, renderers=[drawn], tooltips=[("", "@name: @y{0.00}")]))
+                self.plot.add_tools(HoverTool(visible=False, renderers=[drawn], tooltips=[("", self._tip)]))
             self._sources[name].data = {"x": list(x), "y": list(y), "name": [name] * len(x)}
         for legend in self.plot.legend:
             for item in legend.items:

@@ -12,7 +12,8 @@ class Quality:
 
     def __init__(self, side):
         self.side, names = side, side.network.names
-        self.sentence = plots.Text("Evaluating on the test images ...")
+        unknown = "No test images are known for this network."
+        self.sentence = plots.Text("Evaluating on the test images ..." if side.network.run.dataset else unknown)
         self.matrix = plots.Grid(f"confusion{side.number}", "Confusion, a row for each true class", on_pick=self._pick)
         self.classes = plots.Bars(f"classes{side.number}", "Accuracy of each class", names)
         self.reliability = plots.Lines(
@@ -38,9 +39,7 @@ class Quality:
 
     def update(self):
         """Evaluate the network, once; another image changes nothing."""
-        if self.side.network.run.dataset is None:
-            self.sentence.say("No test images are known for this network.")
-        elif not self._shown:
+        if self.side.network.run.dataset and not self._shown:
             self.side.start("results", lambda: self.side.network.results, self._show, slow=True)
 
     def _show(self, results):
@@ -53,7 +52,7 @@ class Quality:
         cells = np.repeat(np.repeat(coloured.reshape(-1, 1, 1), 8, axis=1), 8, axis=2)
         self.matrix.show(cells, columns=len(names), labels=labels)
         self.matrix.name_cells(names, names)
-        self.classes.show(results.accuracy_per_class.fillna(0))
+        self.classes.show(results.accuracy_per_class)  # no bar for a class without test images
         table, error = results.reliability()
         self.reliability.show(
             {

@@ -21,8 +21,8 @@ class Trainings:
         self._network, self._answers = None, {}  # the network of the plots below, and its bars, by epoch
         self.runs = pn.widgets.CheckBoxGroup.from_param(page.param.trainings, name="Runs")
         self.accuracy = plots.Lines("accuracy", "Accuracy (dotted: training images)", "epoch", "accuracy (%)")
-        self.loss = plots.Lines("loss", "Loss (dotted: training images)", "epoch", "loss", legend=True)
-        self.rate = plots.Lines("rate", "Learning rate", "epoch", "learning rate")
+        self.loss = plots.Lines("loss", "Loss (dotted: training images)", "epoch", "loss", legend=True, digits="0.000")
+        self.rate = plots.Lines("rate", "Learning rate", "epoch", "learning rate", digits="0.000000")
         self.progress = plots.Text()
         self.epochs = plots.flow()
         page.background.when(page, self.update, "trainings")
@@ -86,7 +86,8 @@ class Trainings:
         """Make the plots of another network; they show other images later."""
         self._network, shown = network, []
         self._answers = {
-            epoch: plots.Bars(f"answer-{epoch}", f"Its answer after epoch {epoch}", network.names) for epoch in epochs
+            epoch: plots.Bars(f"answer-{epoch}", f"After epoch {epoch}, not calibrated", network.names)
+            for epoch in epochs
         }
         for epoch, (filters, _) in epochs.items():
             if filters is not None:

@@ -52,8 +52,9 @@ def integrated_gradients(model, image, class_index, *, baseline="blur", toleranc
     places = np.linspace(0, 1, SEGMENTS + 1)
     scores, gradients = evaluate(places)
     while True:
-        segments = (gradients[1:] + gradients[:-1]) / 2 * np.diff(places)[:, None, None, None] * difference
-        errors = np.diff(scores) - segments.sum(axis=(1, 2, 3))
+        lengths = np.diff(places).astype("float32")[:, None, None, None]  # those of large images take gigabytes
+        segments = (gradients[1:] + gradients[:-1]) / 2 * lengths * difference
+        errors = np.diff(scores) - segments.sum(axis=(1, 2, 3), dtype="float64")
         gap = abs(errors.sum()) / max(abs(scores[-1] - scores[0]), 1e-12)
         if gap <= tolerance or len(places) + SEGMENTS > most_evaluations:
             return IntegratedGradients(segments.sum(axis=0).astype("float32"), float(gap))

@@ -4,7 +4,7 @@ import math
 
 import keras
 import numpy as np
-from keras import layers
+from keras import layers, ops
 
 from convnets.errors import UserError
 from convnets.views import introspection
@@ -12,13 +12,24 @@ from convnets.views import introspection
 PIXEL_RANGES = {"0..1": (1, 0), "-1..1": (2, -1), "0..255": (255, 0)}  # scale and offset, from [0, 1]
 FLEXIBLE_SIZE = 96  # pixels, the size of an image for a network that takes any, unless a dataset or the reader says so
 LARGEST_MAPS = 2**28  # values in one layer's output for one image: 1 GiB
+KEEP_PIXELS = (  # layers before which a network's pixels are as they are behind them
+    layers.InputLayer,
+    layers.Identity,
+    layers.ZeroPadding2D,
+    layers.Cropping2D,
+    layers.CenterCrop,
+    layers.RandomCrop,
+    layers.Resizing,
+    *introspection.TRAINING_ONLY,
+)
 
 
 def as_classifier(model, path, *, pixels=None, image_size=None):
     """Return a network as a keras.Model of images (n, h, w, 1 or 3), float32 in [0, 1], to class probabilities.
 
-    A softmax is added behind logits, and a single sigmoid output becomes the probabilities of two classes. Layers and
-    weights are shared with `model`.
+    A softmax is added behind logits, and a single sigmoid output becomes the probabilities of two classes. A network
+    that returns probabilities otherwise, such as the mean of two softmaxes, keeps them. Layers and weights are shared
+    with `model`.
 
     path: where the network comes from, for messages. pixels: the range that the network takes, "0..1", "-1..1" or
     "0..255". Default: what its first layers suggest, else 0..1. image_size: height and width, for a network that takes
@@ -36,7 +47,7 @@ def as_classifier(model, path, *, pixels=None, image_size=None):
     scale, offset = PIXEL_RANGES[pixels]
     image = keras.Input(shape)
     scaled = image if (scale, offset) == (1, 0) else layers.Rescaling(scale, offset, name="pixels_in_range")(image)
-    adapted = keras.Model(image, model.call(scaled), name=model.name)
+    adapted = keras.Model(image, keras.tree.flatten(model.call(scaled))[0], name=model.name)
     graph = introspection.graph(adapted)
     for step in graph.steps:
         if math.prod(size or 1 for size in step.shape) > LARGEST_MAPS:
@@ -47,10 +58,16 @@ def as_classifier(model, path, *, pixels=None, image_size=None):
             "where a classifier returns one for each class"
         )
     last, classes = graph.steps[-1], graph.output.shape[-1]
-    returns_logits = not introspection.is_activation(last.layer)
+    returns_logits = not introspection.is_activation(last.layer) or introspection.is_linear(last.layer)
+    logits = graph.output if returns_logits else last.inputs[0]
+    if returns_logits and not introspection.has_units(last.layer) and _returns_probabilities(adapted, graph):
+        print("The network returns probabilities, though it does not end in a softmax or sigmoid.")
+        logits = _LogitsOf(name="logits_of_probabilities")(graph.output)
+        if classes > 1:
+            return keras.Model(graph.image, layers.Softmax(name="probabilities")(logits))
     if classes == 1 and (returns_logits or introspection.is_sigmoid(last.layer)):
         print("The network has one output: it is read as the probability of the second of two classes.")
-        return keras.Model(graph.image, _two_classes(graph.output if returns_logits else last.inputs[0]))
+        return keras.Model(graph.image, _two_classes(logits))
     if returns_logits:
         print("The network returns logits: a softmax is added.")
         return keras.Model(graph.image, layers.Softmax(name="probabilities")(graph.output))
@@ -60,6 +77,24 @@ def as_classifier(model, path, *, pixels=None, image_size=None):
             "in logits, or in a sigmoid with one output"
         )
     return adapted
+
+
+def _returns_probabilities(model, graph):
+    """Whether a network seems to return probabilities: what it returns for random images could be nothing else."""
+    if not any(introspection.is_softmax(step.layer) or introspection.is_sigmoid(step.layer) for step in graph.steps):
+        return False
+    images = np.random.default_rng(0).random((8, *model.input_shape[1:]), dtype="float32")
+    outputs = introspection.predict(model, images)
+    sums = outputs.sum(axis=1) if outputs.shape[1] > 1 else np.ones(1)
+    return bool((outputs >= 0).all() and (outputs <= 1).all() and np.allclose(sums, 1, atol=1e-2))
+
+
+class _LogitsOf(layers.Layer):
+    """The logits of probabilities (n, classes), or of a probability (n, 1)."""
+
+    def call(self, probabilities):
+        sure = ops.clip(probabilities, 1e-7, 1 - 1e-7)
+        return ops.log(sure) if sure.shape[-1] > 1 else ops.log(sure) - ops.log(1 - sure)
 
 
 def takes_any_size(model):
@@ -78,8 +113,10 @@ def guess_pixels(model):
                 return "0..255" if np.max(scale) < 1 / 64 else None
             case layers.Normalization(mean=mean):
                 return "0..255" if np.max(keras.ops.convert_to_numpy(mean)) > 2 else None
-            case layer if isinstance(layer, (layers.InputLayer, layers.ZeroPadding2D, *introspection.TRAINING_ONLY)):
+            case layer if isinstance(layer, KEEP_PIXELS):
                 continue
+            case layer if type(layer).__name__ in ("Divide", "TrueDivide"):  # as in Keras's preprocess_input
+                return "0..255" if max(step.constants, default=0) > 64 else None
             case _:
                 return None
     return None

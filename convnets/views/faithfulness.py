@@ -41,18 +41,22 @@ class DeletionInsertion:
         return DeletionInsertion(self.shares, self.deletion[maps], self.insertion[maps])
 
 
-def deletion_insertion(model, image, class_index, importance, *, baseline="blur", steps=16, batch_size=None):
+def deletion_insertion(
+    model, image, class_index, importance, *, baseline="blur", steps=16, score=None, batch_size=None
+):
     """Remove an image's pixels in the order of a map, the most important first, and insert them in the same order.
 
     importance: (h, w), or (maps, h, w) for several maps at once. steps: into how many equal parts the pixels are
-    divided. baseline: see occlusion.background. batch_size: see introspection.predict.
-    Returns a DeletionInsertion of the model's output `class_index`.
+    divided. baseline: see occlusion.background. score: a function of the model's outputs (n, outputs) that returns the
+    scores, of the same shape (default: the outputs are the scores). batch_size: see introspection.predict.
+    Returns a DeletionInsertion of the score `class_index`.
     """
     maps = importance.reshape(-1, importance.shape[-2] * importance.shape[-1])
     ranks = np.argsort(np.argsort(-maps, axis=1, kind="stable"), axis=1).reshape(-1, *importance.shape[-2:], 1)
     shares = np.linspace(0, 1, min(steps, maps.shape[1]) + 1)
     images = _MixedImages(image, occlusion.background(image, baseline), ranks, np.rint(shares * maps.shape[1]))
-    scores = introspection.predict(model, images, batch_size)[:, class_index]
+    outputs = introspection.predict(model, images, batch_size)
+    scores = (score(outputs) if score else outputs)[:, class_index]
     return DeletionInsertion(shares, *scores.reshape(2, *importance.shape[:-2], len(shares)))
 
 

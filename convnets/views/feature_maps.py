@@ -26,6 +26,10 @@ POINTWISE = (  # each pixel of the output depends on the same pixel of the input
     layers.Normalization,
     layers.Rescaling,
 )
+POINTWISE_OPERATIONS = introspection.ACTIVATION_OPERATIONS | {  # the classes of keras.ops.add, + and the like
+    "abs", "absolute", "add", "cast", "clip", "concatenate", "divide", "exp", "log", "maximum", "minimum", "multiply",
+    "negative", "power", "sqrt", "square", "subtract", "truedivide", "where",
+}  # fmt: skip
 
 
 def layer_outputs(model, images, layers=None):
@@ -148,8 +152,7 @@ def _seen(step, size, stride, start, whole):
         rows, columns = layer.padding if isinstance(layer, layers.ZeroPadding2D) else layer.cropping
         moved = np.array([rows[0], columns[0]]) * stride
         return size, stride, start - moved if isinstance(layer, layers.ZeroPadding2D) else start + moved
-    is_operation = not isinstance(layer, layers.Layer)  # +, * and the like
-    if isinstance(layer, POINTWISE) or (is_operation and len(step.output.shape) == 4):
+    if isinstance(layer, POINTWISE) or type(layer).__name__.lower() in POINTWISE_OPERATIONS:
         return size, stride, start
     if isinstance(layer, (layers.LayerNormalization, layers.RMSNormalization)) and layer.axis in (-1, [-1], 3, [3]):
         return size, stride, start

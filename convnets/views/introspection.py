@@ -81,6 +81,11 @@ def is_sigmoid(layer):
     return _computes(layer, "sigmoid")
 
 
+def is_linear(layer):
+    """Whether it is a layer with the activation function "linear", as one at the end of a network in float16 is."""
+    return isinstance(layer, keras.Layer) and _computes(layer, "linear")
+
+
 def _computes(layer, name):
     if isinstance(layer, keras.Layer):
         return getattr(layer, "activation", None) is getattr(keras.activations, name)
@@ -114,6 +119,7 @@ def has_units(layer):
 class Step:
     """One call of a layer. inputs: the symbolic tensors that it takes. output: the one that it returns.
 
+    If it returns several, each has a step of its own.
     name: the layer's, or NAME_activation for the activation function built into the layer NAME.
     """
 
@@ -122,6 +128,7 @@ class Step:
     inputs: tuple
     output: keras.KerasTensor
     call: object  # a function: {id of a tensor: its replacement} -> output
+    constants: tuple = ()  # the numbers that it takes besides tensors
 
     @property
     def shape(self):
@@ -152,10 +159,12 @@ class Graph:
     def _call(self, layer, *args, **options):
         if type(layer).__name__ == "ConvertToTensor":  # what Keras puts before a model inside a model; changes nothing
             return args[0]
+        if isinstance(layer, WithoutActivation):  # the model was made of another graph's tensors
+            return self._record(layer.layer, layer, *args, **options)
         if not has_units(layer) or layer.activation in (None, keras.activations.linear):
             return self._record(layer, layer, *args, **options)
         if id(layer) not in self._split:
-            activation = layers.Activation(layer.activation, name=f"{layer.name}_activation")
+            activation = BuiltInActivation(layer.activation, name=f"{layer.name}_activation")
             self._split[id(layer)] = WithoutActivation(layer), activation
         linear, activation = self._split[id(layer)]
         return self._record(activation, activation, self._record(layer, linear, *args, **options))
@@ -165,9 +174,16 @@ class Graph:
             arguments = keras.tree.map_structure(lambda each: replacements.get(id(each), each), (args, options))
             return operation(*arguments[0], **arguments[1])
 
-        inputs = [each for each in keras.tree.flatten((args, options)) if isinstance(each, keras.KerasTensor)]
+        taken = keras.tree.flatten((args, options))
+        inputs = tuple(each for each in taken if isinstance(each, keras.KerasTensor))
+        constants = tuple(each for each in taken if isinstance(each, (int, float)))
         output = call({})
-        self.steps.append(Step(layer, operation.name, tuple(inputs), output, call))
+        for number, each in enumerate(keras.tree.flatten(output)):
+
+            def one(replacements, number=number):
+                return keras.tree.flatten(call(replacements))[number]
+
+            self.steps.append(Step(layer, operation.name, inputs, each, one, constants))
         return output
 
     def find(self, name):
@@ -180,13 +196,13 @@ class Graph:
 
     def first_steps(self, wanted):
         """Return the steps of the layers that satisfy `wanted`. Of several calls of a layer, the first one counts."""
-        built_in = [activation for _, activation in self._split.values()]
-        steps = (step for step in self.steps if step.layer not in built_in and wanted(step.layer))
+        steps = (step for step in self.steps if not isinstance(step.layer, BuiltInActivation) and wanted(step.layer))
         return list({step.name: step for step in reversed(list(steps))}.values())[::-1]
 
     def layer_output(self, step):
         """Return the tensor that a step's layer returns, after the activation function that is built into it."""
-        return self.following(step).output if id(step.layer) in self._split else step.output
+        following = self.following(step)
+        return following.output if following and isinstance(following.layer, BuiltInActivation) else step.output
 
     def following(self, step):
         """Return the step that takes a step's output; None where there is none, or several."""
@@ -214,12 +230,13 @@ class Graph:
         return last.inputs[0]
 
     def means(self, tensors):
-        """Return {name: symbolic tensor (n, values)} for such a dict: feature maps by their means, others as they are.
+        """Return {name: symbolic tensor (n, values)} for such a dict: feature maps and tokens by their means.
 
         (By layers, whose names no network has. Operations, such as keras.ops.mean, would be named like its own.)
         """
+        pooling = {3: layers.GlobalAveragePooling1D, 4: layers.GlobalAveragePooling2D}
         return {
-            name: layers.GlobalAveragePooling2D(name=f"mean_of_{name}")(each) if len(each.shape) == 4 else each
+            name: pooling[len(each.shape)](name=f"mean_of_{name}")(each) if len(each.shape) in pooling else each
             for name, each in tensors.items()
         }
 
@@ -247,6 +264,10 @@ class Graph:
             if any(id(each) in changed for each in step.inputs):
                 changed[id(step.output)] = step.call(changed)
         return keras.Model([self.image, offset], changed.get(id(output), output))
+
+
+class BuiltInActivation(layers.Activation):
+    """The activation function that was built into a layer, as a layer of its own."""
 
 
 class WithoutActivation(layers.Wrapper):
@@ -295,13 +316,11 @@ def logits(model):
 def logits_and_features(model):
     """Return a keras.Model of the logits and of what the last convolution or dense layer takes as its input.
 
-    It returns {"logits": (n, classes), "features": (n, features)}. Feature maps count by their means.
+    It returns {"logits": (n, classes), "features": (n, features)}. Feature maps and tokens count by their means.
     Raises UserError when there is no softmax at the network's end.
     """
-    features = graph(model).first_steps(has_units)[-1].inputs[0]
-    if len(features.shape) == 4:
-        features = layers.GlobalAveragePooling2D(name="features_of_maps")(features)
-    return graph(model).model({"logits": graph(model).logits, "features": features})
+    features = graph(model).means({"features": graph(model).first_steps(has_units)[-1].inputs[0]})
+    return graph(model).model({"logits": graph(model).logits, **features})
 
 
 def convolutions(model):

@@ -4,6 +4,7 @@ Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", 2014.
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from scipy.special import softmax
@@ -44,9 +45,13 @@ class Occlusion:
         rows = len(np.unique(self.corners[:, 0]))
         return self.outputs.argmax(axis=1).reshape(rows, -1)
 
-    def probabilities(self):
-        """The same occlusion with the softmax of its outputs, which must be logits."""
-        return replace(self, original=softmax(self.original), outputs=softmax(self.outputs, axis=1))
+    def probabilities(self, of_logits=None):
+        """The same occlusion with the probabilities of its outputs, which must be logits.
+
+        of_logits: a function that returns the probabilities (..., outputs) of logits. Default: their softmax.
+        """
+        of_logits = of_logits or partial(softmax, axis=-1)
+        return replace(self, original=of_logits(self.original), outputs=of_logits(self.outputs))
 
 
 def occlusion_map(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from scipy.special import softmax
 
 from convnets import cli, files, paths, records
 from convnets.data import datasets, downloads, folders, image_files
@@ -50,6 +51,10 @@ class Run:
     def calibrated(self, probabilities):
         """Return probabilities (..., classes) as they can be believed, if the calibration is known."""
         return self.calibration.calibrated(probabilities) if self.calibration else np.asarray(probabilities)
+
+    def probabilities(self, logits):
+        """Return the probabilities (..., classes) of logits, as they can be believed if the calibration is known."""
+        return self.calibrated(softmax(logits, axis=-1))
 
     def prepare(self, picture):
         """Return an upright RGB PIL.Image as the network's input, (h, w, c) float32 in [0, 1], and a note or ""."""
@@ -180,7 +185,8 @@ def load(
     if recorded:
         pixels = pixels or "0..1"
     if classifiers.takes_any_size(model):
-        image_size = image_size or datasets.INPUT_SHAPES.get(dataset_name, [None])[0]
+        usual = datasets.INPUT_SHAPES.get(dataset_name or recorded, [None])[0]
+        image_size = image_size or usual or (recorded and _recorded_image_size(path))
     model = classifiers.as_classifier(model, path, pixels=pixels, image_size=image_size)
     fitted = calibration.load(path, model) if calibrate and recorded else None
     images = images or bool(calibrate and recorded and not fitted)  # to fit the calibration
@@ -232,6 +238,8 @@ def _dataset_for(model, path, name, data_dir, *, guess, images, load):
             "or your own picture with --image, for the views of one image"
         )
     size = {} if name in ("auto", *datasets.SOURCES) else {"image_size": shape[0], "channels": shape[-1]}
+    if size and shape[0] != shape[1]:
+        raise _Unknown(f"the network in {path} takes images of {_text(shape)}, but those of a folder are square")
     try:
         dataset = load(name, data_dir, **size) if images else datasets.without_images(name, **size)
     except datasets.Unknown as error:
@@ -333,12 +341,16 @@ def _newest_run_on_the_pictures(models, folder):
     """Return the run that was trained last on the pictures of a folder, wherever they were then, or None."""
     for run in records.all_runs(models):
         if (run / folders.RECORD).is_file():
-            size = (records.entry(run, "options") or {}).get("image_size", datasets.IMAGE_SIZE)
-            if type(size) is not int or not 1 <= size <= MOST_PIXELS:
-                continue
-            if folders.unchanged(run, folders.load(folder, image_size=size).table):
+            size = _recorded_image_size(run)
+            if size and folders.unchanged(run, folders.load(folder, image_size=size).table):
                 return run
     return None
+
+
+def _recorded_image_size(path):
+    """Return the height and width of the images that a run was trained on, or None if its record is no size."""
+    size = (records.entry(path, "options") or {}).get("image_size", datasets.IMAGE_SIZE)
+    return size if type(size) is int and 1 <= size <= MOST_PIXELS else None
 
 
 def _text(shape):

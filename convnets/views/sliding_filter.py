@@ -1,12 +1,15 @@
 """Compute how the filters of a network's first convolution slide over an image."""
 
 import dataclasses
+import math
 
 import keras
 import numpy as np
 
 from convnets.errors import UserError
 from convnets.views import introspection
+
+MOST_FRAMES = 150  # of an animation, which takes 1 GB then for an image of 512 pixels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,9 +103,9 @@ def strongest(model, image, count):
 def sliding(filtered):
     """Return the frames of an animation: the window moves over the image, and the response grows behind it.
 
-    The window moves place by place in the first two rows, then row by row. Returns (steps, 2, h, w, 3) float32 in
-    [0, 1]: the image with the window on it, and the response, centred in as many pixels: grey where it is 0, and white
-    where it is not computed yet.
+    The window moves place by place in the first two rows, then row by row; on large images it leaves out places.
+    Returns (steps, 2, h, w, 3) float32 in [0, 1]: the image with the window on it, and the response, centred in as many
+    pixels: grey where it is 0, and white where it is not computed yet.
     """
     rows, columns = filtered.response.shape
     height, width, _ = filtered.image.shape
@@ -111,6 +114,7 @@ def sliding(filtered):
     top, left = (height - rows) // 2, (width - columns) // 2
     place_by_place, row_by_row = order[:2].ravel(), order[2:, -1]
     last_places = [*place_by_place, *row_by_row]
+    last_places = last_places[:: -math.ceil(len(last_places) / MOST_FRAMES)][::-1]  # the last one is among them
     film = np.ones((len(last_places), 2, height, width, 3), dtype="float32")
     for frame, last in zip(film, last_places, strict=True):
         frame[0] = filtered.picture
