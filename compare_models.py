@@ -93,12 +93,11 @@ def main(argv=None):
         epochs = options.epochs or network.epochs
         wanted = options.dataset, network.dataset, options.data_dir, options.image_size
         dataset = comparison.dataset_without_images(*wanted)
-        if options.fresh or not comparison.finished_runs(network, dataset, epochs).keys() >= set(seeds):
-            dataset = load_dataset(*wanted)
-            if options.fresh:  # all at once, so that the same command without --fresh resumes
-                for seed in seeds:
-                    training.set_aside(cli.run_folder(network.run_name(dataset.name, seed)))
-        jobs[network] = (dataset, epochs)
+        kept = comparison.finished_runs(network, dataset, epochs, but=seeds if options.fresh else ())
+        jobs[network] = (dataset if kept.keys() >= set(seeds) else load_dataset(*wanted), epochs)
+    for network, (dataset, _) in jobs.items() if options.fresh else ():
+        for seed in seeds:  # all at once, so that the same command without --fresh resumes
+            training.set_aside(cli.run_folder(network.run_name(dataset.name, seed)))
     done = {network: comparison.finished_runs(network, *job) for network, job in jobs.items()}  # of all seeds
 
     # Training, one run after the other, or many at once with Ray

@@ -56,6 +56,7 @@ def main(argv=None):
             with cluster.connected(options.on_ray or "local"):
                 if cluster.machines() > 1 and not options.storage:
                     raise UserError("several machines need a folder or bucket that all of them reach: --storage FOLDER")
+                record.begin()
                 found = search.search(dataset, record.storage, minutes=options.minutes, limits=limits, **settings)
                 trials = search.judge_finalists(found, dataset, record.folder, **settings)
             record.finish(trials)

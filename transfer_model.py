@@ -47,23 +47,23 @@ def build_model(source, input_shape, num_classes, **kept):
     )
 
 
-def train_last_layer(model, images, labels):
+def train_last_layer(model, images, labels, class_weights=None):
     """Train the new layer alone. It takes seconds, since the features are computed only once.
 
-    images: (n, height, width, channels) uint8. labels: (n,) int. Logistic regression is what a dense layer with a
-    softmax learns; scikit-learn finds its best weights without a learning rate.
+    images: (n, height, width, channels) uint8. labels: (n,) int. class_weights: None or "balanced". Logistic regression
+    is what a dense layer with a softmax learns; scikit-learn finds its best weights without a learning rate.
     """
     import keras
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.preprocessing import StandardScaler
+    from sklearn import linear_model, preprocessing
 
     from convnets.training import transfer
     from convnets.views import introspection
 
     features = introspection.predict(keras.Model(model.inputs[0], model.get_layer("features").output), images)
-    scaler = StandardScaler().fit(features)
+    scaler = preprocessing.StandardScaler().fit(features)
+    regression = linear_model.LogisticRegression(C=10 / features.shape[1], max_iter=1000, class_weight=class_weights)
     with warnings.catch_warnings(action="ignore"):  # of many classes with few images
-        regression = LogisticRegression(C=10 / features.shape[1], max_iter=1000).fit(scaler.transform(features), labels)
+        regression.fit(scaler.transform(features), labels)
     model.get_layer("new").set_weights(transfer.dense_weights(regression, scaler))
 
 
@@ -126,7 +126,7 @@ def main(argv=None):
         transfer.refuse_other_epochs(resumed, options.epochs)
         model = build_model(source, dataset.input_shape, dataset.num_classes, layer=options.layer, with_weights=knows)
         if knows and not resumed:
-            train_last_layer(model, dataset.x_train, dataset.y_train)
+            train_last_layer(model, dataset.x_train, dataset.y_train, options.class_weights)
         compile_model(model, steps=options.epochs * passes * steps_per_pass)
 
         # Training

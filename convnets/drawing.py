@@ -67,11 +67,12 @@ def show_window(inches, path):
     import matplotlib.pyplot as plt
 
     if plt.get_backend().lower() == "agg":
-        return _say_that_there_is_no_display()
-    plt.figure(figsize=inches, num=path.name)
-    plt.imshow(plt.imread(path))
-    plt.axis("off")
-    plt.show()
+        _say_that_there_is_no_display()
+    else:
+        plt.figure(figsize=inches, num=path.name)
+        plt.imshow(plt.imread(path))
+        plt.axis("off")
+        plt.show()
 
 
 @functools.cache  # once is enough

@@ -90,6 +90,9 @@ def no_network(monkeypatch):
     for source in datasets.SOURCES.values():
         if source.DOWNLOAD:
             monkeypatch.setattr(source, "DOWNLOAD", dataclasses.replace(source.DOWNLOAD, urls=()))
+    monkeypatch.setattr(datasets.downloads, "allowed", True)  # whatever an earlier test turned off
+    for name in ("NO_PROXY", "no_proxy"):  # for the servers of the tests
+        monkeypatch.setenv(name, "127.0.0.1,localhost")
 
 
 @pytest.fixture(autouse=True)

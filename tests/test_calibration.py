@@ -139,7 +139,7 @@ def test_it_is_kept_and_belongs_to_its_weights(tmp_path, tiny_dataset, build_tin
     assert calibration.load(tmp_path, model) is None
 
 
-@pytest.mark.parametrize("folder", sorted(path.name for path in paths.PRETRAINED.iterdir()))
+@pytest.mark.parametrize("folder", sorted(path.name for path in paths.PRETRAINED.glob("[!.]*")))
 def test_the_pretrained_networks_are_calibrated(folder):
     kept = calibration.load(paths.PRETRAINED / folder, checkpoints.load_model(paths.PRETRAINED / folder))
     assert kept.error_after < 0.03

@@ -49,7 +49,7 @@ def test_only_what_has_changed_is_sent(tmp_path):
 def test_each_moment_of_writing_shows_a_whole_run(tmp_path, monkeypatch):
     files.write(tmp_path / "epoch-0001.weights.h5", "w1")
     files.write(tmp_path / "epoch-0001.json", "r1")
-    states, write = [], files.write
+    states, write, new_run = [], files.write, tmp_path.parent / "new run"
 
     def states_of_both(path, content):
         write(path, content)
@@ -70,6 +70,14 @@ def test_each_moment_of_writing_shows_a_whole_run(tmp_path, monkeypatch):
     assert states[0] == ["epoch-0001.json", "epoch-0001.weights.h5", "epoch-0002.weights.h5"]
     assert len(states) >= 5  # three files come, two go
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(new)
+    moments = []
+    monkeypatch.setattr(
+        run_copies.files,
+        "write",
+        lambda path, content: write(path, content) or moments.append(checkpoints.refuse_other_files(new_run)),
+    )
+    run_copies.write(new_run, {**new, "run.json": b"{}", "architecture.json": b"{}"})
+    assert len(moments) == 5  # at none of which the folder was taken for that of something else
 
 
 # ---------------------------------------------------------------- what may change the bits

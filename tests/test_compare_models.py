@@ -528,7 +528,7 @@ def test_a_dictionary_is_the_first_layer():
     assert ((answers[:, 0] > answers[:, 1]) == (which == which[answers[:, 0].argmax()])).all()
 
 
-def test_the_dictionary_is_not_trained_and_the_same_each_time(tiny_dataset):
+def test_the_dictionary_is_not_trained_and_the_same_each_time():
     network = NETWORKS["wang-sparse"]
     assert not network.build_model((32, 32, 3), 10).get_layer("conv1").trainable
     images = np.random.default_rng(0).random((20, 32, 32, 3), dtype="float32")

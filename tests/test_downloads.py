@@ -72,7 +72,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    """Wait for a host for a second only. Those that answer get more time, also on a busy machine."""
+    """Wait for a host for a second only."""
     monkeypatch.setattr(downloads, "CONNECT_SECONDS", 1)
     monkeypatch.setattr(downloads, "READ_SECONDS", 1)
 

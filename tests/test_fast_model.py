@@ -393,6 +393,7 @@ def test_where_a_core_runs_two_threads_the_faster_number_is_found_out_once(cache
     monkeypatch.setattr(autotune, "cores", lambda: (2, 4))
     monkeypatch.setattr(autotune.subprocess, "run", run)
     for _ in range(2):
+        monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "0")  # which means nothing
         autotune.set_threads()
         assert os.environ["TF_NUM_INTRAOP_THREADS"] == "2"
         assert "Threads: 2, the faster of 2 and 4 here" in capsys.readouterr().out
@@ -401,12 +402,14 @@ def test_where_a_core_runs_two_threads_the_faster_number_is_found_out_once(cache
     monkeypatch.setattr(
         autotune.subprocess, "run", lambda *_, env, **__: Result(1 / int(env["TF_NUM_INTRAOP_THREADS"]))
     )
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "")
     autotune.set_threads()
     assert os.environ["TF_NUM_INTRAOP_THREADS"] == "8"
     assert sorted(json.loads(cache.read_text()).values()) == [2, 8]
     monkeypatch.setattr(autotune, "cores", lambda: (2, 4))
     cache.write_text("no JSON")
     monkeypatch.setattr(autotune.subprocess, "run", lambda *_, **__: Result("an error"))
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "")
     autotune.set_threads()
     assert os.environ["TF_NUM_INTRAOP_THREADS"] == "4"  # TensorFlow's own choice
 
@@ -414,7 +417,8 @@ def test_where_a_core_runs_two_threads_the_faster_number_is_found_out_once(cache
 def test_other_threads_need_no_trial(cache, monkeypatch, capsys):
     monkeypatch.setattr(autotune, "_fastest_thread_count", lambda *_: pytest.fail("nothing to find out"))
     monkeypatch.setattr(autotune, "cores", lambda: (3, 3))
-    for asked, threads in ((None, "3"), (7, "7")):
+    for before, asked, threads in (("", None, "3"), ("5", None, "5"), ("5", 7, "7")):
+        monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", before)
         autotune.set_threads(asked)
         assert os.environ["TF_NUM_INTRAOP_THREADS"] == threads
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
@@ -422,7 +426,8 @@ def test_other_threads_need_no_trial(cache, monkeypatch, capsys):
     with pytest.raises(UserError, match="--threads is for TensorFlow only"):
         autotune.set_threads(5)
     assert os.environ["TF_NUM_INTRAOP_THREADS"] == "7"
-    assert capsys.readouterr().out == "Threads: 3, one for each core\nThreads: 7, as asked for\n"
+    said = "Threads: 3, one for each core", "Threads: 5, as TF_NUM_INTRAOP_THREADS says", "Threads: 7, as asked for"
+    assert tuple(capsys.readouterr().out.splitlines()) == said
 
 
 def test_a_system_that_does_not_count_its_cores(monkeypatch, capfd):

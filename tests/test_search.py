@@ -200,6 +200,7 @@ def test_the_one_setting_that_matters_is_found():
     assert next(iter(shares)) == "kernel"
     assert shares["kernel"] > 0.8
     assert search.importances(found[:5]) == {}  # too few to say
+    assert search.importances(trials([0.5] * 60, rng.uniform(1, 9, 60), kernel=kernels)) == {}  # all alike
 
 
 def test_the_best_finalist_wins(monkeypatch, tmp_path, tiny_dataset):
@@ -277,7 +278,10 @@ def options(*words):
 
 
 def test_a_search_goes_on_only_with_what_it_was_asked_for(tiny_dataset):
+    with search_record.opened(tiny_dataset, options("--minutes", "7")):
+        pass  # what ends before the search begins, as with an option that is missing, binds nobody
     with search_record.opened(tiny_dataset, options("--minutes", "3")) as record:
+        record.begin()
         storage = record.storage
         assert record.trials() is None
     with search_record.opened(tiny_dataset, options("--minutes", "3")) as record:
@@ -286,6 +290,7 @@ def test_a_search_goes_on_only_with_what_it_was_asked_for(tiny_dataset):
     with pytest.raises(UserError, match=changed), search_record.opened(tiny_dataset, options("--minutes", "9")):
         pass
     with search_record.opened(tiny_dataset, options("--minutes", "9", "--fresh")) as record:
+        record.begin()
         assert record.storage != storage  # others may use the same folder or bucket
         record.finish(FINISHED)
     with search_record.opened(tiny_dataset, options("--minutes", "9")) as record:
@@ -310,6 +315,7 @@ def test_a_search_goes_on_only_with_what_it_was_asked_for(tiny_dataset):
 )
 def test_a_stranger_s_table_of_trials_is_refused(setting, value, tiny_dataset):
     with search_record.opened(tiny_dataset, options()) as record:
+        record.begin()
         table = FINISHED.astype({setting: object}).assign(**{setting: value})
         record.finish(table if value else table.drop(columns=setting))
         with pytest.raises(UserError, match=r"trials.csv is damaged: --fresh"):
@@ -319,8 +325,8 @@ def test_a_stranger_s_table_of_trials_is_refused(setting, value, tiny_dataset):
 @pytest.mark.parametrize("named", ["../../precious", "/precious", "trials-../../precious", 7])
 def test_no_other_folder_is_taken_for_that_of_the_trials(named, tiny_dataset):
     """It is removed when the search is finished."""
-    with search_record.opened(tiny_dataset, options()):
-        pass
+    with search_record.opened(tiny_dataset, options()) as record:
+        record.begin()
     path = paths.MODELS / "search-tiny" / "search.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "trials": named}))
     with pytest.raises(UserError, match="can't be read"), search_record.opened(tiny_dataset, options()):

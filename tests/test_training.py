@@ -255,6 +255,25 @@ def test_images_held_out_are_the_last_ones_and_only_looked_at(tiny_dataset, buil
     pd.testing.assert_frame_equal(without_seconds(split[without.columns]), without_seconds(without))
 
 
+def test_images_held_out_of_a_folder_are_of_all_classes(tiny_dataset, build_tiny_model, tmp_path, monkeypatch):
+    """A folder is in the order of its files' names, and so perhaps in that of its classes."""
+    order, seen = np.argsort(tiny_dataset.y_train, kind="stable"), []
+    images, labels = tiny_dataset.x_train[order], tiny_dataset.y_train[order]
+    folder = dataclasses.replace(tiny_dataset, x_train=images, y_train=labels, folder="/pictures")
+    batches = training.TrainingBatches
+    monkeypatch.setattr(
+        training, "TrainingBatches", lambda *args, **options: seen.append(args) or batches(*args, **options)
+    )
+    train(build_tiny_model(), folder, tmp_path / "run", 1, validation_split=0.25)
+    ((trained_images, trained_labels),) = seen
+    assert len(trained_images) == 30
+    assert (trained_labels.sum(axis=0) >= 10).all()
+    kept, held_out = folder.without_share(0.25)
+    assert sorted([*kept, *held_out]) == list(range(40))
+    np.testing.assert_array_equal(trained_images, images[kept])
+    np.testing.assert_array_equal(trained_labels.argmax(axis=1), labels[kept])
+
+
 def test_the_network_learns_and_the_recorded_accuracy_is_true(tiny_dataset, copy_run, tmp_path):
     history = pd.read_csv(copy_run(tmp_path / "run", 10) / "history.csv")
     model = checkpoints.load_model(tmp_path / "run")
@@ -955,6 +974,19 @@ def test_weights_of_keras_3(tiny_dataset, build_tiny_model, tmp_path):
             np.testing.assert_array_equal(loaded, original)
 
 
+def test_weights_come_without_the_rate_and_the_steps_of_another_training(tiny_dataset, build_tiny_model, tmp_path):
+    """Keras takes over the state of another optimizer if it has as many variables, as plain SGD and a new Adam do."""
+    source = build_tiny_model()
+    source.compile(loss="categorical_crossentropy", optimizer=keras.optimizers.SGD(0.5))
+    source.fit(scale_pixels(tiny_dataset.x_train), np.eye(2)[tiny_dataset.y_train], verbose=0)
+    source.save_weights(tmp_path / "mine.weights.h5")
+    model = build_tiny_model(learning_rate=0.01)
+    weight_files.load(model, tmp_path / "mine.weights.h5")
+    np.testing.assert_array_equal(model.get_weights()[0], source.get_weights()[0])
+    assert int(model.optimizer.iterations) == 0
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.01)
+
+
 @pytest.fixture(scope="session")
 def keras_2_files(tmp_path_factory):
     """The basic network's weights as the article's script saved them with Keras 2, and the arrays in them."""
@@ -1068,20 +1100,15 @@ def test_fresh_can_start_from_the_old_run_s_weights(tiny_dataset, build_tiny_mod
     assert len(train(build_tiny_model(), tiny_dataset, run, 2, initial_weights=start)) == 2  # the command to go on
 
 
-@pytest.mark.parametrize("backend", ["theano", "tensorflow"])
-def test_weights_of_theano_are_refused(backend, keras_2_files, tmp_path):
+def test_weights_of_theano_are_refused(keras_2_files, tmp_path):
     import basic_model
 
     path = tmp_path / "old.h5"
     path.write_bytes((keras_2_files / "convnet_weights.h5").read_bytes())
     with h5py.File(path, "a") as file:
-        file.attrs["backend"] = backend
-    model = basic_model.build_model((32, 32, 3), 10)
-    if backend == "tensorflow":
-        weight_files.load(model, path)
-    else:
-        with pytest.raises(UserError, match="saved on Theano, whose convolutions are mirrored"):
-            weight_files.load(model, path)
+        file.attrs["backend"] = "theano"
+    with pytest.raises(UserError, match="saved on Theano, whose convolutions are mirrored"):
+        weight_files.load(basic_model.build_model((32, 32, 3), 10), path)
 
 
 def test_a_stashed_run_predicts_the_same_and_can_not_be_trained(tiny_dataset, build_tiny_model, copy_run, tmp_path):

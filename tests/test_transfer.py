@@ -78,7 +78,8 @@ def test_the_last_layer_to_keep_can_be_named(source):
 
 
 @pytest.mark.parametrize(
-    ("size", "layer", "message"), [(24, "conv4", "too small"), (32, "fc1", "returns no feature maps")]
+    ("size", "layer", "message"),
+    [(24, "conv4", "too small"), (32, "fc1", "returns no feature maps"), (48, "fc1", "returns no feature maps")],
 )
 def test_layers_that_can_not_be_kept(size, layer, message, source):
     import keras
@@ -87,6 +88,23 @@ def test_layers_that_can_not_be_kept(size, layer, message, source):
         source = keras.Sequential([keras.Input((96, 96, 3)), keras.layers.Conv2D(2, 40, name="conv4")])
     with pytest.raises(UserError, match=message):
         transfer.first_layers(source, (size, size, 3), layer=layer)
+
+
+def test_a_layer_of_a_network_of_keras_applications_can_not_be_named():
+    with pytest.raises(UserError, match="--layer is for runs; of mobilenet_v2 all layers are kept"):
+        transfer.first_layers("mobilenet_v2", (96, 96, 3), layer="block_6_expand")
+
+
+def test_the_new_last_layer_counts_each_class_as_much_if_asked_to(source):
+    """Images of noise: without weights the answer for all is the class with nine times as many images."""
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (100, 32, 32, 3), "uint8"), np.repeat([0, 1], [90, 10])
+    model, shares = transfer_model.build_model(source, (32, 32, 3), 2), {}
+    for weights in (None, "balanced"):
+        transfer_model.train_last_layer(model, images, labels, weights)
+        shares[weights] = model.predict_on_batch(images / np.float32(255))[:, 1].mean()
+    assert shares[None] == pytest.approx(0.1, abs=0.02)
+    assert shares["balanced"] > 0.25
 
 
 def test_other_channels_are_refused(source):

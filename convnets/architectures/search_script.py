@@ -50,6 +50,8 @@ def main(argv=None):
     defaults = {{"epochs": EPOCHS, "batch_size": BATCH_SIZE, "precision": PRECISION}}
     parser = cli.training_options("{name}", description=__doc__, **defaults)
     options = parser.parse_args(argv)
+    if options.epochs > EPOCHS:
+        parser.error(f"the learning rate is 0 after {{EPOCHS}} epochs: train no longer, or change EPOCHS")
 
     with cli.importing_keras(options):  # after the options, since importing Keras takes seconds
         import keras

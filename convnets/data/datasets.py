@@ -15,6 +15,7 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import importlib
+import math
 import os
 import threading
 from pathlib import Path
@@ -79,6 +80,18 @@ class Dataset:
         if self.folder is None or len(array) <= most:
             return array[:most]
         return array[np.linspace(0, len(array) - 1, most).astype(int)]
+
+    def without_share(self, share):
+        """Return the places of the training images without a share in [0, 1) of them, and those of that share.
+
+        The share is the last images, as in Keras; of a folder, which is in the order of the files' names and so perhaps
+        in that of the classes, random ones. Returns two slices, or two arrays of numbers in order.
+        """
+        kept = math.floor(len(self.x_train) * (1 - share))
+        if self.folder is None or share == 0:
+            return slice(kept), slice(kept, None)
+        order = np.random.default_rng(0).permutation(len(self.x_train))
+        return np.sort(order[:kept]), np.sort(order[kept:])
 
 
 def load(name, data_dir=None, *, image_size=None, channels=None):

@@ -19,8 +19,9 @@ CACHE = paths.MODELS / ".fastest_threads.json"
 def set_threads(threads=None):
     """Set the number of TensorFlow's threads, and print it. Call this before TensorFlow computes.
 
-    threads: None for the fastest: one for each core, or two if a core runs two. Both are tried once, in processes of
-    their own, since a process can't change its number of threads; the result is kept.
+    threads: None for those of the variable TF_NUM_INTRAOP_THREADS, or else for the fastest: one for each core, or two
+    if a core runs two. Both are tried once, in processes of their own, since a process can't change its number of
+    threads; the result is kept.
     """
     import keras
 
@@ -29,6 +30,9 @@ def set_threads(threads=None):
             raise UserError("--threads is for TensorFlow only: leave it out, or choose that backend")
         return
     reason = "as asked for"
+    asked = os.environ.get("TF_NUM_INTRAOP_THREADS", "")
+    if threads is None and asked.isdecimal() and int(asked):
+        threads, reason = int(asked), "as TF_NUM_INTRAOP_THREADS says"
     if threads is None:
         physical, logical = cores()
         if physical == logical:

@@ -62,7 +62,7 @@ def finished_run(network, dataset, seed, epochs):
     if differences:
         raise UserError(
             f"{folder} was trained with other options ({'; '.join(differences[:3])}): rename that folder, or start "
-            "anew with --fresh"
+            f"anew with --fresh{'' if seed == DEFAULT_SEED else f' --seeds {seed}'}"
         )
     return checkpoint if checkpoint.epoch >= epochs else None
 
@@ -72,12 +72,15 @@ def _compiled(network, input_shape, num_classes):
     return network.compiled(input_shape, num_classes, steps_per_epoch=1)
 
 
-def finished_runs(network, dataset, epochs):
-    """Return a network's runs in models/ with at least so many epochs, of all seeds, as {seed: Checkpoint}."""
+def finished_runs(network, dataset, epochs, *, but=()):
+    """Return a network's runs in models/ with at least so many epochs, as {seed: Checkpoint}.
+
+    but: seeds that are left out. Raises UserError if a run was trained by another recipe.
+    """
     folder = cli.run_folder(network.run_name(dataset.name))
     others = (re.fullmatch(rf"{re.escape(folder.name)}-seed([1-9]\d*)", path.name) for path in folder.parent.glob("*"))
     seeds = {DEFAULT_SEED, *(int(match[1]) for match in others if match)}
-    runs = {seed: finished_run(network, dataset, seed, epochs) for seed in sorted(seeds)}
+    runs = {seed: finished_run(network, dataset, seed, epochs) for seed in sorted(seeds.difference(but))}
     return {seed: run for seed, run in runs.items() if run is not None}
 
 

@@ -21,14 +21,14 @@ def read(folder):
 def write(folder, changes):
     """Bring a run's folder up to date with changes, {name: bytes, or None for a file that is gone}.
 
-    At each moment the folder holds a whole run: weights come before the record that makes them a checkpoint, and go
-    after it. Raises UserError if the system refuses to write.
+    At each moment the folder holds a whole run: run.json comes first, and weights come before the record that makes
+    them a checkpoint, and go after it. Raises UserError if the system refuses to write.
     """
     files.make_folder(folder)
     written = {name: content for name, content in changes.items() if content is not None}
-    for name in sorted(written, key=_weights_first):
+    for name in sorted(written, key=_order):
         files.write(Path(folder, name), written[name])
-    for name in sorted(changes.keys() - written.keys(), key=_weights_first, reverse=True):
+    for name in sorted(changes.keys() - written.keys(), key=_order, reverse=True):
         with contextlib.suppress(OSError):  # in use by another program: it does no harm
             Path(folder, name).unlink(missing_ok=True)
 
@@ -61,5 +61,5 @@ def _stamp(path):
     return status.st_ino, status.st_mtime_ns, status.st_size  # each write makes a new file, so also a new inode
 
 
-def _weights_first(name):
-    return not name.endswith(".weights.h5"), name
+def _order(name):
+    return name != "run.json", not name.endswith(".weights.h5"), name

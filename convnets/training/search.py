@@ -60,13 +60,9 @@ class Limits:
 def held_out_dataset(dataset):
     """Return a Dataset whose test images are some training images, which are no longer among the training ones.
 
-    They are the last ones; of a folder of pictures, which is in the order of the files' names, random ones.
+    See Dataset.without_share.
     """
-    order = np.arange(len(dataset.x_train))
-    if dataset.folder:
-        order = np.random.default_rng(0).permutation(order)
-    first = math.floor(len(order) * (1 - HELD_OUT))
-    training_images, held_out = np.sort(order[:first]), np.sort(order[first:])
+    training_images, held_out = dataset.without_share(HELD_OUT)
     return dataclasses.replace(
         dataset,
         x_train=dataset.x_train[training_images],
@@ -322,6 +318,7 @@ def choice_of(row):
 def importances(trials):
     """Return how much each setting matters for the accuracy after the first epochs, {setting: share}, highest first.
 
+    It is empty if there are too few networks to say, or if all are equally accurate.
     Source: Hutter et al., "An efficient approach for assessing hyperparameter importance", 2014 (fANOVA).
     """
     study = optuna.create_study(direction="maximize")
@@ -336,7 +333,7 @@ def importances(trials):
                 params=choice_of(row), distributions=distributions, value=curve[FIRST_EPOCHS - 1]
             )
             study.add_trial(trial)
-    if len(study.trials) < LEAST_TRIALS:
+    if len(study.trials) < LEAST_TRIALS or len({trial.value for trial in study.trials}) == 1:
         return {}
     return optuna.importance.get_param_importances(study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0))
 

@@ -22,7 +22,8 @@ from convnets.training import autotune, checkpoints, training
 class SearchRecord:
     """A search's folder, and what is written there.
 
-    asked: all that decides what the search finds. storage: where Ray Tune keeps networks in training.
+    asked: all that decides what the search finds, and the name of its trials. storage: where Ray Tune keeps networks in
+    training.
     """
 
     folder: Path
@@ -37,6 +38,11 @@ class SearchRecord:
     def policy(self):
         """The precision by its name in Keras."""
         return "mixed_bfloat16" if self.precision == "bfloat16" else "float32"
+
+    def begin(self):
+        """Keep what the search was asked for, from which it goes on if it is stopped."""
+        files.make_folder(self.folder)
+        files.write(self.folder / "search.json", files.to_json(self.asked))
 
     def trials(self):
         """Return what a finished search found, as search.judge_finalists returns it, or None."""
@@ -93,9 +99,7 @@ def opened(dataset, options):
                 f"{folder} is another search ({'; '.join(changed)}): use its options, or start a new one with --fresh"
             )
         trials = recorded.get("trials", f"trials-{dataset.name}-{uuid.uuid4().hex[:8]}")  # others may use the storage
-        files.make_folder(folder)
-        files.write(folder / "search.json", files.to_json({**asked, "trials": trials}))
-        yield SearchRecord(folder, asked, f"{asked['storage']}/{trials}")
+        yield SearchRecord(folder, {**asked, "trials": trials}, f"{asked['storage']}/{trials}")
 
 
 def refuse_other_scripts(path):

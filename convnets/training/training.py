@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import importlib.util
 import json
-import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,7 +29,7 @@ class Recipe:
     epochs: how many in all. seed: of the order of the images and of augmentation.
     augment: a function (images, numpy.random.Generator) -> images; its repr is recorded.
     alternate_flips: flip each image horizontally in every other epoch, half of them in odd epochs, half in even ones.
-    validation_split: the share of the training images, the last ones, that is held out.
+    validation_split: the share of the training images that is held out; see Dataset.without_share.
     initial_weights: a weights file to start from.
     class_weights: "balanced" weights the loss of an image by the inverse of its class's share of the training images.
     starts_from: what the network knows before, for the record, if it does not start from random weights.
@@ -128,7 +127,8 @@ def train(model, dataset, run_dir, recipe=None, options=None, **settings):
         if recipe.initial_weights and not checkpoint:
             weight_files.load(model, recipe.initial_weights)
         y_train, y_test = (
-            keras.utils.to_categorical(y, dataset.num_classes) for y in (dataset.y_train, dataset.y_test)
+            keras.utils.to_categorical(y, dataset.num_classes).astype("float32")
+            for y in (dataset.y_train, dataset.y_test)
         )
         make_variables(model, y_train)
         if options.fresh:
@@ -154,11 +154,11 @@ def train(model, dataset, run_dir, recipe=None, options=None, **settings):
             files.write(run_dir / folders.RECORD, dataset.pictures.to_csv(index=False, lineterminator="\n"))
         progress.write_summaries(model)
 
-        kept = math.floor(len(dataset.x_train) * (1 - recipe.validation_split))  # as Keras itself splits
-        held_out = TestBatches(dataset.x_train[kept:], y_train[kept:])
+        kept, others = dataset.without_share(recipe.validation_split)
+        held_out = TestBatches(dataset.x_train[others], y_train[others])
         batches = TrainingBatches(
-            dataset.x_train[:kept],
-            y_train[:kept],
+            dataset.x_train[kept],
+            y_train[kept],
             batch_size=recipe.batch_size,
             seed=recipe.seed,
             first_epoch=first_epoch,
@@ -178,7 +178,7 @@ def train(model, dataset, run_dir, recipe=None, options=None, **settings):
                     epochs=recipe.epochs,
                     validation_data=TestBatches(dataset.x_test, y_test),
                     validation_freq=1 if options.test_each_epoch else [recipe.epochs],
-                    class_weight=_class_weights(recipe, dataset.y_train[:kept], dataset.num_classes),
+                    class_weight=_class_weights(recipe, dataset.y_train[kept], dataset.num_classes),
                     callbacks=[
                         *loggers,
                         timer,

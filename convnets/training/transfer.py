@@ -74,6 +74,8 @@ def first_layers(source, input_shape, *, layer=None, leave_out=2, with_weights=T
     Raises UserError if there is no such layer, the images have other channels, or the weights can't be downloaded.
     """
     if isinstance(source, str):
+        if layer is not None:
+            raise UserError(f"--layer is for runs; of {source} all layers are kept: leave it out")
         return _application(source, input_shape, with_weights)
     if input_shape[-1] != source.input_shape[-1]:
         raise UserError(
@@ -93,12 +95,12 @@ def first_layers(source, input_shape, *, layer=None, leave_out=2, with_weights=T
                 f"images of {input_shape[0]} x {input_shape[1]} pixels are too small for the layer {old.name} of "
                 "--from: give a larger --image-size, or an earlier --layer"
             ) from error
+        if len(image.shape) != 4:
+            raise UserError(f"the layer {old.name} returns no feature maps: name an earlier one with --layer")
         if with_weights:
             new.set_weights([weight.astype("float32") for weight in old.get_weights()])
             new.trainable &= not isinstance(new, layers.BatchNormalization)
         taken.append(new)
-    if len(image.shape) != 4:
-        raise UserError(f"the layer {taken[-1].name} returns no feature maps: name an earlier one with --layer")
     return taken
 
 

@@ -41,11 +41,14 @@ def load(model, path):
         # Keras chooses its reader by the name alone, so the file gets the right name.
         named = Path(folder) / ("keras_2.h5" if is_keras_2 else "keras_3.weights.h5")
         try:
-            shutil.copy(path, named)
+            shutil.copyfile(path, named)
         except OSError as error:
             raise UserError(f"can't copy {path} to {folder} ({error.strerror}): free some space") from error
         try:
-            with warnings.catch_warnings(action="ignore"):  # the optimizer's state is skipped, as intended
+            if not is_keras_2:
+                with h5py.File(named, "r+") as file:
+                    file.pop("optimizer", None)  # weights only, not the rate and the steps of another training
+            with warnings.catch_warnings(action="ignore"):  # that the optimizer's state is missing
                 model.load_weights(named)
         except Exception as error:  # Keras, too
             reason = str(error).split("Example error message for object")[-1].split("List of objects")[0]
