@@ -35,6 +35,12 @@ LONGEST = [
     "test_kill",
     "test_views",
     "test_folders",
+    "test_calibration",
+    "test_fast_model",
+    "test_any_network",
+    "test_start_and_exit",
+    "test_transfer",
+    "test_search",
 ]
 
 
@@ -130,6 +136,16 @@ def few_digits(monkeypatch):
     arrays, source = digits.load()
     few = tuple(array[:200] for array in arrays)
     monkeypatch.setattr(digits, "load", lambda data_dir=None: (few, source))
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Leave out the drawing of pictures, which takes longer than the rest. Returns the list of their names."""
+    from convnets import drawing
+
+    names = []
+    monkeypatch.setattr(drawing, "save", lambda figure, path, **_: names.append(path.name))
+    return names
 
 
 @pytest.fixture

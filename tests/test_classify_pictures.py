@@ -49,8 +49,8 @@ def read(pictures):
 def test_the_digits_of_scikit_learn_are_read():
     """Which the network never saw: 70 % if they are only resized."""
     digits = load_digits()
-    pictures = [Image.fromarray(np.uint8(255 / 16 * image)) for image in digits.images]
-    assert (read(pictures) == digits.target).mean() >= 0.93
+    pictures = [Image.fromarray(np.uint8(255 / 16 * image)) for image in digits.images[::3]]
+    assert (read(pictures) == digits.target[::3]).mean() >= 0.93
 
 
 def test_a_page_of_digits_from_ten_fonts():

@@ -448,6 +448,8 @@ def test_what_is_wrong_is_known_before_anything_is_trained(compare, tmp_path):
         with pytest.raises(UserError, match=f"{name} was trained with other options"):
             compare("scadamale-dense", "bernet-dense-100", *TWO[2:])
         assert not (tmp_path / "models" / "scadamale-dense-digits").exists()
+    with pytest.raises(UserError, match="or start anew with --fresh --seeds 3"):  # alone, --fresh leaves seed 3
+        compare("bernet-dense-100", *TWO[2:], "--fresh")
 
 
 def test_all_are_set_aside_at_once_so_that_a_fresh_comparison_goes_on(compare, tmp_path, monkeypatch):

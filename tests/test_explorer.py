@@ -59,8 +59,8 @@ loading.ahead = ahead_and_wait_for_the_browser
 load = loading.load
 def load_and_generate_images_in_few_steps(*arguments, **options):
     found = load(*arguments, **options)
-    from convnets.explorer import network
-    network.STEPS = 2
+    from convnets.explorer import network, trainings
+    network.STEPS, trainings.EVERY = 2, 500
     return found
 loading.load = load_and_generate_images_in_few_steps
 cli.run(lambda: explore.main(sys.argv[2:]))
@@ -136,7 +136,10 @@ class Tab:
         self.page.mouse.move(x, y)
 
     def open(self, section):
+        """Open a part, and wait until it is there."""
         self.page.get_by_role("button", name=section, exact=True).click()
+        plot = {"Inside": "maps1", "Why": "hidden1", "How good": "confusion1", "Training": "accuracy"}[section]
+        self.page.locator(f'[data-plot="{plot}"]').wait_for()
 
     def choose(self, label, option):
         self.page.get_by_label(label, exact=True).first.select_option(option)
@@ -181,7 +184,8 @@ def address(folder, models):
     process = subprocess.Popen(
         [sys.executable, "-c", START, str(models), "--no-browser", "--run", DIGITS, "--pictures", str(folder),
          "--data-dir", str(folder)],
-        cwd=paths.PROJECT, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": "."},
+        cwd=paths.PROJECT, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": ".", "KERAS_HOME": str(models / "no datasets")},
     )  # fmt: skip
     line = process.stdout.readline()
     assert line.startswith("The page is at http://127.0.0.1:"), line
@@ -472,8 +476,9 @@ def test_a_patch_under_the_mouse_changes_the_answer(shared, run):
 # ---------------------------------------------------------------- how good, training, two networks
 
 
-def test_a_cell_of_the_confusion_matrix_leads_to_its_images(tab, run):
-    page = tab("?section=How+good")
+def test_a_cell_of_the_confusion_matrix_leads_to_its_images(shared, run):
+    page = shared()
+    page.open("How good")
     page.wait(lambda: page.data("confusion1")["image"])
     results = evaluation.Evaluation(
         introspection.predict(run.model, run.dataset.x_test), run.dataset.y_test, run.class_names
@@ -490,6 +495,7 @@ def test_a_cell_of_the_confusion_matrix_leads_to_its_images(tab, run):
     page.wait(lambda: page.title("layers1") == f"Which layer tells {true} from {other}?")
     page.wait(lambda: len(page.data("layers1")["y"]) > 5)
     np.testing.assert_allclose(page.data("classes1")["value"], 100 * results.accuracy_per_class, atol=0.01)
+    page.open("Inside")
 
 
 def test_curves_grow_while_a_training_goes_on(shared, models):
@@ -547,15 +553,16 @@ def test_what_the_network_was_after_an_earlier_epoch(shared, run):
 def test_a_network_of_another_dataset_can_not_stand_beside_it(shared):
     page = shared()
     page.choose("Beside it", "basic_model-mnist")
-    said = f"basic_model-mnist can't stand beside {DIGITS}: "  # since its images are others, or not on this machine
+    said = f"basic_model-mnist can't stand beside {DIGITS}: "  # since its images are not on this machine
     page.wait_for_text(said)
     page.page.wait_for_timeout(1500)
     assert page.page.get_by_text(said).count() == 1
     assert page.page.locator('[data-plot="answer2"]').count() == 0
 
 
-def test_two_networks_on_one_image(tab, models, run):
-    page = tab(f"?index=2&run={DIGITS}")
+def test_two_networks_on_one_image(shared, models, run):
+    page = shared("?section=Training")  # which draws nothing more for a second network
+    page.look_at(2)
     page.choose("Beside it", models.joinpath(f"run {EVIL}").name)
     page.wait(lambda: page.page.locator('[data-plot="answer2"]').count() == 1)
     beside = runs.load(models / f"run {EVIL}")
@@ -566,6 +573,8 @@ def test_two_networks_on_one_image(tab, models, run):
         page.wait_for_answer(one, side=1)
         page.wait_for_answer(other, side=2)
         page.click("gallery", 9, 9, lambda: "index=0&" in page.page.url)
+    page.choose("Beside it", "")
+    page.wait(lambda: page.page.locator('[data-plot="answer2"]').count() == 0)
 
 
 # ---------------------------------------------------------------- the address, many tabs, safety
@@ -670,7 +679,6 @@ def test_markup_in_names_is_text(tab, models, folder):
     page.choose("My pictures", f"{EVIL.replace('/', '')}.png")
     for section in ("Why", "How good", "Training", "Inside"):
         page.open(section)
-        page.page.wait_for_timeout(500)
     assert page.page.evaluate("window.harmed") is None
     assert page.page.get_by_text(f"run {EVIL}").count() >= 1
 
@@ -685,13 +693,14 @@ def test_other_host_names_and_origins_are_refused(address):
     ):
         request = urllib.request.Request(address, headers=headers)
         try:
-            found = urllib.request.urlopen(request).status
+            answer = urllib.request.urlopen(request)
+            found = answer.status
         except urllib.error.HTTPError as error:
             found = error.code
         assert found == status, headers
 
+    token = answer.read().decode().split('"token":"')[1].split('"')[0]
     for origin, status in (("http://evil.example", 404), (address, 101)):
-        token = urllib.request.urlopen(address).read().decode().split('"token":"')[1].split('"')[0]
         connection = http.client.HTTPConnection(address.removeprefix("http://"))
         upgrade = {
             "Connection": "Upgrade",
@@ -786,7 +795,6 @@ def test_every_part_fits_the_screen_and_an_accessibility_check(tab, scheme):
     page = tab(color_scheme=scheme)
     for section in ("Inside", "Why", "How good", "Training"):
         page.open(section)
-        page.page.wait_for_timeout(1000)
         for width in (390, 1440):
             page.page.set_viewport_size({"width": width, "height": 900})
             page.page.wait_for_timeout(300)

@@ -225,13 +225,13 @@ def test_a_test_class_without_training_pictures(tmp_path):
         datasets.load(tmp_path)
 
 
-def test_two_pictures_in_a_class_and_a_thousand_classes(tmp_path):
-    for number in range(1000):
+def test_two_pictures_in_a_class_and_many_classes(tmp_path):
+    for number in range(300):
         for copy in range(2):
             write(tmp_path / f"{number:04}" / f"{copy}.png", seed=2 * number + copy, size=(32, 32))
     dataset = datasets.load(tmp_path)
-    assert dataset.num_classes == 1000
-    assert np.bincount(dataset.y_train).tolist() == np.bincount(dataset.y_test).tolist() == [1] * 1000
+    assert dataset.num_classes == 300
+    assert np.bincount(dataset.y_train).tolist() == np.bincount(dataset.y_test).tolist() == [1] * 300
 
 
 def test_the_same_picture_in_both_parts_is_named(tmp_path):
@@ -386,7 +386,7 @@ def test_a_changed_folder_is_refused_with_the_difference(pictures):
         basic_model.main(["--dataset", str(pictures), "--epochs", "2"])
 
 
-def test_a_view_of_a_changed_folder_warns_of_training_pictures_among_the_test_ones(pictures, tmp_path, capsys):
+def test_a_view_of_a_changed_folder_warns_of_training_pictures_among_the_test_ones(pictures, tmp_path, drawn, capsys):
     """New pictures of a class move the fifth that is held out."""
     basic_model.main(["--dataset", str(pictures), "--epochs", "1"])
     look = ["--run", "basic_model-pets", "--output-dir", str(tmp_path / "figures")]
@@ -472,10 +472,8 @@ def test_every_network_takes_other_sizes(size):
 
 
 def test_cifar10_as_a_folder_is_the_same_dataset(tmp_path, real_dataset):
-    """Written out as PNG files, the first images give the same arrays, and the same bits after training."""
+    """Written out as PNG files, the first images give the same arrays."""
     import dataclasses
-
-    import keras
 
     dataset = real_dataset("cifar10")
     small = dataclasses.replace(
@@ -491,15 +489,7 @@ def test_cifar10_as_a_folder_is_the_same_dataset(tmp_path, real_dataset):
     assert found.class_names == small.class_names
     for name in ("x_train", "y_train", "x_test", "y_test"):
         np.testing.assert_array_equal(getattr(found, name), getattr(small, name))
-    weights = []
-    for number, each in enumerate((small, found)):
-        keras.utils.set_random_seed(1)
-        model = basic_model.build_model(each.input_shape, each.num_classes)
-        basic_model.compile_model(model)
-        training.train(model, each, tmp_path / f"run{number}", epochs=1, verbose=0)
-        weights.append(model.get_weights())
-    for one, other in zip(*weights, strict=True):
-        np.testing.assert_array_equal(one, other)
+        assert getattr(found, name).dtype == getattr(small, name).dtype
 
 
 def test_a_large_photograph_is_decoded_at_a_reduced_scale(tmp_path):

@@ -129,7 +129,7 @@ def test_the_script_says_what_each_layer_returns():
     assert "ReLU" not in text
 
 
-def test_the_script_runs_on_its_own(capsys):
+def test_the_script_runs_on_its_own(few_digits, capsys):
     _, module = written({**CHOICE, "blocks": 2}, name="my_model")
     module["main"](["--dataset", "digits", "--epochs", "2", "--batch-size", "256"])
     history = pd.read_csv(paths.MODELS / "my_model-digits" / "history.csv")

@@ -216,10 +216,18 @@ def test_threads_prepare_the_same_batches(tiny_dataset, build_tiny_model, tmp_pa
 # ---------------------------------------------------------------- a run, and going on with it
 
 
-@pytest.mark.parametrize("options", [{}, {"augment": AUGMENT}, {"validation_split": 0.25}, {"alternate_flips": True}])
-def test_a_resumed_training_ends_with_the_same_bits(options, tiny_dataset, build_tiny_model, tmp_path):
+@pytest.mark.parametrize(
+    ("options", "stops"),
+    [
+        ({}, (1, 3, 4)),
+        ({"augment": AUGMENT}, (2, 4)),
+        ({"validation_split": 0.25}, (2, 4)),
+        ({"alternate_flips": True}, (1, 4)),
+    ],
+)
+def test_a_resumed_training_ends_with_the_same_bits(options, stops, tiny_dataset, build_tiny_model, tmp_path):
     whole = train(build_tiny_model(), tiny_dataset, tmp_path / "whole", 4, **options)
-    for epochs in (1, 3, 4):
+    for epochs in stops:
         model = build_tiny_model()
         parts = train(model, tiny_dataset, tmp_path / "parts", epochs, **options)
     assert differences(tmp_path / "whole", tmp_path / "parts", 4) == []
