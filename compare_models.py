@@ -93,11 +93,12 @@ def main(argv=None):
         epochs = options.epochs or network.epochs
         wanted = options.dataset, network.dataset, options.data_dir, options.image_size
         dataset = comparison.dataset_without_images(*wanted)
-        kept = comparison.finished_runs(network, dataset, epochs, but=seeds if options.fresh else ())
+        kept = comparison.finished_runs(network, dataset, epochs, without_seeds=seeds if options.fresh else ())
         jobs[network] = (dataset if kept.keys() >= set(seeds) else load_dataset(*wanted), epochs)
-    for network, (dataset, _) in jobs.items() if options.fresh else ():
-        for seed in seeds:  # all at once, so that the same command without --fresh resumes
-            training.set_aside(cli.run_folder(network.run_name(dataset.name, seed)))
+    if options.fresh:  # all at once, so that the same command without --fresh resumes
+        for network, (dataset, _) in jobs.items():
+            for seed in seeds:
+                training.set_aside(cli.run_folder(network.run_name(dataset.name, seed)))
     done = {network: comparison.finished_runs(network, *job) for network, job in jobs.items()}  # of all seeds
 
     # Training, one run after the other, or many at once with Ray

@@ -23,7 +23,7 @@ SOURCE = "fast_model-95.5-cifar10"
 LEFT_OUT = 2  # convolutions at the end of a network that are not kept: features of the ones before serve other classes
 LARGE = 48  # pixels, height and width of pictures that show more than 32 x 32 can
 EPOCHS, BATCH_SIZE = 3, 50
-STEPS = 120  # at least, in all: of few pictures, an epoch has several passes
+STEPS = 120  # at least, in three epochs: of few pictures, an epoch has several passes
 
 
 def build_model(source, input_shape, num_classes, **kept):

@@ -84,7 +84,8 @@ def main(argv=None):
         )
         print(f"  {method}: {found[method]}")
     pixels = found["occlusion"].pixels.gain.mean()
-    print(f"  (Single random pixels: {pixels:.2f}. They spoil an image like noise, so they are no fair comparison.)\n")
+    print(f"  (Single random pixels: {pixels:.2f}. They spoil an image like noise, so they are no fair comparison.)")
+    print(f"  (A blob in the middle, where most objects are: {found['occlusion'].verdict_on_middle}.)\n")
 
     # Pictures
     title = f"{view.title} -> {name} ({100 * view.probability:.1f} %): which pixels matter?"

@@ -58,6 +58,8 @@ def main(argv=None):
     scaled = fitted and fitted.temperature != 1
     before = f" ({100 * fitted.error_before:.2f} without the temperature {fitted.temperature:.2f})" if scaled else ""
     print(f"Expected calibration error: {error:.2f} percentage points{before}")
+    by_chance = 100 * results.calibration_error_by_chance(bins=15)
+    print(f"(With {len(results.labels)} images, a perfectly calibrated network would show about {by_chance:.2f}.)")
     confusion = results.confusion_matrix()
     if len(confusion) <= MOST_CLASSES:
         print(f"\nMistakes: rows are the true classes, columns the predicted ones\n{confusion.to_string()}")

@@ -107,7 +107,7 @@ def dataset_options(parser, *, default, help):
 
 def threads_option(parser):
     """Add the option of fast_model.py that chooses the number of threads."""
-    help = "number of TensorFlow's threads (default: the fastest on this machine)"
+    help = "number of TensorFlow's threads (default: TF_NUM_INTRAOP_THREADS, or the fastest here)"
     parser.add_argument("--threads", type=whole_number(1, 1024), metavar="N", help=help)
 
 

@@ -221,6 +221,8 @@ def test_activation_functions_built_into_every_convolution(ending, capsys):
     assert (maps == 0).any()
     adapted = classifiers.as_classifier(model, "F", pixels="0..1")
     logits = introspection.logits(adapted)
+    with pytest.raises(UserError, match="not in a softmax, so its logits are not known"):
+        introspection.logits(logits)
     for part in (adapted, logits):
         found = feature_maps.layer_outputs(part, IMAGES)
         assert list(found) == ["one", "two"]
@@ -476,10 +478,39 @@ def test_the_receptive_field_is_the_whole_image_behind_global_pooling():
     other = layers.Conv2D(4, 1, name="other")(x[:, ::2, ::2] * 2 + 1)
     by_operations = layers.Conv2D(4, 1, name="by_operations")(keras.ops.mean(image, axis=(1, 2), keepdims=True))
     elementwise = layers.Conv2D(4, 1, name="elementwise")(keras.ops.relu(image * 2 + 1) / 3)
-    x = layers.Concatenate()([layers.Flatten()(each) for each in (x, other, by_operations, elementwise)])
+    half, _ = keras.ops.split(keras.ops.mean(elementwise[..., 1:], axis=-1, keepdims=True) * image[..., :2], 2, axis=-1)
+    along_channels = layers.Conv2D(4, 1, name="along_channels")(half)
+    parts = (x, other, by_operations, elementwise, along_channels)
+    x = layers.Concatenate()([layers.Flatten()(each) for each in parts])
     fields = feature_maps.receptive_fields(keras.Model(image, layers.Dense(2, activation="softmax")(x)))
     assert (fields["conv"], fields["squeeze"], fields["excited"]) == ((3, 3), (16, 16), (16, 16))
     assert (fields["other"], fields["by_operations"], fields["elementwise"]) == ((16, 16), (16, 16), (1, 1))
+    assert fields["along_channels"] == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("enlarge", "most"),
+    [
+        (layers.UpSampling2D(4, name="enlarge"), 4),
+        (layers.UpSampling2D(2, name="enlarge"), 4),
+        (layers.UpSampling2D(2, interpolation="bilinear", name="enlarge"), 16),  # not worked out
+        (layers.Conv2DTranspose(1, 2, strides=2, kernel_initializer="ones", name="enlarge"), 4),
+        (layers.Conv2DTranspose(1, 3, strides=2, kernel_initializer="ones", name="enlarge"), 8),
+    ],
+)
+def test_the_fields_of_enlarged_maps_hold_all_pixels_that_a_place_sees(enlarge, most):
+    image = keras.Input((16, 16, 1))
+    maps = enlarge(layers.AveragePooling2D(4)(image))
+    model = keras.Model(image, layers.Dense(2, activation="softmax")(layers.Flatten()(maps)))
+    field, part = feature_maps.fields(model)["enlarge"], keras.Model(image, maps)
+    assert field.most == (most, most)
+    changed = np.eye(256, dtype="float32").reshape(256, 16, 16, 1)
+    seen = np.abs(introspection.predict(part, changed))[..., 0].reshape(16, 16, *part.output_shape[1:3]) > 0
+    for row, column in np.ndindex(*part.output_shape[1:3]):
+        top, left, height, width = field.box(row, column)
+        rows, columns = np.nonzero(seen[:, :, row, column])
+        assert top <= rows.min() <= rows.max() < top + height
+        assert left <= columns.min() <= columns.max() < left + width
 
 
 def test_the_first_filters_behind_zero_padding():
@@ -522,6 +553,32 @@ def test_probabilities_that_are_a_mean_of_two_networks_get_no_second_softmax(cla
     wanted = answers(model) if classes > 1 else np.concatenate([1 - answers(model), answers(model)], axis=1)
     np.testing.assert_allclose(answers(adapted), wanted, atol=1e-5)
     assert "The network returns probabilities" in capsys.readouterr().out
+
+
+def test_one_logit_between_0_and_1_is_no_probability():
+    """A sigmoid elsewhere in the network, as in squeeze-and-excitation, means nothing."""
+    image = keras.Input((12, 12, 3))
+    maps = layers.Conv2D(4, 3, name="maps")(image)
+    gate = layers.Dense(4, activation="sigmoid")(layers.GlobalAveragePooling2D(keepdims=True)(maps))
+    logit = layers.Dense(1, name="logit")(layers.GlobalAveragePooling2D()(layers.Multiply()([maps, gate])))
+    model = keras.Model(image, layers.Activation("linear", dtype="float32")(logit))
+    model.get_layer("logit").set_weights([np.full((4, 1), 1e-3, "f4"), np.array([0.5], "f4")])
+    adapted = classifiers.as_classifier(model, "F", pixels="0..1")
+    p = 1 / (1 + np.exp(-answers(model)))
+    assert 0.6 < p.min() < p.max() < 0.65
+    np.testing.assert_allclose(answers(adapted), np.concatenate([1 - p, p], axis=1), atol=1e-5)
+
+
+def test_half_the_sum_of_two_softmaxes_is_probabilities_and_their_sum_is_not(capsys):
+    keras.utils.set_random_seed(1)
+    image = keras.Input((12, 12, 3))
+    one, two = (layers.Dense(3, activation="softmax")(layers.Flatten()(image)) for _ in range(2))
+    for half in ((one + two) / 2, keras.ops.mean(keras.ops.stack([one, two]), axis=0)):
+        adapted = classifiers.as_classifier(keras.Model(image, half), "F", pixels="0..1")
+        np.testing.assert_allclose(answers(adapted), answers(keras.Model(image, half)), atol=1e-5)
+        assert "The network returns probabilities" in capsys.readouterr().out
+    classifiers.as_classifier(keras.Model(image, one + two), "F", pixels="0..1")
+    assert "a softmax is added" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("activation", ["sigmoid", None])

@@ -152,6 +152,17 @@ def test_it_can_be_left_out():
     assert runs.load(paths.Path(name), calibrate=False).calibration is None
 
 
+def test_what_hardly_varies_says_nothing():
+    """Logits that are logarithms of probabilities have an energy of 0."""
+    rng = np.random.default_rng(0)
+    logits = np.log(rng.dirichlet(np.ones(3), 200)).astype("float32")
+    features = rng.random((200, 5), dtype="float32")
+    fitted = calibration.fit(logits, features, rng.integers(0, 3, 200), calibration.fit_centres(features[:20]))
+    scores = fitted.unfamiliarity(logits, features) + fitted.highest
+    distances = calibration.distance(features, fitted.centres)
+    np.testing.assert_allclose(scores, distances / distances.std(), atol=1e-6)
+
+
 # ---------------------------------------------------------------- labels
 
 

@@ -98,6 +98,43 @@ def test_digits_are_counted_line_by_line():
     assert handwriting.as_in_mnist(on_paper(five)).found == 1
 
 
+@pytest.mark.parametrize("side", [48, 128])
+def test_small_digits_on_a_large_page(side):
+    """Their ink is less than a hundredth of the page."""
+    pages = []
+    for number in range(10):
+        page = np.full((256, 256), 204, "uint8")
+        small = np.asarray(on_paper(digit(str(number), side=2 * side)).convert("L").resize((side, side)))
+        page[90 : 90 + side, 120 : 120 + side] = small
+        pages.append(Image.fromarray(page))
+    assert [handwriting.as_in_mnist(page).found for page in pages] == [1] * 10
+    assert (read(pages) == np.arange(10)).mean() >= 0.8
+
+
+def test_dirt_does_not_make_the_box_of_the_digit_larger():
+    clean = digit("3", side=200)
+    dirty = clean.copy()
+    dirty[10:15, 180:185] = dirty[185:188, 8:12] = 1
+    pencil, glare = 0.3 * clean, 0.3 * clean
+    pencil[10:18, 180:188] = 1  # much darker than the digit
+    glare[10:18, 180:188] = -0.3
+    one, *others = (handwriting.as_in_mnist(on_paper(each)) for each in (clean, dirty, pencil, glare))
+    for other in others:
+        np.testing.assert_allclose(one.image, other.image, atol=0.15)
+        assert one.found == other.found == 1
+    five = digit("5", side=120)
+    five[48:51] = 0  # its bar stands apart, and is no dirt
+    bar = handwriting.as_in_mnist(on_paper(five)).image[:9].sum()
+    assert bar > 0.5 * handwriting.as_in_mnist(on_paper(digit("5", side=120))).image[:9].sum()
+
+
+@pytest.mark.parametrize("speck", [0, 6])
+def test_a_blank_page_with_grain_and_a_speck(speck):
+    page = 0.8 + np.random.default_rng(0).normal(0, 0.035, (256, 256))
+    page[40 : 40 + speck, 40 : 40 + speck] = 0.1
+    assert handwriting.as_in_mnist(Image.fromarray(np.uint8(255 * page.clip(0, 1)))).found == 0
+
+
 # ---------------------------------------------------------------- the script
 
 

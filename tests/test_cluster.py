@@ -47,9 +47,11 @@ def test_only_what_has_changed_is_sent(tmp_path):
 
 
 def test_each_moment_of_writing_shows_a_whole_run(tmp_path, monkeypatch):
+    new_run, tmp_path = tmp_path / "new run", tmp_path / "run"
+    files.make_folder(tmp_path)
     files.write(tmp_path / "epoch-0001.weights.h5", "w1")
     files.write(tmp_path / "epoch-0001.json", "r1")
-    states, write, new_run = [], files.write, tmp_path.parent / "new run"
+    states, write = [], files.write
 
     def states_of_both(path, content):
         write(path, content)

@@ -212,6 +212,11 @@ def test_published_against_measured_worked_out_by_hand():
     assert shorter["low"] is None  # fewer epochs than the recipe's say nothing about its number
     assert shorter["points_apart"] is None
     assert comparison.printable(pd.DataFrame([shorter]))["epochs"].item() == "14 of 15"
+    longer = [
+        {**one, "run": "jeffries-dilated-cifar10", "seed": 1, "test_accuracy": 0.8, "epochs": n} for n in (50, 75)
+    ]
+    shown = [comparison.printable(comparison.compare(pd.DataFrame([row]), NETWORKS.values())) for row in longer]
+    assert [table["epochs"].item() for table in shown] == ["50 of 75", "75"]
     assert printed.loc[("scadamale-two-convs", "mnist"), "epochs"] == "15"
 
     chart = comparison_figures.comparison_chart(table.reset_index())

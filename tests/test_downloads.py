@@ -1,6 +1,7 @@
 import contextlib
 import hashlib
 import http.server
+import os
 import socket
 import threading
 import time
@@ -112,6 +113,8 @@ def offer(host, *paths):
 )
 def test_the_first_host_that_really_delivers_is_taken(paths, answered, host, tmp_path):
     downloads.fetch(offer(host, *paths), tmp_path / "new" / "folder")
+    if os.name == "posix":  # other users of a shared folder can read it
+        assert (tmp_path / "new" / "folder" / "data.bin").stat().st_mode & 0o444 == 0o444
     assert (tmp_path / "new" / "folder" / "data.bin").read_bytes() == CONTENT
     assert [path.name for path in (tmp_path / "new" / "folder").iterdir()] == ["data.bin"]
     assert host.requests[-1] == answered
@@ -182,5 +185,6 @@ def test_dead_hosts_cost_at_most_15_seconds(host, tmp_path, impatient):
 
 def test_a_folder_that_can_not_be_written_to(host, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"can't write to .*file.*--data-dir"):
+    with pytest.raises(UserError, match=r"can't write to .*file.*--data-dir") as refused:
         downloads.fetch(offer(host, "sound"), tmp_path / "file")
+    assert refused.value.remedy == "choose another folder with --data-dir"

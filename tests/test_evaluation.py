@@ -85,6 +85,14 @@ def test_a_perfectly_calibrated_network():
     assert error == pytest.approx(0, abs=1e-12)
 
 
+def test_the_calibration_error_by_chance():
+    """Of one image, it is the distance of its confidence from 0 or 1: 2 p (1 - p) on average."""
+    one = Evaluation(np.array([[0.7, 0.3]]), np.array([0]), ("a", "b"))
+    assert one.calibration_error_by_chance(times=2000) == pytest.approx(2 * 0.7 * 0.3, abs=0.02)
+    many = Evaluation(np.tile([0.7, 0.3], (10_000, 1)), np.zeros(10_000, int), ("a", "b"))
+    assert many.calibration_error_by_chance() == pytest.approx(np.sqrt(2 / np.pi * 0.7 * 0.3 / 10_000), rel=0.25)
+
+
 def test_any_names_can_be_drawn(tmp_path, capsys, recwarn):
     """Long ones are cut, and what the font lacks, or is no text at all, ends neither the script nor fills stderr."""
     drawing._say_that_signs_are_missing.cache_clear()

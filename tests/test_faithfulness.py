@@ -43,6 +43,8 @@ def test_chance_maps_place_a_pixel_anywhere_in_the_order(sums_pixels):
         assert curves.gain.std() == pytest.approx(0.576, abs=0.05)
     assert scores.above_chance == pytest.approx((1 - 1 / 16) / 0.576, abs=0.25)
     assert "insertion minus deletion 1.00; by chance" in str(scores)
+    assert scores.middle.gain == 1 - 1 / 8  # of the four pixels in the middle, it is the second
+    assert float(scores.verdict_on_middle.split()[0]) == pytest.approx((7 / 8 - 1 / 16) / 0.576, abs=0.3)
 
 
 def test_a_map_moved_elsewhere_is_no_longer_perfect(sums_pixels):

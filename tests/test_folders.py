@@ -4,6 +4,7 @@ import io
 import os
 import shutil
 import sys
+import unicodedata
 import zlib
 
 import keras
@@ -199,6 +200,69 @@ def test_a_broken_file_is_named_and_left_out(pictures):
         (pictures / "dogs" / f"{number}.png").write_bytes(b"broken")
     with pytest.raises(UserError, match=r"7 of 40 pictures in .* can't be read"):
         datasets.load(pictures)
+
+
+def test_a_picture_that_could_not_be_read_for_a_reason_that_has_passed(pictures, monkeypatch):
+    """Neither its size nor its time has changed meanwhile."""
+    for number in range(20):
+        write(pictures / "cats" / f"more{number}.png", seed=1000 + number)
+    open_upright, opened = image_files.open_upright, []
+
+    def refuse_one(path, **options):
+        opened.append(path.name)
+        if path.name == "more3.png" and not readable:
+            raise image_files.Unreadable(path, "Permission denied", may_pass=True)
+        return open_upright(path, **options)
+
+    readable = False
+    monkeypatch.setattr(image_files, "open_upright", refuse_one)
+    for names in (40, 1):  # all are decoded, then only this one is tried again
+        assert "cats/more3.png (Permission denied)" in datasets.load(pictures).notes[-1]
+        assert len(opened) == names
+        opened.clear()
+    readable = True
+    assert len(datasets.load(pictures).pictures) == 40
+    assert set(opened) == {"more3.png"}
+    opened.clear()
+    assert len(datasets.load(pictures).pictures) == 40
+    assert opened == []
+
+
+def test_what_the_system_refuses_may_pass(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.png")
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(image_files.Unreadable) as damaged:
+        image_files.open_upright(path)
+    assert not damaged.value.may_pass
+    for error in (PermissionError(13, "Permission denied"), MemoryError()):
+        monkeypatch.setattr(image_files.Image, "open", lambda path, error=error: (_ for _ in ()).throw(error))
+        with pytest.raises(image_files.Unreadable) as refused:
+            image_files.open_upright(path)
+        assert refused.value.may_pass
+
+
+def test_names_whose_accents_macos_takes_apart_are_the_same(tmp_path):
+    for number in range(4):
+        for name in ("\u00c4pfel", "Birnen"):
+            write(tmp_path / "a" / unicodedata.normalize("NFC", name) / f"{number}.png", seed=number + len(name))
+            write(tmp_path / "b" / unicodedata.normalize("NFD", name) / f"{number}.png", seed=number + len(name))
+    one, other = (datasets.load(tmp_path / name) for name in "ab")
+    assert one.class_names == other.class_names == ("Birnen", "\u00c4pfel")
+    assert folders.fingerprint(one.pictures) == folders.fingerprint(other.pictures)
+
+
+@pytest.mark.parametrize(
+    ("name", "system", "expected"),
+    [("mnist", "linux", "mnist-folder"), ("MNIST", "linux", "MNIST"), ("MNIST", "darwin", "MNIST-folder")],
+)
+def test_names_of_folders_that_are_special(name, system, expected, pictures, monkeypatch):
+    """On a file system that ignores the case, a run on MNIST/ would be that on mnist."""
+    monkeypatch.setattr(datasets.sys, "platform", system)
+    os.rename(pictures, pictures.with_name(name))
+    write(pictures.with_name(name) / "lost+found" / "old.png")
+    dataset = datasets.load(pictures.with_name(name))
+    assert dataset.name == expected
+    assert dataset.class_names == ("cats", "dogs")
 
 
 @pytest.mark.parametrize(

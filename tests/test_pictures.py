@@ -39,6 +39,23 @@ def test_the_middle_of_a_picture_has_the_shape_of_the_network_s_images(tmp_path)
     assert seen[5].argmax(axis=-1).tolist() == [0] * 5 + [1] * 10 + [2] * 5
 
 
+def test_patterns_are_expanded_where_the_shell_does_not(tmp_path):
+    for name in ("a.png", "b.png", "c.jpg"):
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    pictures, _ = image_files.read_all(
+        [tmp_path / "*.png", tmp_path / "c.jpg"], lambda picture: (np.asarray(picture), "")
+    )
+    assert [picture.path.name for picture in pictures] == ["a.png", "b.png", "c.jpg"]
+    (tmp_path / "deep").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "deep" / "d.png")
+    (tmp_path / ".hidden.png").touch()
+    pictures, broken = image_files.read_all([tmp_path / "*"], lambda picture: (np.asarray(picture), ""))
+    assert sorted(picture.path.name for picture in pictures) == ["a.png", "b.png", "c.jpg", "d.png"]
+    assert broken == {}
+    with pytest.raises(UserError, match=r"can't read the picture .*\*\.gif"):
+        image_files.read_all([tmp_path / "*.gif"], None)
+
+
 def test_a_picture_is_turned_upright(tmp_path):
     """A camera that was held on its side stores rows as columns, and says so."""
     upright = np.zeros((16, 16, 3), dtype="uint8")

@@ -359,6 +359,9 @@ def test_a_folder_s_name_can_not_end_the_docstring(tiny_dataset):
     settings = {"name": "found_model", "epochs": 2, "precision": "float32", "found": "Found."}
     compiled = ast.parse(search_script.script(search_space.rounded(any_choice(0)), dataset, **settings))
     assert 'a"""b' in ast.get_docstring(compiled)
+    dataset = dataclasses.replace(tiny_dataset, folder="/my pictures/a\\b")
+    text = search_script.script(search_space.rounded(any_choice(0)), dataset, **settings)
+    assert cli.command_line(["--dataset", "/my pictures/a\\b"]) in ast.get_docstring(ast.parse(text))
 
 
 def test_a_search_is_not_opened_twice(tiny_dataset):
@@ -381,6 +384,7 @@ def test_another_network_s_script_and_run_are_kept(tmp_path):
     run.mkdir()
     (run / "run.json").write_text("{}")
     search_record.write_script(script, "one", run)  # nothing has changed
+    search_record.write_script(script, "one" + "def main(argv=None): of another version", run)
     assert run.exists()
     search_record.write_script(script, "two", run)
     assert script.read_text() == "two"

@@ -47,5 +47,15 @@ def test_the_first_layer_that_tells_two_classes_apart(dataset):
     moved = dataclasses.replace(dataset, x_test=brighter)  # its plain images are nearer to the white training images
     assert separability.by_layer(network, moved, (0, 2), ["copy"]) == {"copy": 0.5}
     without = dataclasses.replace(dataset, x_test=dataset.x_test[2::3], y_test=dataset.y_test[2::3])
-    with pytest.raises(UserError, match="no test images of these two classes"):
+    with pytest.raises(UserError, match="no test images of one of these two classes"):
         separability.by_layer(network, without, (0, 1), ["copy"])
+
+
+def test_chance_is_one_half_also_if_one_class_has_most_images(dataset):
+    """A layer that returns nothing takes all images for the first class."""
+    network = keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(3, name="out")])
+    network.get_layer("out").set_weights([np.zeros((64, 3)), np.zeros(3)])
+    kept = np.flatnonzero((dataset.y_test == 0) | (np.arange(90) < 6))
+    few = dataclasses.replace(dataset, x_test=dataset.x_test[kept], y_test=dataset.y_test[kept])
+    assert np.bincount(few.y_test).tolist() == [30, 2, 2]
+    assert separability.by_layer(network, few, (0, 1), ["out"]) == {"out": 0.5}

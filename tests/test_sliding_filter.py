@@ -89,6 +89,8 @@ def test_a_network_without_filters_that_slide(step):
     for layer in (layers.Activation("relu"), layers.DepthwiseConv2D(3), layers.Conv2D(1, 3, dilation_rate=2)):
         with pytest.raises(UserError, match="need an ordinary convolution"):
             sliding_filter.strongest(network(layer), step, 1)
+    with pytest.raises(UserError, match=r"6 x 6 filters of .* are never wholly inside the .* image"):
+        sliding_filter.strongest(network(layers.Conv2D(1, 6, strides=4, padding="same")), step, 1)
     for layer in (layers.Dense(3), layers.MaxPooling2D(2)):
         with pytest.raises(UserError, match="is no longer an image"):
             sliding_filter.strongest(network(layer, layers.Conv2D(1, 2)), step, 1)

@@ -265,21 +265,28 @@ def test_images_held_out_are_the_last_ones_and_only_looked_at(tiny_dataset, buil
 
 def test_images_held_out_of_a_folder_are_of_all_classes(tiny_dataset, build_tiny_model, tmp_path, monkeypatch):
     """A folder is in the order of its files' names, and so perhaps in that of its classes."""
-    order, seen = np.argsort(tiny_dataset.y_train, kind="stable"), []
+    order, seen = np.argsort(tiny_dataset.y_train, kind="stable"), {}
     images, labels = tiny_dataset.x_train[order], tiny_dataset.y_train[order]
     folder = dataclasses.replace(tiny_dataset, x_train=images, y_train=labels, folder="/pictures")
-    batches = training.TrainingBatches
-    monkeypatch.setattr(
-        training, "TrainingBatches", lambda *args, **options: seen.append(args) or batches(*args, **options)
-    )
+    for name in ("TrainingBatches", "TestBatches"):
+        batches = getattr(training, name)
+
+        def watched(images, labels, *, name=name, batches=batches, **options):
+            seen.setdefault(name, []).append((images[np.arange(len(images))], labels.argmax(axis=1)))
+            return batches(images, labels, **options)
+
+        monkeypatch.setattr(training, name, watched)
     train(build_tiny_model(), folder, tmp_path / "run", 1, validation_split=0.25)
-    ((trained_images, trained_labels),) = seen
-    assert len(trained_images) == 30
-    assert (trained_labels.sum(axis=0) >= 10).all()
-    kept, held_out = folder.without_share(0.25)
+    kept, held_out = folder.split(0.25)
     assert sorted([*kept, *held_out]) == list(range(40))
-    np.testing.assert_array_equal(trained_images, images[kept])
-    np.testing.assert_array_equal(trained_labels.argmax(axis=1), labels[kept])
+    assert set(labels[held_out]) == {0, 1}
+    for places, found in ((kept, seen["TrainingBatches"]), (held_out, seen["TestBatches"])):
+        assert any(
+            np.array_equal(each[0], images[places]) and np.array_equal(each[1], labels[places]) for each in found
+        )
+    recorded = checkpoints.newest(tmp_path / "run")[0].run["options"]
+    assert recorded["held_out"] == "random images"
+    assert tiny_dataset.split(0.25)[1].tolist() == list(range(30, 40))
 
 
 def test_the_network_learns_and_the_recorded_accuracy_is_true(tiny_dataset, copy_run, tmp_path):

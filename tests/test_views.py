@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import shutil
 
 import keras
 import matplotlib.pyplot as plt
@@ -350,6 +351,16 @@ def test_without_a_display_pictures_are_saved_all_the_same(times, tmp_path, monk
         drawing.save(Figure(), tmp_path / f"{number}.png", show=True)
     assert len(list(tmp_path.glob("*.png"))) == times
     assert capsys.readouterr().out.count("Note: there is no display") == 1
+
+
+def test_a_folder_on_another_computer_is_looked_at_if_the_reader_names_it(tmp_path):
+    run = shutil.copytree(DIGITS, tmp_path / "run")
+    record = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**record, "dataset": "//nas/pets"}))
+    with pytest.raises(UserError, match="on pictures of another computer: say where they are with --dataset"):
+        runs.load(run)
+    with pytest.raises(UserError, match="are no longer in //nas/pets"):  # looked for, and not there
+        runs.load(run, "//nas/pets")
 
 
 # ---------------------------------------------------------------- which run

@@ -13,7 +13,7 @@ class Network:
     name: "bernet-best"; its first word is the article.
     build_model: a function (input_shape, num_classes) -> keras.Sequential.
     dataset: "cifar10" or "mnist".
-    epochs, batch_size: as in the article, but for fewer epochs than article_epochs if that is given.
+    epochs, batch_size: the article's. article_epochs: the article's number of epochs where `epochs` is smaller.
     optimizer: a name that Keras knows, with the article's settings, which are still Keras's defaults.
     validation_split: the share of the training images that the article holds out.
     published: what the article says of the test accuracy, "" where it gives no number.

@@ -1,7 +1,8 @@
 """Write a network that search_models.py found as a script of plain layers, like basic_model.py."""
 
-import shlex
+from pathlib import Path
 
+from convnets import cli
 from convnets.architectures import search_space
 
 FIRST_LINE = '"""Train the network that search_models.py found.'
@@ -109,11 +110,11 @@ def script(choice, dataset, *, name, epochs, precision, found):
         words = _arguments({**augmentation, "horizontal_flip": "flippable"}).replace('"flippable"', "flippable")
         augmentation = AUGMENTATION.format(settings=words)
     height, width, channels = input_shape
-    key = dataset.key.replace("\\", "/")  # in a docstring, \U would be an error
+    key = cli.command_line([Path(dataset.key).as_posix()])
     return SCRIPT.format(
         first_line=FIRST_LINE,
         name=name,
-        dataset=shlex.quote(key).replace('"', '\\"'),  # in a docstring, """ would end it
+        dataset=key.replace("\\", "\\\\").replace('"', '\\"'),  # it stands in a docstring, which """ would end
         precision=precision,
         found=found,
         epochs=epochs,

@@ -11,7 +11,7 @@ from convnets.data.datasets import scale_pixels
 class Augmentation:
     """Random zoom, shift and horizontal flip (article: "Use image augmentation").
 
-    zoom: height and width are scaled by separate factors, drawn from [1 - zoom, 1 + zoom].
+    zoom: factors drawn from [1 - zoom, 1 + zoom], one for the height and one for the width of the part that is shown.
     shift: the image is shifted by up to this fraction of its height and width, in each direction.
     horizontal_flip: whether each image is flipped with probability 1/2.
 
@@ -59,7 +59,10 @@ class Augmentation:
 
 
 def _keys_kernel(distance, a=-0.75):
-    """Return the weight of a pixel at a distance, in pixels, from the point to interpolate. a: Keys's parameter."""
+    """Return the weight of a pixel at a distance, in pixels, from the point to interpolate.
+
+    a: Keys's parameter; his own, -0.5, is less sharp.
+    """
     x = np.abs(distance)
     near = ((2 + a) * x - (3 + a)) * x * x + 1
     far = a * (((x - 5) * x + 8) * x - 4)

@@ -17,6 +17,7 @@ import dataclasses
 import importlib
 import math
 import os
+import sys
 import threading
 from pathlib import Path
 
@@ -81,16 +82,16 @@ class Dataset:
             return array[:most]
         return array[np.linspace(0, len(array) - 1, most).astype(int)]
 
-    def without_share(self, share):
-        """Return the places of the training images without a share in [0, 1) of them, and those of that share.
+    def split(self, share):
+        """Return which training images are kept and which are held out, as two arrays of their numbers, in order.
 
-        The share is the last images, as in Keras; of a folder, which is in the order of the files' names and so perhaps
-        in that of the classes, random ones. Returns two slices, or two arrays of numbers in order.
+        share: of the training images to hold out, in [0, 1). They are the last ones, as in Keras; of a folder, which is
+        in the order of the files' names and so perhaps in that of the classes, random ones.
         """
-        kept = math.floor(len(self.x_train) * (1 - share))
-        if self.folder is None or share == 0:
-            return slice(kept), slice(kept, None)
-        order = np.random.default_rng(0).permutation(len(self.x_train))
+        order = np.arange(len(self.x_train))
+        if self.folder is not None:
+            order = np.random.default_rng(0).permutation(order)
+        kept = math.floor(len(order) * (1 - share))
         return np.sort(order[:kept]), np.sort(order[kept:])
 
 
@@ -159,8 +160,10 @@ def _load_folder(folder, image_size, channels):
         raise Unknown(f"there is no dataset {str(folder)!r}: choose one of {', '.join(DATASETS)}, or name a folder")
     folder = folder.resolve()
     found = folders.load(folder, image_size=image_size, channels=channels)
+    name = folders.composed(folder.name) or "pictures"  # the root of a drive has no name
+    is_taken = (name.lower() if sys.platform in ("darwin", "win32") else name) in SOURCES  # as file names are compared
     return Dataset(
-        f"{folder.name}-folder" if os.path.normcase(folder.name) in SOURCES else folder.name,
+        f"{name}-folder" if is_taken else name,
         found.class_names,
         *found.arrays,
         source=str(folder),
@@ -194,7 +197,8 @@ def load_or_digits(name, data_dir=None):
         source, folder = SOURCES[name], source_files.search_folders(data_dir)[0]
         print(f"{source.TITLE} is not on this machine and could not be downloaded ({error.reason}).")
         print("Using scikit-learn's 1,797 handwritten digits instead: images and numbers will differ.")
-        print(f"To use {source.TITLE}, go online or put {source.DOWNLOAD.filename} into {folder}.")
+        remedy = error.remedy or f"go online or put {source.DOWNLOAD.filename} into {folder}"
+        print(f"To use {source.TITLE}, {remedy}.")
         return load("digits")
 
 

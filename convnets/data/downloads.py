@@ -1,6 +1,8 @@
 """Download a file from the first of several hosts that delivers it."""
 
+import contextlib
 import dataclasses
+import os
 import threading
 from urllib.parse import urlsplit
 
@@ -28,11 +30,14 @@ class Download:
 
 
 class Unavailable(UserError):
-    """Raised if no host delivers the file, or it can't be stored. `reason` says why in a few words."""
+    """Raised if no host delivers the file, or it can't be stored.
 
-    def __init__(self, message, reason):
+    reason: why, in a few words. remedy: what to do about it, unless that is to go online.
+    """
+
+    def __init__(self, message, reason, remedy=""):
         super().__init__(message)
-        self.reason = reason
+        self.reason, self.remedy = reason, remedy
 
 
 allowed = True  # the page of explore.py sends nothing to other machines, so it turns downloads off
@@ -53,7 +58,7 @@ def fetch(download, folder):
             _check_host(url)
             print(f"Downloading {download.filename} from {host} to {folder}")
             with _ProgressBar(minimum_speed=0 if is_last else MINIMUM_BYTES_PER_SECOND) as progress:
-                return pooch.create(
+                path = pooch.create(
                     path=folder,
                     base_url="",
                     registry={download.filename: f"sha256:{download.sha256}"},
@@ -65,6 +70,9 @@ def fetch(download, folder):
                         progressbar=progress, chunk_size=2**16, timeout=(CONNECT_SECONDS, READ_SECONDS)
                     ),
                 )
+            with contextlib.suppress(OSError):
+                os.chmod(path, 0o644)  # in a folder that several people share; pooch's is for its owner alone
+            return path
         except requests.RequestException as error:
             problems.append(f"{host}: {_short_reason(error)}")
         except _TooSlow as error:
@@ -73,7 +81,8 @@ def fetch(download, folder):
             problems.append(f"{host}: sent a file with a wrong checksum")
         except OSError as error:
             reason = f"can't write to {folder}: {error.strerror or error}"
-            raise Unavailable(f"{reason}; choose another folder with --data-dir", reason) from error
+            remedy = "choose another folder with --data-dir"
+            raise Unavailable(f"{reason}; {remedy}", reason, remedy) from error
     reason = "; ".join(problems)
     raise Unavailable(
         f"can't download {download.filename} ({reason}): go online, or put the file into {folder}", reason

@@ -16,6 +16,7 @@ import json
 import math
 import os
 import shutil
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,8 +102,11 @@ def load(folder, *, image_size=32, channels=None):
 
 def changes(before, now):
     """Describe in words how the pictures of a folder differ: "2 files added, 1 removed". Arguments: Folder.table."""
-    before, now = (dict(zip(table["file"], table[["part", "class", "sha256"]].to_numpy().tolist(), strict=True))
-                   for table in (before, now))  # fmt: skip
+    columns = ["part", "class", "sha256"]
+    before, now = (
+        dict(zip(map(composed, table["file"]), table[columns].to_numpy().tolist(), strict=True))
+        for table in (before, now)
+    )
     counts = {
         "added": len(now.keys() - before.keys()),
         "removed": len(before.keys() - now.keys()),
@@ -145,7 +149,13 @@ def unchanged(run_dir, table):
 
 def fingerprint(table):
     """Return the SHA-256 of all that training depends on: names, parts, classes and pixels. table: Folder.table."""
-    return hashlib.sha256(table.to_csv(index=False, lineterminator="\n").encode(errors="surrogateescape")).hexdigest()
+    text = composed(table.to_csv(index=False, lineterminator="\n"))
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
+
+
+def composed(name):
+    """Return a name with its accents composed: macOS may take them apart, so one name could be two."""
+    return unicodedata.normalize("NFC", name)
 
 
 # ---------------------------------------------------------------- what is in the folder
@@ -177,7 +187,7 @@ def _list_pictures(folder):
                 others += [file.relative_to(folder).as_posix() for file in found if not image_files.is_picture(file)]
                 for file in pictures:
                     size, time = _size_and_time(file)
-                    listed.append((file.relative_to(folder).as_posix(), part, path.name, size, time))
+                    listed.append((file.relative_to(folder).as_posix(), part, composed(path.name), size, time))
                 if not pictures:
                     empty.append(path.relative_to(folder).as_posix())
     except OSError as error:
@@ -188,11 +198,12 @@ def _list_pictures(folder):
         notes.append(f"Left out: {some(empty)}, without pictures.")
     if others:
         notes.append(f"Left out, neither JPEG, PNG, WebP, BMP, TIFF nor GIF: {some(others)}.")
-    return sorted(listed, key=lambda entry: (Path(entry[0]).name, entry[0])), notes
+    return sorted(listed, key=lambda entry: (composed(Path(entry[0]).name), composed(entry[0]))), notes
 
 
 def _subfolders(folder):
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    found = (path for path in folder.iterdir() if not image_files.is_hidden(path))
+    return sorted(path for path in found if path.is_dir())
 
 
 def _has_pictures(folder):
@@ -214,24 +225,36 @@ def _decoded(folder, listed, image_size):
     """Return (pixels (n, size, size, 3) uint8 mapped from a file, index), decoding what is new or changed.
 
     index: "images", a list of [file, part, class, sha256, grey] in the order of the pixels; "broken", {file: reason};
-    "listed", what `_list_pictures` returned; "pixels", the SHA-256 of the file of pixels, which is also its name.
+    "may_pass", those that can't be read for a reason outside the file; "listed", what `_list_pictures` returned;
+    "pixels", the SHA-256 of the file of pixels, which is also its name.
     """
     cache = paths.MODELS / ".pictures" / hashlib.sha256(os.fsencode(f"{folder} {image_size}")).hexdigest()[:16]
     listed = [list(entry) for entry in listed]
     old_pixels, old = _cached(cache)
-    if old and old["listed"] == listed:
+    if _is_current(old, listed, folder):
         return old_pixels, old
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with FileLock(cache / ".lock"):  # another process may be decoding the same folder
             old_pixels, old = _cached(cache)
-            if old and old["listed"] == listed:
+            if _is_current(old, listed, folder):
                 return old_pixels, old
             return _decode(cache, folder, listed, image_size, old_pixels, old)
     except OSError as error:
         raise UserError(
             f"can't write {cache} ({error.strerror}): free some space, or see to the permissions"
         ) from error
+
+
+def _is_current(index, listed, folder):
+    """Whether an index, or None, is that of these pictures, none of which can be read by now but could not be then."""
+    if not index or index["listed"] != listed:
+        return False
+    for file in index.get("may_pass", ()):
+        with contextlib.suppress(image_files.Unreadable):
+            image_files.open_upright(folder / file)
+            return False
+    return True
 
 
 def _decode(cache, folder, listed, image_size, old_pixels, old):
@@ -249,9 +272,9 @@ def _decode(cache, folder, listed, image_size, old_pixels, old):
             picture = image_files.open_upright(folder / entry[0], at_least=4 * image_size)
             return np.asarray(image_files.middle(picture, image_size, image_size))
         except image_files.Unreadable as error:
-            return error.reason
+            return error
 
-    images, broken = [], {}
+    images, broken, may_pass = [], {}, []
     partial = cache / f".partial-{os.getpid()}.npy"
     try:
         shape = (len(listed), image_size, image_size, 3)
@@ -262,8 +285,9 @@ def _decode(cache, folder, listed, image_size, old_pixels, old):
             progress = tqdm(total=len(listed), desc="Reading pictures", unit="", disable=None, leave=False)
             for entries in (listed[start : start + 256] for start in range(0, len(listed), 256)):
                 for entry, pixels in zip(entries, pool.map(decode, entries), strict=True):
-                    if isinstance(pixels, str):
-                        broken[entry[0]] = pixels
+                    if isinstance(pixels, image_files.Unreadable):
+                        broken[entry[0]] = pixels.reason
+                        may_pass += [entry[0]] if pixels.may_pass else []
                     else:
                         unsorted[len(images)] = pixels
                         grey = bool((pixels == pixels[..., :1]).all())
@@ -278,7 +302,7 @@ def _decode(cache, folder, listed, image_size, old_pixels, old):
             )
         images = _split(images)
         order = sorted(range(len(images)), key=lambda row: images[row][1] == "test")  # training first; else as it was
-        index = {"listed": listed, "images": [images[row] for row in order], "broken": broken}
+        index = {"listed": listed, "images": [images[row] for row in order], "broken": broken, "may_pass": may_pass}
         kept = _keep(cache, unsorted, order, index)
         del unsorted  # or Windows would not let the file go
         return kept

@@ -14,6 +14,9 @@ SMALLEST, LARGEST = 64, 256  # pixels: pictures are enlarged or reduced to betwe
 INK = 0.3  # of the darkest ink: what counts as part of a stroke
 LINE_GAP = 0.2  # of a line's height: at least so much is between lines of writing
 FAINT = 0.15  # of the darkest ink: less is the paper's grain
+LEAST_CONTRAST = 0.1  # with the paper, in brightness from 0 to 1: less is no ink
+LEAST_SIDE = 0.03  # of the picture's longer side: the least height or width of a digit
+SPECK = 0.25  # of the largest part's height or width: what is smaller is dirt
 
 
 @dataclass(frozen=True)
@@ -62,11 +65,30 @@ def _ink(grey):
     for _ in range(10):  # weights of 1 / distance make it the least sum of distances, which a stroke hardly moves
         solution = np.linalg.lstsq(plane[border] * weights, grey[border] * weights[:, 0], rcond=None)[0]
         weights = 1 / np.sqrt(np.maximum(np.abs(grey[border] - plane[border] @ solution), 0.02))[:, None]
-    ink = grey - plane @ solution
-    darkest, lightest = np.percentile(ink, [0.5, 99.5])
-    ink = -ink if -darkest > lightest else ink
-    most = np.percentile(ink, 99.5)
-    return np.clip(ink / most, 0, 1) if most > 0.1 else np.zeros_like(ink)
+    return _scaled(plane @ solution - grey)
+
+
+def _scaled(contrast):
+    """Return how much ink there is at each pixel, in [0, 1], without specks, which would make the digit's box larger.
+
+    contrast: (h, w) by how much each pixel is darker than the paper, or brighter (negative). Dark and light parts of a
+    digit's size are compared, and the stronger ones are the ink: a spot of glare, or of dirt, is smaller.
+    """
+    found = []
+    for ink in (contrast, -contrast):
+        parts, _ = ndimage.label(ink > max(LEAST_CONTRAST, INK * np.percentile(ink, 99.5)), np.ones((3, 3)))
+        boxes = ndimage.find_objects(parts)
+        sides = np.array([0, *(max(end.stop - end.start for end in box) for box in boxes)])
+        found.append((ink, parts, sides))
+    largest = max(sides.max() for _, _, sides in found)
+    scaled, strongest = np.zeros_like(contrast), 0
+    if largest >= LEAST_SIDE * max(contrast.shape):
+        for ink, parts, sides in found:
+            of_a_digit = (sides >= SPECK * largest)[parts]
+            strength = np.percentile(ink[of_a_digit], 95) if of_a_digit.any() else 0
+            if strength > strongest:
+                strongest, scaled = strength, np.where((parts > 0) & ~of_a_digit, 0, np.clip(ink / strength, 0, 1))
+    return scaled
 
 
 def _count_digits(ink):

@@ -17,15 +17,20 @@ ENDINGS = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".
 
 AT_LEAST = 512  # pixels, a side from which on a photograph is decoded at a reduced scale
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # `open_upright` refuses such pictures
-IGNORED = {"thumbs.db", "desktop.ini"}  # what systems leave in folders; hidden files are ignored, too
+IGNORED = {  # what systems leave in folders, and in the root of a drive; hidden files are ignored, too
+    "thumbs.db", "desktop.ini", "system volume information", "$recycle.bin", "lost+found",
+}  # fmt: skip
 
 
 class Unreadable(UserError):
-    """A file can't be read as a picture. reason: why, without the file's name."""
+    """A file can't be read as a picture.
 
-    def __init__(self, path, reason):
+    reason: why, without the file's name. may_pass: whether the reason lies outside the file, such as permissions.
+    """
+
+    def __init__(self, path, reason, *, may_pass=False):
         super().__init__(f"can't read the picture {path}: {reason}")
-        self.reason = reason
+        self.reason, self.may_pass = reason, may_pass
 
 
 def files_below(folder, seen=()):
@@ -43,13 +48,18 @@ def _files_below(folder, seen):
         return []
     seen.add(here)
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.name.lower() in IGNORED:
+        if is_hidden(path):
             continue
         if path.is_dir():
             found += _files_below(path, seen)
         elif path.is_file() or not path.exists():  # a link to nowhere is named later, when it can't be read
             found.append(path)
     return found
+
+
+def is_hidden(path):
+    """Return whether a file or folder is none of the reader's, by its name."""
+    return path.name.startswith(".") or path.name.lower() in IGNORED
 
 
 def is_picture(path):
@@ -88,9 +98,12 @@ def open_upright(path, at_least=None):
         raise Unreadable(path, "no such file") from error
     except Image.DecompressionBombError as error:
         raise Unreadable(path, f"too large; scale it down to less than {Image.MAX_IMAGE_PIXELS:,} pixels") from error
+    except MemoryError as error:
+        raise Unreadable(path, "there is too little memory for it", may_pass=True) from error
     except Exception as error:  # a damaged file can make Pillow fail in any way
         by_the_system = isinstance(error, OSError) and error.errno and error.strerror
-        raise Unreadable(path, by_the_system or "not an image (JPEG, PNG, WebP ...), or damaged") from error
+        reason = by_the_system or "not an image (JPEG, PNG, WebP ...), or damaged"
+        raise Unreadable(path, reason, may_pass=bool(by_the_system)) from error
 
 
 def middle(picture, height, width):
@@ -135,12 +148,13 @@ class Picture:
 def read_all(paths, prepare, *, at_least=AT_LEAST):
     """Read pictures, in parallel.
 
-    paths: files, and folders whose pictures are all read, also those in subfolders. prepare: a function that turns an
+    paths: files, patterns such as *.jpg (on Windows, no shell expands them), and folders, whose pictures are all read,
+    also those in subfolders. prepare: a function that turns an
     upright RGB PIL.Image into (a network's input, a note). at_least: see open_upright.
     Returns (list of Picture, {path: reason} of those that can't be read). Raises UserError if there is no picture.
     """
     found = []
-    for path in paths:
+    for path in (each for pattern in paths for each in _expanded(pattern)):
         try:
             found += filter(is_picture, files_below(path)) if os.path.isdir(path) else [path]
         except OSError as error:
@@ -163,6 +177,13 @@ def read_all(paths, prepare, *, at_least=AT_LEAST):
         first = next(iter(broken.values()))
         raise first if len(broken) == 1 else UserError(f"none of {len(found)} pictures in {named} can be read: {first}")
     return pictures, {path: error.reason for path, error in broken.items()}
+
+
+def _expanded(path):
+    """Return what a pattern such as *.jpg matches, as a list; [path] if it is none, or matches nothing."""
+    if os.path.lexists(path) or not {"*", "?"} & set(path.name):
+        return [path]
+    return sorted(each for each in path.parent.glob(path.name) if not is_hidden(each)) or [path]
 
 
 def border_pixels(images):

@@ -60,7 +60,8 @@ class Why:
 
         self.about.say(
             f"What the logit of {names[target]} depends on. Red speaks for it, blue against it. The better a map beats "
-            "chance when its pixels are removed in its order, the more it can be trusted."
+            "chance when its pixels are removed in its order, the more it can be trusted. (A map that only marks the "
+            "middle of the image, where most objects are, can beat it, too.)"
         )
         side.start("why", lambda: side.network.explanations(image, target, patch, baseline), show)
         if self._patch_at:  # with another size or colour, perhaps

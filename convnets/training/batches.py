@@ -1,5 +1,6 @@
 """Batches of images, in an order and with an augmentation that depend on seed and epoch alone."""
 
+import dataclasses
 import functools
 import math
 
@@ -11,13 +12,34 @@ from convnets.data.datasets import scale_pixels
 FLIPS = 2**32 - 1  # in the place of an epoch's number: the flips have random numbers of their own
 
 
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """Some rows of an array, taken when they are needed: those of a folder of pictures may not fit into memory.
+
+    array: (n, ...). places: the numbers of the rows.
+    """
+
+    array: np.ndarray
+    places: np.ndarray
+
+    def __len__(self):
+        return len(self.places)
+
+    @property
+    def shape(self):
+        return len(self), *self.array.shape[1:]
+
+    def __getitem__(self, chosen):
+        return self.array[self.places[chosen]]
+
+
 class TrainingBatches(keras.utils.PyDataset):
     """The batches of all epochs from `first_epoch` on, as one endless stream.
 
     Batch i depends only on (seed, first_epoch, passes, i), not on earlier random numbers. So a resumed training sees
     the same images as one that was never interrupted.
 
-    images: (n, height, width, channels) uint8. labels: (n, classes) float32, one-hot.
+    images: (n, height, width, channels) uint8, or Rows of them. labels: (n, classes) float32, one-hot.
     Each item is (float32 pixels in [0, 1], labels), shuffled, and augmented if `augment` is given.
     passes: how many times an epoch goes through all images, each time in another order.
     alternate_flips: half of the images, chosen once, are flipped horizontally in odd passes, the others in even ones.

@@ -72,15 +72,15 @@ def _compiled(network, input_shape, num_classes):
     return network.compiled(input_shape, num_classes, steps_per_epoch=1)
 
 
-def finished_runs(network, dataset, epochs, *, but=()):
+def finished_runs(network, dataset, epochs, *, without_seeds=()):
     """Return a network's runs in models/ with at least so many epochs, as {seed: Checkpoint}.
 
-    but: seeds that are left out. Raises UserError if a run was trained by another recipe.
+    Raises UserError if a run was trained by another recipe.
     """
     folder = cli.run_folder(network.run_name(dataset.name))
     others = (re.fullmatch(rf"{re.escape(folder.name)}-seed([1-9]\d*)", path.name) for path in folder.parent.glob("*"))
     seeds = {DEFAULT_SEED, *(int(match[1]) for match in others if match)}
-    runs = {seed: finished_run(network, dataset, seed, epochs) for seed in sorted(seeds.difference(but))}
+    runs = {seed: finished_run(network, dataset, seed, epochs) for seed in sorted(seeds.difference(without_seeds))}
     return {seed: run for seed, run in runs.items() if run is not None}
 
 
@@ -124,12 +124,13 @@ def compare(rows, networks, also=()):
 
     rows: pandas.DataFrame with a run_row in each row. networks: list of Network; those without a run are left out.
     also: datasets.Dataset besides those of the project, of folders of pictures.
-    Returns a pandas.DataFrame. Accuracies are in percent: measured and at_best_epoch are means over the runs; the
-    times are those of the fastest run; lowest and highest are the extremes, interval_low and interval_high what
-    `interval` returns, missing for a single run. points_apart is how far measured is above the published value, or
-    below it (negative); 0 within a published range. verdict: "holds" if the interval contains the published value or a
-    part of the range, else "higher" or "lower"; missing for a single run. low, high, points_apart and verdict are
-    missing, too, if nothing was published, or if the training was shorter than the recipe's, or on other images.
+    Returns a pandas.DataFrame. Accuracies are in percent: measured and at_best_epoch are means over the runs; the times
+    are those of the fastest run; article_epochs is how many epochs the article trains for, missing for other images;
+    lowest and highest are the extremes, interval_low and interval_high what `interval` returns, missing for a single
+    run. points_apart is how far measured is above the published value, or below it (negative); 0 within a published
+    range. verdict: "holds" if the interval contains the published value or a part of the range, else "higher" or
+    "lower"; missing for a single run. low, high, points_apart and verdict are missing, too, if nothing was published,
+    or if the training was shorter than the recipe's, or on other images.
     """
     compared = []
     known = {dataset.name: dataset for dataset in [*map(datasets.without_images, DATASETS), *also]}
@@ -164,7 +165,9 @@ def compare(rows, networks, also=()):
                     "verdict": _verdict(least, most, low, high) if comparable and len(runs) > 1 else None,
                     "seeds": len(runs),
                     "epochs": runs["epochs"].max(),
-                    "article_epochs": network.article_epochs or network.epochs,
+                    "article_epochs": (network.article_epochs or network.epochs)
+                    if dataset == network.dataset
+                    else None,
                     "at_best_epoch": 100 * runs["best_test_accuracy"].mean(),
                     "seconds_an_epoch": runs["seconds_an_epoch"].min(),
                     "minutes": runs["minutes"].min(),
@@ -211,8 +214,8 @@ def printable(table):
             "verdict": table["verdict"].fillna(""),
             "seeds": table["seeds"],
             "epochs": [
-                f"{row.epochs} of {row.article_epochs}" if row.epochs < row.article_epochs else f"{row.epochs}"
-                for row in table.itertuples()
+                f"{epochs} of {most:.0f}" if most and epochs < most else f"{epochs}"
+                for epochs, most in zip(table["epochs"], table["article_epochs"], strict=True)
             ],
             "at best epoch": table["at_best_epoch"].map("{:.2f} %".format),
             "s/epoch": table["seconds_an_epoch"].map("{:.1f}".format),

@@ -112,8 +112,11 @@ def refuse_other_scripts(path):
 
 
 def write_script(path, text, run):
-    """Write a found network's script, unless it is there. A script of another one is renamed, and so is its run."""
-    if path.exists() and _text(path) == text:
+    """Write a found network's script, unless it is there. A script of another one is renamed, and so is its run.
+
+    What comes after the network and its recipe, the function main, may be that of another version of this project.
+    """
+    if path.exists() and _text(path).split("def main(")[0] == text.split("def main(")[0]:
         return
     training.set_aside(run)  # first: where the new script is, there is no run of the old one
     if path.exists():

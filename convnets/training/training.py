@@ -16,7 +16,7 @@ from convnets import files, provenance
 from convnets.data import folders
 from convnets.errors import Stopped, UserError, count, one_line
 from convnets.training import callbacks, checkpoints, weight_files
-from convnets.training.batches import TestBatches, TrainingBatches
+from convnets.training.batches import Rows, TestBatches, TrainingBatches
 from convnets.training.callbacks import duration
 
 LONGEST = 200  # characters of a difference between two runs in a message; a model inside a model has thousands
@@ -29,7 +29,7 @@ class Recipe:
     epochs: how many in all. seed: of the order of the images and of augmentation.
     augment: a function (images, numpy.random.Generator) -> images; its repr is recorded.
     alternate_flips: flip each image horizontally in every other epoch, half of them in odd epochs, half in even ones.
-    validation_split: the share of the training images that is held out; see Dataset.without_share.
+    validation_split: the share of the training images that is held out; see Dataset.split.
     initial_weights: a weights file to start from.
     class_weights: "balanced" weights the loss of an image by the inverse of its class's share of the training images.
     starts_from: what the network knows before, for the record, if it does not start from random weights.
@@ -154,10 +154,9 @@ def train(model, dataset, run_dir, recipe=None, options=None, **settings):
             files.write(run_dir / folders.RECORD, dataset.pictures.to_csv(index=False, lineterminator="\n"))
         progress.write_summaries(model)
 
-        kept, others = dataset.without_share(recipe.validation_split)
-        held_out = TestBatches(dataset.x_train[others], y_train[others])
+        kept, held_out = dataset.split(recipe.validation_split)
         batches = TrainingBatches(
-            dataset.x_train[kept],
+            Rows(dataset.x_train, kept),
             y_train[kept],
             batch_size=recipe.batch_size,
             seed=recipe.seed,
@@ -182,7 +181,11 @@ def train(model, dataset, run_dir, recipe=None, options=None, **settings):
                     callbacks=[
                         *loggers,
                         timer,
-                        *([callbacks.EvaluateHeldOut(held_out)] if recipe.validation_split else []),
+                        *(
+                            [callbacks.EvaluateHeldOut(TestBatches(Rows(dataset.x_train, held_out), y_train[held_out]))]
+                            if recipe.validation_split
+                            else []
+                        ),
                         callbacks.RefuseNaN(progress),
                         callbacks.SaveCheckpoint(progress, timer),
                         *options.watchers,
@@ -316,6 +319,7 @@ def run_identity(model, dataset, recipe, checkpoint=None):
         "alternate_flips": recipe.alternate_flips or None,
         "precision": model.dtype_policy.name,
         "validation_split": recipe.validation_split or None,
+        "held_out": "random images" if recipe.validation_split and dataset.folder else None,
         "class_weights": recipe.class_weights,
         "starts_from": recipe.starts_from,
         "passes": recipe.passes if recipe.passes > 1 else None,

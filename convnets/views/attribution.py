@@ -52,7 +52,7 @@ def integrated_gradients(model, image, class_index, *, baseline="blur", toleranc
     places = np.linspace(0, 1, SEGMENTS + 1)
     scores, gradients = evaluate(places)
     while True:
-        lengths = np.diff(places).astype("float32")[:, None, None, None]  # those of large images take gigabytes
+        lengths = np.diff(places).astype("float32")[:, None, None, None]  # in float64, large images take gigabytes
         segments = (gradients[1:] + gradients[:-1]) / 2 * lengths * difference
         errors = np.diff(scores) - segments.sum(axis=(1, 2, 3), dtype="float64")
         gap = abs(errors.sum()) / max(abs(scores[-1] - scores[0]), 1e-12)

@@ -27,6 +27,7 @@ from convnets.views.evaluation import Evaluation
 FILE, CENTRES_FILE = "calibration.json", "feature_centres.npy"  # in a run's folder
 LEAST_IMAGES = 100  # fewer say nothing of a temperature, which stays 1
 FAMILIAR = 0.95  # share of the test images whose unfamiliarity is below the threshold
+LEAST_DEVIATION, NOT_USED = 1e-5, 1e12  # what hardly varies says nothing; divided by a large number, it counts as 0
 TRAINING_IMAGES, CENTRES = 2000, 200  # of so many training images, features are grouped around so many centres
 
 
@@ -36,9 +37,10 @@ class Calibration:
 
     temperature: what logits are divided by; above 1 the network is overconfident. centres: (n, features) float16, of
     length 1, of groups of training images. energy_deviation, distance_deviation: standard deviations over the test
-    images. highest: an image with more unfamiliarity is unlike them. error_before, error_after: expected calibration
-    error in [0, 1] without and with a temperature; for the latter, each half of the images has the temperature that was
-    fitted on the other half. images: how many test images. weights: the SHA-256 of the network's weights.
+    images, or NOT_USED for what hardly varies. highest: an image with more unfamiliarity is unlike them. error_before,
+    error_after: expected calibration error in [0, 1] without and with a temperature; for the latter, each half of the
+    images has the temperature that was fitted on the other half. images: how many test images. weights: the SHA-256 of
+    the network's weights.
     """
 
     temperature: float
@@ -101,7 +103,8 @@ def fit(logits, features, labels, centres, weights=""):
     enough = len(labels) >= LEAST_IMAGES
     temperatures = [_temperature(logits[half], labels[half]) if enough else 1.0 for half in (halves, ~halves)]
     crossed = np.where(halves, *reversed(temperatures))[:, None]
-    deviations = [max(float(scores.std()), 1e-12) for scores in (energy(logits), distance(features, centres))]
+    deviations = [float(scores.std()) for scores in (energy(logits), distance(features, centres))]
+    deviations = [each if each > LEAST_DEVIATION else NOT_USED for each in deviations]
     fitted = Calibration(
         temperature=_temperature(logits, labels) if enough else 1.0,
         centres=centres,

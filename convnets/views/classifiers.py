@@ -12,7 +12,7 @@ from convnets.views import introspection
 PIXEL_RANGES = {"0..1": (1, 0), "-1..1": (2, -1), "0..255": (255, 0)}  # scale and offset, from [0, 1]
 FLEXIBLE_SIZE = 96  # pixels, the size of an image for a network that takes any, unless a dataset or the reader says so
 LARGEST_MAPS = 2**28  # values in one layer's output for one image: 1 GiB
-KEEP_PIXELS = (  # layers before which a network's pixels are as they are behind them
+KEEP_PIXELS = (  # layers that keep the range of the pixels
     layers.InputLayer,
     layers.Identity,
     layers.ZeroPadding2D,
@@ -80,9 +80,23 @@ def as_classifier(model, path, *, pixels=None, image_size=None):
 
 
 def _returns_probabilities(model, graph):
-    """Whether a network seems to return probabilities: what it returns for random images could be nothing else."""
-    if not any(introspection.is_softmax(step.layer) or introspection.is_sigmoid(step.layer) for step in graph.steps):
-        return False
+    """Whether a network returns probabilities: what it computes of softmaxes or sigmoids, such as their mean.
+
+    Whatever has weights of its own may return anything. What else is computed of probabilities need not be some, such
+    as their sum: so what it returns for random images must lie in [0, 1] and, for several classes, add up to 1.
+    """
+    by_output, waiting = {id(step.output): step for step in graph.steps}, [graph.output]
+    for tensor in waiting:
+        step = by_output.get(id(tensor))
+        if step is None:  # the image
+            return False
+        if introspection.is_activation(step.layer) and not introspection.is_linear(step.layer):
+            if not (introspection.is_softmax(step.layer) or introspection.is_sigmoid(step.layer)):
+                return False
+        elif getattr(step.layer, "weights", ()):
+            return False
+        else:
+            waiting += step.inputs
     images = np.random.default_rng(0).random((8, *model.input_shape[1:]), dtype="float32")
     outputs = introspection.predict(model, images)
     sums = outputs.sum(axis=1) if outputs.shape[1] > 1 else np.ones(1)

@@ -83,6 +83,13 @@ class Evaluation:
         error = np.average((table["confidence"] - table["accuracy"]).abs(), weights=table["images"])
         return table.reset_index(drop=True), float(error)
 
+    def calibration_error_by_chance(self, bins=15, times=50):
+        """Return the mean expected calibration error of a perfectly calibrated network with these confidences."""
+        rng, bin_of_image = np.random.default_rng(0), np.ceil(bins * self.confidences).astype(int)
+        right = rng.random((times, len(self.labels))) < self.confidences
+        errors = [np.abs(np.bincount(bin_of_image, self.confidences - each)).sum() for each in right]
+        return float(np.mean(errors) / len(self.labels))
+
 
 def predict_with_tta(model, images, *, flip):
     """Predict with test-time augmentation: average over each image and two diagonal shifts of it by one pixel.

@@ -93,33 +93,43 @@ class Comparison:
 
     this_map: its DeletionInsertion. chance: that of smooth random maps and of the map itself, moved elsewhere.
     pixels: that of single random pixels, which spoil an image like noise and are no fair comparison for a smooth map.
+    middle: that of a blob in the middle, where most objects are: a map that is no better may know nothing, either.
     is_constant: whether the map is the same everywhere, so that it names no pixels first.
     """
 
     this_map: DeletionInsertion
     chance: DeletionInsertion
     pixels: DeletionInsertion
+    middle: DeletionInsertion
     is_constant: bool = False
 
     @property
     def above_chance(self):
         """By how many standard deviations the map's gain exceeds the chance maps' mean; NaN if that means nothing."""
+        return float("nan") if self.is_constant else self._above_chance(self.this_map)
+
+    def _above_chance(self, scored):
         spread = self.chance.gain.std(ddof=1)
-        if self.is_constant or spread == 0:
-            return float("nan")
-        return float((self.this_map.gain - self.chance.gain.mean()) / spread)
+        return float((scored.gain - self.chance.gain.mean()) / spread) if spread > 0 else float("nan")
 
     @property
     def verdict(self):
         """How the map compares with chance, in a few words."""
-        if np.isnan(self.above_chance):
-            return "no better than chance"
-        return f"{self.above_chance:+.1f} std. dev. from chance"
+        return _in_words(self.above_chance)
+
+    @property
+    def verdict_on_middle(self):
+        """The same for the blob in the middle."""
+        return _in_words(self._above_chance(self.middle))
 
     def __str__(self):
         gains = self.chance.gain
         chance = f"{gains.mean():.2f} ± {gains.std(ddof=1):.2f}"
         return f"insertion minus deletion {self.this_map.gain:.2f}; by chance {chance}: {self.verdict}"
+
+
+def _in_words(above_chance):
+    return "no better than chance" if np.isnan(above_chance) else f"{above_chance:+.1f} std. dev. from chance"
 
 
 def compare_with_chance(model, image, class_index, importance, *, smooth=8, moved=6, pixels=2, seed=0, **options):
@@ -137,10 +147,12 @@ def compare_with_chance(model, image, class_index, importance, *, smooth=8, move
         np.roll(importance[:, :: rng.choice([-1, 1])], rng.integers(extent // 4, extent - extent // 4 + 1), (0, 1))
         for _ in range(moved)
     ]
-    maps = np.stack([importance, *random_maps, *moved_maps, *rng.random((pixels, *extent))])
+    from_middle = (np.indices(extent) - (extent[:, None, None] - 1) / 2) / extent[:, None, None]
+    blob = -(from_middle**2).sum(axis=0)  # only the order of its pixels counts
+    maps = np.stack([importance, blob, *random_maps, *moved_maps, *rng.random((pixels, *extent))])
     curves = deletion_insertion(model, image, class_index, maps, **options)
-    chance, single_pixels = curves[1 : 1 + smooth + moved], curves[1 + smooth + moved :]
-    return Comparison(curves[0], chance, single_pixels, bool(np.ptp(importance) == 0))
+    chance, single_pixels = curves[2 : 2 + smooth + moved], curves[2 + smooth + moved :]
+    return Comparison(curves[0], chance, single_pixels, curves[1], bool(np.ptp(importance) == 0))
 
 
 def smoothness(importance):

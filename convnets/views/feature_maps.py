@@ -84,13 +84,15 @@ class Field:
     """Which pixels of the image the places of a layer's output depend on.
 
     size: (height, width), how many. step: (down, right), by how many it moves from one place to the next. start: (top,
-    left) of the first place's; negative where it begins in the padding. image: (height, width). All in pixels.
+    left) of the first place's; negative where it begins in the padding. image: (height, width). shared: (down, right),
+    by how much earlier than that a place's may begin, behind layers that enlarge. All in pixels.
     """
 
     size: np.ndarray
     step: np.ndarray
     start: np.ndarray
     image: np.ndarray
+    shared: np.ndarray
 
     @property
     def most(self):
@@ -100,7 +102,7 @@ class Field:
     def box(self, row, column):
         """Return (top, left, height, width) of what a place sees, without the padding around the image."""
         first = np.array([row, column]) * self.step + self.start
-        top_left = np.clip(np.floor(first), 0, self.image)
+        top_left = np.clip(np.floor(first - self.shared), 0, self.image)
         height_width = np.clip(np.ceil(first + self.size), 0, self.image) - top_left
         return (*map(int, top_left), *map(int, height_width))
 
@@ -116,21 +118,23 @@ def receptive_fields(model):
 def fields(model):
     """Return {layer name: Field}, for the layers that return feature maps.
 
-    A field is the whole image where a layer mixes all places, as global pooling does.
+    A field is the whole image where a layer mixes all places, as global pooling does, or where what it mixes is not
+    known.
     """
     graph = introspection.graph(model)
     whole = np.array(graph.image.shape[1:3], dtype=float)
-    of_tensor = {id(graph.image): (np.ones(2), np.ones(2), np.zeros(2))}  # size, step, start
+    of_image = np.ones(2), np.ones(2), np.zeros(2), np.zeros(2)  # size, step, start, shared
+    of_tensor = {id(graph.image): of_image}
     found = {}
     for step in graph.steps:
-        inputs = [of_tensor[id(each)] for each in step.inputs] or [(np.ones(2), np.ones(2), np.zeros(2))]
-        sizes, steps, starts = map(np.array, zip(*inputs, strict=True))
-        start = starts.min(axis=0)
-        of_tensor[id(step.output)] = seen = _seen(
-            step, (starts + sizes).max(axis=0) - start, steps.max(axis=0), start, whole
-        )
+        inputs = [of_tensor[id(each)] for each in step.inputs] or [of_image]
+        sizes, steps, starts, shared = map(np.array, zip(*inputs, strict=True))
+        start, stride = starts.min(axis=0), steps.max(axis=0)
+        seen = _seen(step, (starts + sizes).max(axis=0) - start, stride, start, whole)
+        shared = shared.max(axis=0) + _shared(step.layer, stride)
+        of_tensor[id(step.output)] = *seen, shared
         if len(step.output.shape) == 4:
-            found.setdefault(step.name, Field(*seen, whole))
+            found.setdefault(step.name, Field(*seen, whole, shared))
     return found
 
 
@@ -146,14 +150,31 @@ def _seen(step, size, stride, start, whole):
         extent = (kernel - 1) * np.array(getattr(layer, "dilation_rate", 1))
         before = introspection.padding_before(layer, step.inputs[0].shape[1:3])
         return size + extent * stride, stride * np.array(layer.strides), start - before * stride
-    if isinstance(layer, layers.UpSampling2D):
+    if isinstance(layer, layers.UpSampling2D) and layer.interpolation == "nearest":
         return size, stride / layer.size, start
     if isinstance(layer, (layers.ZeroPadding2D, layers.Cropping2D)):
         rows, columns = layer.padding if isinstance(layer, layers.ZeroPadding2D) else layer.cropping
         moved = np.array([rows[0], columns[0]]) * stride
         return size, stride, start - moved if isinstance(layer, layers.ZeroPadding2D) else start + moved
-    if isinstance(layer, POINTWISE) or type(layer).__name__.lower() in POINTWISE_OPERATIONS:
+    if isinstance(layer, POINTWISE) or _is_pointwise_operation(step):
         return size, stride, start
     if isinstance(layer, (layers.LayerNormalization, layers.RMSNormalization)) and layer.axis in (-1, [-1], 3, [3]):
         return size, stride, start
-    return whole, stride, np.zeros(2)
+    return 2 * whole, stride, -whole  # wherever a place is, it sees all of the image
+
+
+def _shared(layer, stride):
+    """Return by how much earlier than its step says a place of enlarged maps may begin: neighbours share pixels."""
+    if isinstance(layer, layers.UpSampling2D):
+        return stride - stride / layer.size
+    return stride - stride / np.array(layer.strides) if isinstance(layer, layers.Conv2DTranspose) else np.zeros(2)
+
+
+def _is_pointwise_operation(step):
+    operation = type(step.layer).__name__.lower()
+    if operation in POINTWISE_OPERATIONS:
+        return True
+    keeps_places = all(each.shape[1:3] == step.output.shape[1:3] for each in step.inputs if len(each.shape) == 4)
+    along_channels = getattr(step.layer, "axis", None) in (-1, 3, [-1], [3], (-1,), (3,))
+    is_operation = not isinstance(step.layer, layers.Layer)
+    return is_operation and keeps_places and (along_channels or operation == "getitem")

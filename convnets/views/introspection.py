@@ -224,8 +224,8 @@ class Graph:
     @property
     def logits(self):
         """The symbolic logits. Raises UserError when the network does not end in a softmax."""
-        last = self.steps[-1]
-        if not is_softmax(last.layer):
+        last = self.steps[-1]  # a softmax is a step of its own, unless it was taken off already
+        if not (is_activation(last.layer) and is_softmax(last.layer)):
             raise UserError(f"the network ends in {last.name}, not in a softmax, so its logits are not known")
         return last.inputs[0]
 

@@ -194,7 +194,8 @@ def load(
     try:
         if images or dataset_name:
             name, guess = dataset_name or recorded, class_names is None
-            dataset = _dataset_for(model, path, name, data_dir, guess=guess, images=images, load=load_dataset)
+            known = {"named": dataset_name is not None, "guess": guess}
+            dataset = _dataset_for(model, path, name, data_dir, **known, images=images, load=load_dataset)
     except UserError as error:
         if data_needed or dataset_name:
             raise
@@ -221,15 +222,15 @@ class _Unknown(UserError):
     """No dataset is known that fits a network."""
 
 
-def _dataset_for(model, path, name, data_dir, *, guess, images, load):
+def _dataset_for(model, path, name, data_dir, *, named, guess, images, load):
     """Load a network's dataset.
 
-    guess: whether a dataset whose images have the right shape may be taken. images: if False, without its images.
-    load: called like datasets.load.
+    named: whether the reader has named it, not the run's record. guess: whether a dataset whose images have the right
+    shape may be taken. images: if False, without its images. load: called like datasets.load.
     """
     shape, classes = model.input_shape[1:], model.output_shape[-1]
     recorded = records.entry(path, "dataset")
-    if name == recorded and str(name).startswith(("\\\\", "//")):  # Windows would log in there, and a run may lie
+    if not named and str(name).startswith(("\\\\", "//")):  # Windows would log in there, and a run may lie
         raise _Unknown(f"{path} was trained on pictures of another computer: say where they are with --dataset")
     name = name or (USUAL_DATASET.get(shape) if guess else None)
     if name is None:
@@ -249,7 +250,7 @@ def _dataset_for(model, path, name, data_dir, *, guess, images, load):
             f"the pictures of {path} are no longer in {one_line(name)}: say where they are with --dataset"
         ) from error
     classes_then = records.entry(path, "class_names")
-    if dataset.folder and classes_then and tuple(classes_then) != dataset.class_names:
+    if dataset.folder and classes_then and tuple(map(folders.composed, classes_then)) != dataset.class_names:
         raise _Unknown(
             f"the network in {path} was trained on the classes {one_line(', '.join(classes_then[:5]))} ..., but "
             f"{dataset.folder} has {', '.join(dataset.class_names[:5])} ...: name another --dataset, or another --run"

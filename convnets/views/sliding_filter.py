@@ -67,7 +67,7 @@ def strongest(model, image, count):
     """Return the filters of the first convolution that respond most to an image: SlidingFilters, the strongest first.
 
     image: (h, w, c) float32 in [0, 1]. Raises UserError when the first convolution is not an ordinary one, when its
-    filters are larger than the image, or when its input is no longer an image.
+    filters are larger than the image or never wholly inside it, or when its input is no longer an image.
     """
     graph = introspection.graph(model)
     convolutions = introspection.convolutions(model)
@@ -97,6 +97,9 @@ def strongest(model, image, count):
         )
         for unit in range(layer.filters)
     ]
+    if np.isnan(filters[0].on_image).all():
+        sizes = [" x ".join(map(str, each.shape[:2])) for each in (kernels, image)]
+        raise UserError(f"the {sizes[0]} filters of {layer.name} are never wholly inside the {sizes[1]} image")
     return sorted(filters, key=lambda filtered: -filtered.response[filtered.place])[:count]
 
 
