@@ -2,7 +2,7 @@
 
     python -m benchmarks.trust FOLDER_OF_FRUIT_AND_FLOWERS
 
-Needs CIFAR-10 and MNIST. Writes results/trust.csv, in about two minutes.
+Needs CIFAR-10 and MNIST. Writes results/trust.csv, in two to seven minutes.
 """
 
 import argparse
