@@ -1,4 +1,4 @@
-"""Measure the speed of fast_model.py, and compare it with PyTorch and with a matrix product's.
+"""Measure the speed of fast_model.py, and compare it with PyTorch and with a product of matrices.
 
     python -m benchmarks.fast_training targets 80 85 --seeds 5    accuracy and seconds for each target
     python -m benchmarks.fast_training startup                    seconds before the first training step
@@ -6,7 +6,7 @@
     python -m benchmarks.fast_training peer                       an epoch of the same network in plain PyTorch
     python -m benchmarks.fast_training recipes                    airbench94's recipes and ours, alternating
     python -m benchmarks.fast_training gpu --seeds 5              on a GPU, with JAX and PyTorch
-    python -m benchmarks.fast_training profile                    share of that, and time per operation
+    python -m benchmarks.fast_training profile                    speed beside a matrix product's; time per operation
 
 Needs CIFAR-10; peer and recipes also need benchmarks/requirements.txt. Each measurement runs in a process of its own.
 Results go to results/fast_*.csv.

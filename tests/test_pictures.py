@@ -16,12 +16,18 @@ def read(path, input_shape, **options):
     return np.asarray(picture), image_files.fit(picture, input_shape, **options)
 
 
-def test_the_middle_square_is_taken_and_scaled(tmp_path):
-    """Red, green and blue thirds, side by side: the middle square is green alone."""
+def save_thirds(path):
+    """Save a picture of 30 x 90 pixels, a red, a green and a blue third side by side, and return it."""
     wide = np.zeros((30, 90, 3), dtype="uint8")
     for third in range(3):
         wide[:, 30 * third : 30 * third + 30, third] = 255
-    Image.fromarray(wide).save(tmp_path / "wide.png")
+    Image.fromarray(wide).save(path)
+    return wide
+
+
+def test_the_middle_square_is_taken_and_scaled(tmp_path):
+    """It is the green third alone."""
+    wide = save_thirds(tmp_path / "wide.png")
     original, seen = read(tmp_path / "wide.png", (10, 10, 3))
     np.testing.assert_array_equal(original, wide)
     np.testing.assert_allclose(seen, np.broadcast_to([0, 1, 0], (10, 10, 3)), atol=1e-6)
@@ -30,10 +36,7 @@ def test_the_middle_square_is_taken_and_scaled(tmp_path):
 
 def test_the_middle_of_a_picture_has_the_shape_of_the_network_s_images(tmp_path):
     """For images twice as wide as high: the middle third, and half of each of the others, as nothing is stretched."""
-    wide = np.zeros((30, 90, 3), dtype="uint8")
-    for third in range(3):
-        wide[:, 30 * third : 30 * third + 30, third] = 255
-    Image.fromarray(wide).save(tmp_path / "wide.png")
+    save_thirds(tmp_path / "wide.png")
     _, seen = read(tmp_path / "wide.png", (10, 20, 3))
     assert seen.shape == (10, 20, 3)
     assert seen[5].argmax(axis=-1).tolist() == [0] * 5 + [1] * 10 + [2] * 5

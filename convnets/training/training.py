@@ -154,7 +154,8 @@ def train(model, dataset, run_dir, recipe=None, options=None, **settings):
             files.write(run_dir / folders.RECORD, dataset.pictures.to_csv(index=False, lineterminator="\n"))
         progress.write_summaries(model)
 
-        kept, held_out = dataset.split(recipe.validation_split)
+        kept, others = dataset.split(recipe.validation_split)
+        held_out = TestBatches(Rows(dataset.x_train, others), y_train[others])
         batches = TrainingBatches(
             Rows(dataset.x_train, kept),
             y_train[kept],
@@ -181,11 +182,7 @@ def train(model, dataset, run_dir, recipe=None, options=None, **settings):
                     callbacks=[
                         *loggers,
                         timer,
-                        *(
-                            [callbacks.EvaluateHeldOut(TestBatches(Rows(dataset.x_train, held_out), y_train[held_out]))]
-                            if recipe.validation_split
-                            else []
-                        ),
+                        *([callbacks.EvaluateHeldOut(held_out)] if recipe.validation_split else []),
                         callbacks.RefuseNaN(progress),
                         callbacks.SaveCheckpoint(progress, timer),
                         *options.watchers,
