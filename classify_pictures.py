@@ -2,7 +2,7 @@
 
     python classify_pictures.py cat.jpg dog.png             the newest run, or else a pretrained network
     python classify_pictures.py holidays/                   all pictures in a folder
-    python classify_pictures.py letters/ --run basic_model-mnist    handwritten digits, prepared as MNIST's were
+    python classify_pictures.py my_digits/ --run basic_model-mnist  handwritten digits, prepared as MNIST's were
     python classify_pictures.py holidays/ --csv answers.csv         also a table
 
 Prints the three best guesses for each picture, and says when it is unlike anything that the network was trained on: a

@@ -5,7 +5,7 @@
     python compare_models.py --article bernet                all networks of one article
     python compare_models.py --all                           all networks of all articles
     python compare_models.py bernet-best --optimizer sgd     an experiment: the same network, another optimizer
-    python compare_models.py --all --seeds 5 --on-ray        many trainings at once, on one machine or several
+    python compare_models.py --all --seeds 5 --on-ray        many runs at once, on one machine or several
 
 On two CPU cores a network on MNIST takes at most 8 minutes, one on CIFAR-10 at most 60. (Without AVX-512 instructions,
 several times that.) The results are a table, best first, a chart, and learning curves, in figures/comparison*.

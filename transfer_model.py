@@ -5,9 +5,9 @@
     python transfer_model.py --dataset my_pictures --from improved_model-cifar10
     python transfer_model.py --dataset my_pictures --from mobilenet_v2    trained on ImageNet; a download
 
-With 20 pictures of each of ten kinds of fruit and flowers it takes about one and a half minutes on two CPU cores.
-docs/own-pictures.md has the accuracies. Stop and resume it like basic_model.py. A finished run can't be continued with
-more --epochs, since its learning rate was planned to end with them: --fresh starts anew.
+With 20 pictures of each of ten kinds of fruit and flowers it takes about one and a half minutes on two CPU cores
+(docs/own-pictures.md has the accuracies). Stop and resume it like basic_model.py. To train for more --epochs, start
+anew with --fresh, since the learning rate ends with the epochs.
 
 The first layers of a network find edges, colours and textures, which are useful for any photograph. Its last layers
 distinguish the classes that it was trained on. So the script keeps the first layers and replaces the last ones.
@@ -83,14 +83,14 @@ def compile_model(model, steps):
 
 def main(argv=None):
     parser = cli.training_options(
-        "transfer_model", description=__doc__, epochs=EPOCHS, batch_size=BATCH_SIZE, weights=False
-    )
+        "transfer_model", description=__doc__, epochs=EPOCHS, batch_size=BATCH_SIZE, weights=False,
+        dataset="(required)", image_size=f"{LARGE} if the pictures are large, else 32",
+    )  # fmt: skip
     source = f"a run, or a network of keras.applications: mobilenet_v2, resnet50_v2 ... (default: {SOURCE})"
     parser.add_argument("--from", dest="source", default=SOURCE, metavar="NETWORK", help=source)
     layer = f"the last layer to keep (default: leave out the last {LEFT_OUT} convolutions; ImageNet's are all kept)"
     parser.add_argument("--layer", metavar="NAME", help=layer)
-    compare = "also train the same network from random weights, and draw both learning curves"
-    parser.add_argument("--compare", action="store_true", help=compare)
+    parser.add_argument("--compare", action="store_true", help="also train from random weights, and draw both curves")
     cli.picture_options(parser)
     options = parser.parse_args(argv)
     if options.dataset == "auto":
@@ -119,13 +119,13 @@ def main(argv=None):
     autotune.set_precision(options.precision, None if options.fresh else run)
     histories = {}
     trainings = {True: run, False: run.with_name(f"{run.name}-scratch")} if options.compare else {True: run}
+    resumed = {folder: None if options.fresh else checkpoints.newest(folder)[0] for folder in trainings.values()}
+    transfer.refuse_other_epochs(resumed.values(), options.epochs)
     for knows, folder in trainings.items():  # knows: whether it starts from what a network knows
         # Model
         keras.utils.set_random_seed(options.seed)
-        resumed = None if options.fresh else checkpoints.newest(folder)[0]
-        transfer.refuse_other_epochs(resumed, options.epochs)
         model = build_model(source, dataset.input_shape, dataset.num_classes, layer=options.layer, with_weights=knows)
-        if knows and not resumed:
+        if knows and not resumed[folder]:
             train_last_layer(model, dataset.x_train, dataset.y_train, options.class_weights)
         compile_model(model, steps=options.epochs * passes * steps_per_pass)
 

@@ -3,9 +3,9 @@
     python -m benchmarks.cluster_faults                  120 faults, on clusters of 2, 4 and 8 nodes
     python -m benchmarks.cluster_faults --nodes 4 --dataset mnist --epochs 3 --faults 8 --pause 12    on MNIST
 
-The nodes of a cluster are processes on this machine, each with one core for trainings. `compare_models.py --on-ray` is
+The nodes of a cluster are processes on this machine, each with one core for training. `compare_models.py --on-ray` is
 the driver, in a process of its own. At random moments one of the faults below comes over them. At the end, every run
-must be complete, and identical bit for bit with the same run trained alone. The trainings are repeated, each time in an
+must be complete, and identical bit for bit with the same run trained alone. The runs are repeated, each time in an
 empty folder, until there were enough faults.
 """
 

@@ -1,10 +1,10 @@
-"""How long trainings take on a Ray cluster.
+"""How long training takes on a Ray cluster.
 
     python -m benchmarks.cluster_speed mnist       all networks on MNIST, with Ray and without
     python -m benchmarks.cluster_speed cores       how to share two cores: one training on both, or one on each
-    python -m benchmarks.cluster_speed overhead    what Ray costs beyond the trainings, with 1 to 8 nodes
+    python -m benchmarks.cluster_speed overhead    what Ray costs beyond the training, with 1 to 8 nodes
 
-Nodes are processes on this machine. For the overhead the trainings only sleep and write a file of 1 MB an epoch, so
+Nodes are processes on this machine. For the overhead the runs only sleep and write a file of 1 MB an epoch, so
 that more of them than there are cores can run at once, and the engine's part is what is left.
 """
 
@@ -20,7 +20,7 @@ from benchmarks.results import record
 from convnets import cli, paths
 
 SECONDS, EPOCHS = 0.5, 2  # of a stand-in's epoch, and how many
-CLUSTERS = [(1, 10), (2, 10), (2, 100), (4, 100), (8, 100), (8, 1000)]  # nodes, queued trainings
+CLUSTERS = [(1, 10), (2, 10), (2, 100), (4, 100), (8, 100), (8, 1000)]  # nodes, queued runs
 DRIVER = """
 import sys
 from pathlib import Path

@@ -1,10 +1,10 @@
 """What the article's networks reach on CIFAR-10 with computations in bfloat16, against float32.
 
     python -m benchmarks.precision                          3 seeds of each; two to three hours on two cores
-    python -m benchmarks.precision --jobs 12                on a GPU, twelve trainings at once
+    python -m benchmarks.precision --jobs 12                on a GPU, twelve runs at once
 
 Each script trains to its last epoch, as a reader runs it. A row a training in results/precision.csv; the same command
-goes on with those that this machine has not done yet. The trainings in float32 are those of results/training_runs.csv.
+goes on with those that this machine has not done yet. The runs in float32 are those of results/training_runs.csv.
 """
 
 import argparse
@@ -29,7 +29,7 @@ def trained(script, seed):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds (default: %(default)s)")
-    parser.add_argument("--jobs", type=int, default=1, help="trainings at once (default: %(default)s)")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at once (default: %(default)s)")
     options = parser.parse_args()
     done = recorded(RESULTS, KEY)
     trainings = [

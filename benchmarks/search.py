@@ -100,7 +100,7 @@ def winner():
     with cluster.connected("local"):
         failed = cluster.train_all(jobs, train_found)
     if failed:
-        raise RuntimeError(f"{len(failed)} trainings failed")
+        raise RuntimeError(f"{len(failed)} runs failed")
     model = found_model.build_model(dataset.input_shape, dataset.num_classes)
     rows = []
     for seed, run in zip(SEEDS, runs, strict=True):

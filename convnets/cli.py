@@ -30,16 +30,27 @@ def new_parser(script, description):
 
 
 def training_options(
-    script, *, description, epochs, batch_size, precision=None, run="{script}-DATASET", weights=True, devices=False
+    script,
+    *,
+    description,
+    epochs,
+    batch_size,
+    precision=None,
+    run="{script}-DATASET",
+    weights=True,
+    devices=False,
+    dataset="(default: cifar10 if available, else digits)",
+    image_size="32",
 ):
     """Make the parser of a script that trains one network.
 
     script: its name without .py. description: its docstring. epochs, batch_size, precision: its defaults, or None if
     they depend on other options or on the machine. run: how the help names the default run.
     weights: whether the script can start from the weights in a file. devices: whether it can use several.
+    dataset, image_size: how the help names their defaults.
     """
     parser = new_parser(script, description)
-    dataset_options(parser, default="auto", help="(default: cifar10 if available, else digits)")
+    dataset_options(parser, default="auto", help=dataset, image_size=image_size)
     parser.add_argument(
         "--run",
         type=run_folder,
@@ -88,8 +99,8 @@ def training_options(
     return parser
 
 
-def dataset_options(parser, *, default, help):
-    """Add the options that say what to train on. help: what the default means."""
+def dataset_options(parser, *, default, help, image_size="32"):
+    """Add the options that say what to train on. help: what the default means. image_size: how the help names its."""
     parser.add_argument(
         "--dataset",
         type=dataset_name,
@@ -101,7 +112,7 @@ def dataset_options(parser, *, default, help):
         "--image-size",
         type=whole_number(24, 128),
         metavar="N",
-        help="height and width to which the pictures of a folder are fitted, 24 to 128 (default: 32)",
+        help=f"height and width to which the pictures of a folder are fitted, 24 to 128 (default: {image_size})",
     )
 
 

@@ -344,7 +344,7 @@ def fast_recipes(runs):
 
 @of_a_document
 def fast_gpu(runs):
-    """Tabulate trainings to 94 % on a GPU."""
+    """Tabulate training to 94 % on a GPU."""
     rows = [
         [
             f"`{recipe}`" if recipe.endswith(".py") else recipe, f"{group['epochs'].iloc[0]:.0f}", f"{len(group)}",
@@ -382,7 +382,7 @@ def fast_operations(variants):
 @of_a_document
 @of_one_device
 def ablation(runs):
-    """Tabulate what each trick brings in an earlier recipe for 85 %, and in longer trainings."""
+    """Tabulate what each trick brings in an earlier recipe for 85 %, and in longer training."""
     runs = of_85(runs)
     runs = runs.assign(variant=pd.Categorical(runs["variant"], VARIANTS, ordered=True))
     means = runs.groupby(["epochs", "variant"], observed=True)[["test_accuracy", "training_seconds"]].mean()
@@ -434,12 +434,12 @@ def recipe_trials(trials, target):
 
 @of_a_document
 def kill_and_resume(trainings):
-    """Tabulate trainings to which something happened."""
+    """Tabulate runs to which something happened."""
     happened = ["stopped_and_continued", "wrong_clock", "disk_full", "folder_read_only", "out_of_memory"]
     names = " | ".join(name.replace("_", " ") for name in happened)
     return table_of_sums(
         trainings.assign(trainings=1).sort_values("case"),
-        f"| trainings | kills | of them amid a write | {names} | arrays that differ",
+        f"| runs | kills | of them amid a write | {names} | arrays that differ",
         "case",
         ["trainings", "kills", "killed_amid_a_write", *happened, "differences"],
     )
@@ -515,7 +515,7 @@ def trust(measured, question):
     return table(" | ".join([name, *wide.columns]), rows, measured)
 
 
-# ---------------------------------------------------------------- many trainings, and searches
+# ---------------------------------------------------------------- many training runs, and searches
 
 
 @of_a_document
@@ -543,9 +543,9 @@ def cluster_faults(runs):
 @of_a_document
 @of_one_device
 def cluster_overhead(runs):
-    """Tabulate what trainings on a cluster cost beyond themselves."""
+    """Tabulate what training runs on a cluster cost beyond themselves."""
     header = (
-        "nodes | trainings queued | seconds asleep | seconds in all | beyond, for each training "
+        "nodes | runs queued | seconds asleep | seconds in all | beyond, for each run "
         "| of which the first laptop computes"
     )
     line = (
@@ -556,7 +556,7 @@ def cluster_overhead(runs):
     served = 30 / (most["seconds_of_the_driver_for_each"] / 2)  # two epochs each
     return (
         f"{table_of(runs, header, line)}\n\n"
-        f"At the last row's figures, the first laptop keeps up with {served:,.0f} trainings at once, if an epoch takes "
+        f"At the last row's figures, the first laptop keeps up with {served:,.0f} runs at once, if an epoch takes "
         "30 seconds and sends 1 MB."
     )
 

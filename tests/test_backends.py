@@ -1,4 +1,4 @@
-"""The same arrays, all views and the trainings on each backend that Keras can compute with.
+"""The same arrays, all views and training on each backend that Keras can compute with.
 
 KERAS_BACKEND counts only before Keras is imported, so each backend has one process of its own, which calls `main` here.
 """

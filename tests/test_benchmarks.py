@@ -80,7 +80,7 @@ def test_after_a_failure_no_more_trainings_begin(monkeypatch):
     begun, given_up = [], threading.Event()
 
     class Pool(concurrent.futures.ThreadPoolExecutor):
-        """Says when the trainings that wait are given up."""
+        """Says when the runs that wait are given up."""
 
         def shutdown(self, wait=True, *, cancel_futures=False):
             if cancel_futures:

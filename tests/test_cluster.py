@@ -1,4 +1,4 @@
-"""Many trainings at once with Ray: what is sent between machines, and what is left when machines die."""
+"""Many training runs at once with Ray: what is sent between machines, and what is left when machines die."""
 
 import io
 import json

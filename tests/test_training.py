@@ -620,6 +620,7 @@ def test_a_wholly_different_network_is_refused_in_a_short_line(tiny_dataset, bui
     [
         ("CosineDecay", (0.01, 3), "schedule has ended, so more epochs"),
         ("CosineDecay", (0.01, 100), "schedule has not ended: ask for more --epochs"),
+        ("CosineDecay", (0.0, 3, 0.0, "warm-up", 0.01, 97), "schedule has not ended: ask for more --epochs"),
         ("PiecewiseConstantDecay", ([3], [0.01, 0.001]), "schedule has ended, so more epochs"),
     ],
 )

@@ -14,7 +14,7 @@ EVERY = 2000  # milliseconds between two looks at the files
 
 
 class Trainings:
-    """The trainings in models/. page: the page.Page."""
+    """The training runs in models/. page: the page.Page."""
 
     def __init__(self, page):
         self.page, self._colours = page, {}

@@ -66,7 +66,7 @@ def connected(address):
     environment = {  # of the workers
         "TF_NUM_INTRAOP_THREADS": "1",
         "TF_CPP_MIN_LOG_LEVEL": "3",
-        "CUDA_VISIBLE_DEVICES": "-1",  # a GPU is not for several trainings at once
+        "CUDA_VISIBLE_DEVICES": "-1",  # a GPU is not for several runs at once
         "KERAS_BACKEND": keras.backend.backend(),
         **{name: os.environ[name] for name in ["TF_ENABLE_ONEDNN_OPTS"] if name in os.environ},
     }
@@ -206,7 +206,7 @@ class _Driver:
             self.table.update()
 
     def _submit_some(self):
-        """Give Ray twice as many trainings as it has cores for, so that it never waits for more."""
+        """Give Ray twice as many runs as it has cores for, so that it never waits for more."""
         while self.waiting and len(self.running) < 2 * max(1, ray.cluster_resources().get("CPU", 0)):
             job = self.waiting.pop()
             try:

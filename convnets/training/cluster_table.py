@@ -1,4 +1,4 @@
-"""The live table of trainings on a cluster: which trains where, how far it is, and the time left for all."""
+"""The live table of runs on a cluster: which trains where, how far it is, and the time left for all."""
 
 import contextlib
 import statistics
@@ -55,7 +55,7 @@ class ProgressTable:
         with contextlib.suppress(OSError, ValueError, KeyError):  # what can be made again need not be there
             history = pd.read_csv(job.run_dir / "history.csv")
             job.epoch, job.seconds = len(history), history["seconds"].median()
-            tested = history.get("val_accuracy", pd.Series()).dropna()  # not all trainings are tested after each epoch
+            tested = history.get("val_accuracy", pd.Series()).dropna()  # not all runs are tested after each epoch
             job.accuracy = tested.iloc[-1] if len(tested) else None
             sessions = files.read_json(job.run_dir / "run.json")["sessions"]
             for change in provenance.changes(*sessions[-2:]) if len(sessions) > 1 else ():

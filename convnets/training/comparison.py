@@ -1,4 +1,4 @@
-"""Compare trainings: a row for each run, and, published against measured, a row for each network."""
+"""Compare training runs: a row for each run, and, published against measured, a row for each network."""
 
 import functools
 import re

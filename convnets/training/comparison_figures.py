@@ -1,4 +1,4 @@
-"""Draw how trainings compare."""
+"""Draw how training runs compare."""
 
 import numpy as np
 from matplotlib.figure import Figure

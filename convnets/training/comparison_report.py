@@ -1,4 +1,4 @@
-"""Report what a comparison of trainings found: a table, and charts of it."""
+"""Report what a comparison of training runs found: a table, and charts of it."""
 
 import pandas as pd
 

@@ -243,7 +243,8 @@ def _finished(model, identity, epochs, asked):
     schedule = identity["optimizer"]["learning_rate"]
     if isinstance(schedule, dict):
         longer = "Its learning rate schedule has ended, so more epochs would change little."
-        if int(model.optimizer.iterations) < schedule["config"].get("decay_steps", 0):
+        planned = (schedule["config"].get(steps) or 0 for steps in ("warmup_steps", "decay_steps"))
+        if int(model.optimizer.iterations) < sum(planned):
             longer = "Its learning rate schedule has not ended: ask for more --epochs."
     return f"This run is finished after {count(epochs, 'epoch')}. {longer} To start anew: --fresh."
 

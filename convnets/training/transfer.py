@@ -51,17 +51,18 @@ def load_source(name):
     return model, model.input_shape[-1], f"{path.name}{sha256}"
 
 
-def refuse_other_epochs(checkpoint, epochs):
+def refuse_other_epochs(resumed, epochs):
     """Raise UserError if a run to resume was planned for another number of epochs: its learning rate depends on it.
 
-    checkpoint: a checkpoints.Checkpoint, or None if there is none yet.
+    resumed: a checkpoints.Checkpoint of each run, or None if there is none yet.
     """
-    planned = checkpoint.run["sessions"][0]["epochs"] if checkpoint and checkpoint.run["sessions"] else epochs
-    if planned != epochs:
-        raise UserError(
-            f"the learning rate of {checkpoint.folder} was planned for {count(planned, 'epoch')}, not {epochs}: "
-            f"--epochs {planned} resumes it, --fresh starts anew, --run names another run"
-        )
+    for checkpoint in resumed:
+        planned = checkpoint.run["sessions"][0]["epochs"] if checkpoint and checkpoint.run["sessions"] else epochs
+        if planned != epochs:
+            raise UserError(
+                f"the learning rate of {checkpoint.folder} was planned for {count(planned, 'epoch')}, not {epochs}: "
+                f"--epochs {planned} resumes it, --fresh starts anew, --run names another run"
+            )
 
 
 def first_layers(source, input_shape, *, layer=None, leave_out=2, with_weights=True):
