@@ -489,28 +489,38 @@ def test_the_receptive_field_is_the_whole_image_behind_global_pooling():
 
 
 @pytest.mark.parametrize(
-    ("enlarge", "most"),
+    ("stack", "most"),
     [
-        (layers.UpSampling2D(4, name="enlarge"), 4),
-        (layers.UpSampling2D(2, name="enlarge"), 4),
-        (layers.UpSampling2D(2, interpolation="bilinear", name="enlarge"), 16),  # not worked out
-        (layers.Conv2DTranspose(1, 2, strides=2, kernel_initializer="ones", name="enlarge"), 4),
-        (layers.Conv2DTranspose(1, 3, strides=2, kernel_initializer="ones", name="enlarge"), 8),
+        ([layers.UpSampling2D(4)], 4),
+        ([layers.UpSampling2D(2)], 4),
+        ([layers.UpSampling2D(2), layers.Conv2D(1, 2, kernel_initializer="ones")], 8),
+        ([layers.Conv2DTranspose(1, 2, strides=2, kernel_initializer="ones")], 4),
+        ([layers.Conv2DTranspose(1, 3, strides=2, kernel_initializer="ones")], 8),
+        ([layers.Conv2DTranspose(1, 3, strides=2, padding="same", kernel_initializer="ones")], 8),
+        ([layers.ZeroPadding2D(1), layers.Conv2D(1, 2, kernel_initializer="ones")], 8),
+        ([layers.UpSampling2D(4, interpolation="bilinear")], 16),  # not worked out: the whole image
+        ([layers.Resizing(48, 48), layers.Conv2D(1, 1, strides=2, kernel_initializer="ones")], 16),
+        ([layers.Concatenate(axis=1)], 16),
     ],
 )
-def test_the_fields_of_enlarged_maps_hold_all_pixels_that_a_place_sees(enlarge, most):
+def test_the_fields_of_enlarged_maps_are_the_pixels_that_a_place_sees(stack, most):
     image = keras.Input((16, 16, 1))
-    maps = enlarge(layers.AveragePooling2D(4)(image))
+    maps = layers.AveragePooling2D(4)(image)
+    for layer in stack:
+        maps = layer([maps, maps] if isinstance(layer, layers.Concatenate) else maps)
     model = keras.Model(image, layers.Dense(2, activation="softmax")(layers.Flatten()(maps)))
-    field, part = feature_maps.fields(model)["enlarge"], keras.Model(image, maps)
+    field, part = feature_maps.fields(model)[stack[-1].name], keras.Model(image, maps)
     assert field.most == (most, most)
     changed = np.eye(256, dtype="float32").reshape(256, 16, 16, 1)
     seen = np.abs(introspection.predict(part, changed))[..., 0].reshape(16, 16, *part.output_shape[1:3]) > 0
     for row, column in np.ndindex(*part.output_shape[1:3]):
         top, left, height, width = field.box(row, column)
-        rows, columns = np.nonzero(seen[:, :, row, column])
-        assert top <= rows.min() <= rows.max() < top + height
-        assert left <= columns.min() <= columns.max() < left + width
+        if most == 16:
+            assert (top, left, height, width) == (0, 0, 16, 16)
+        else:
+            expected = np.zeros((16, 16), bool)
+            expected[top : top + height, left : left + width] = True
+            np.testing.assert_array_equal(seen[:, :, row, column], expected)
 
 
 def test_the_first_filters_behind_zero_padding():

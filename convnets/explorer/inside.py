@@ -107,6 +107,7 @@ class Inside:
         one = values[..., channel] if is_map else values[None, [channel]]
         self.map.plot.visible = is_map
         self.map.show(plots.diverging(one[None], np.abs(one).max()), title=f"{layer}, channel {channel} on this image")
+        self._mapped = layer
         filters = network.filters(layer, channel)
         self.filter.plot.visible = filters is not None
         if filters is not None:
@@ -134,8 +135,8 @@ class Inside:
     def _field(self, number, row, column):
         """Frame the pixels of the image that a place of the map sees."""
         fields = self.side.network.fields
-        if self.layer.value in fields:
-            self.side.answer.input.mark(0, fields[self.layer.value].box(row, column))
+        if self._mapped in fields:
+            self.side.answer.input.mark(0, fields[self._mapped].box(row, column))
 
     def _make(self):
         network, layer, first = self.side.network, self.layer.value, self._first

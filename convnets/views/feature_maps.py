@@ -1,6 +1,7 @@
 """Compute what each layer makes of an image, and how much of the image each of its pixels sees."""
 
 import dataclasses
+import functools
 
 import keras
 import numpy as np
@@ -81,30 +82,25 @@ class _IsActive(layers.Layer):
 
 @dataclasses.dataclass(frozen=True)
 class Field:
-    """Which pixels of the image the places of a layer's output depend on.
+    """Which pixels of the image each place of a layer's output depends on, without the padding around the image.
 
-    size: (height, width), how many. step: (down, right), by how many it moves from one place to the next. start: (top,
-    left) of the first place's; negative where it begins in the padding. image: (height, width). shared: (down, right),
-    by how much earlier than that a place's may begin, behind layers that enlarge. All in pixels.
+    rows: two arrays (height of the output,), the first row of the image that each row of the output sees, and the one
+    after the last. columns: the same for columns.
     """
 
-    size: np.ndarray
-    step: np.ndarray
-    start: np.ndarray
-    image: np.ndarray
-    shared: np.ndarray
+    rows: tuple
+    columns: tuple
 
     @property
     def most(self):
-        """(height, width): on how many pixels a place depends at most, without the padding around the image."""
-        return tuple(map(int, np.minimum(np.ceil(self.size), self.image)))
+        """(height, width): on how many pixels a place depends at most."""
+        return tuple(int((ends - starts).max()) for starts, ends in (self.rows, self.columns))
 
     def box(self, row, column):
-        """Return (top, left, height, width) of what a place sees, without the padding around the image."""
-        first = np.array([row, column]) * self.step + self.start
-        top_left = np.clip(np.floor(first - self.shared), 0, self.image)
-        height_width = np.clip(np.ceil(first + self.size), 0, self.image) - top_left
-        return (*map(int, top_left), *map(int, height_width))
+        """Return (top, left, height, width) of what a place sees."""
+        (tops, bottoms), (lefts, rights) = self.rows, self.columns
+        top, left = int(tops[row]), int(lefts[column])
+        return top, left, int(bottoms[row]) - top, int(rights[column]) - left
 
 
 def receptive_fields(model):
@@ -122,59 +118,70 @@ def fields(model):
     known.
     """
     graph = introspection.graph(model)
-    whole = np.array(graph.image.shape[1:3], dtype=float)
-    of_image = np.ones(2), np.ones(2), np.zeros(2), np.zeros(2)  # size, step, start, shared
-    of_tensor = {id(graph.image): of_image}
+    image = graph.image.shape[1:3]
+    seen = {id(graph.image): [(np.arange(size), np.arange(size) + 1) for size in image]}
     found = {}
     for step in graph.steps:
-        inputs = [of_tensor[id(each)] for each in step.inputs] or [of_image]
-        sizes, steps, starts, shared = map(np.array, zip(*inputs, strict=True))
-        start, stride = starts.min(axis=0), steps.max(axis=0)
-        seen = _seen(step, (starts + sizes).max(axis=0) - start, stride, start, whole)
-        shared = shared.max(axis=0) + _shared(step.layer, stride)
-        of_tensor[id(step.output)] = *seen, shared
+        inputs = [seen[id(each)] for each in step.inputs]
+        seen[id(step.output)] = [_seen(step, axis, [each[axis] for each in inputs], image[axis]) for axis in (0, 1)]
         if len(step.output.shape) == 4:
-            found.setdefault(step.name, Field(*seen, whole, shared))
+            found.setdefault(step.name, Field(*seen[id(step.output)]))
     return found
 
 
-def _seen(step, size, stride, start, whole):
+def _seen(step, axis, inputs, image):
+    """Return (starts, ends) of what the rows (axis 0) or columns (1) of a layer's output see, as in Field.
+
+    inputs: the same for each of its inputs. image: the height or width of the image.
+    """
+    if _is_pointwise(step):
+        starts, ends = zip(*inputs, strict=True)
+        return functools.reduce(np.minimum, starts), functools.reduce(np.maximum, ends)
+    size = step.output.shape[1 + axis] if len(step.output.shape) == 4 else 1
+    taken = _taken(step, axis, np.arange(size))
+    if taken is None:  # wherever a place is, it sees all of the image
+        return np.zeros(size, int), np.full(size, image)
+    (starts, ends), (first, end) = inputs[0], taken
+    starts = np.append(starts, ends[-1])[np.clip(first, 0, len(starts))]  # what is beyond the edges is padding
+    ends = np.insert(ends, 0, starts[0])[np.clip(end, 0, len(ends))]
+    return starts, np.maximum(starts, ends)
+
+
+def _taken(step, axis, places):
+    """Return which rows (axis 0) or columns (1) of its input a layer computes places from: the first, and the end.
+
+    places: numbers of rows or columns of its output. None if the layer mixes all, or is not known.
+    """
     layer = step.layer
-    if isinstance(layer, layers.Conv2DTranspose):
-        kernel, strides = np.array(layer.kernel_size), np.array(layer.strides)
-        cut = np.maximum(kernel - strides, 0) // 2 if layer.padding == "same" else 0
-        first = np.ceil((cut - kernel + 1) / strides)
-        return size + (np.ceil(kernel / strides) - 1) * stride, stride / strides, start + first * stride
     if isinstance(layer, CONVOLUTIONS_AND_POOLINGS):
-        kernel = np.array(getattr(layer, "kernel_size", None) or layer.pool_size)
-        extent = (kernel - 1) * np.array(getattr(layer, "dilation_rate", 1))
-        before = introspection.padding_before(layer, step.inputs[0].shape[1:3])
-        return size + extent * stride, stride * np.array(layer.strides), start - before * stride
+        kernel = getattr(layer, "kernel_size", None) or layer.pool_size
+        extent = (kernel[axis] - 1) * np.broadcast_to(getattr(layer, "dilation_rate", 1), 2)[axis] + 1
+        stride = layer.strides[axis]
+        if isinstance(layer, layers.Conv2DTranspose):
+            cut = max(extent - stride, 0) // 2 if layer.padding == "same" else 0
+            return -((extent - 1 - cut - places) // stride), (places + cut) // stride + 1
+        first = places * stride - introspection.padding_before(layer, step.inputs[0].shape[1:3])[axis]
+        return first, first + extent
     if isinstance(layer, layers.UpSampling2D) and layer.interpolation == "nearest":
-        return size, stride / layer.size, start
-    if isinstance(layer, (layers.ZeroPadding2D, layers.Cropping2D)):
-        rows, columns = layer.padding if isinstance(layer, layers.ZeroPadding2D) else layer.cropping
-        moved = np.array([rows[0], columns[0]]) * stride
-        return size, stride, start - moved if isinstance(layer, layers.ZeroPadding2D) else start + moved
-    if isinstance(layer, POINTWISE) or _is_pointwise_operation(step):
-        return size, stride, start
-    if isinstance(layer, (layers.LayerNormalization, layers.RMSNormalization)) and layer.axis in (-1, [-1], 3, [3]):
-        return size, stride, start
-    return 2 * whole, stride, -whole  # wherever a place is, it sees all of the image
+        first = places // layer.size[axis]
+    elif isinstance(layer, layers.ZeroPadding2D):
+        first = places - layer.padding[axis][0]
+    elif isinstance(layer, layers.Cropping2D):
+        first = places + layer.cropping[axis][0]
+    else:
+        return None
+    return first, first + 1
 
 
-def _shared(layer, stride):
-    """Return by how much earlier than its step says a place of enlarged maps may begin: neighbours share pixels."""
-    if isinstance(layer, layers.UpSampling2D):
-        return stride - stride / layer.size
-    return stride - stride / np.array(layer.strides) if isinstance(layer, layers.Conv2DTranspose) else np.zeros(2)
-
-
-def _is_pointwise_operation(step):
-    operation = type(step.layer).__name__.lower()
-    if operation in POINTWISE_OPERATIONS:
-        return True
-    keeps_places = all(each.shape[1:3] == step.output.shape[1:3] for each in step.inputs if len(each.shape) == 4)
-    along_channels = getattr(step.layer, "axis", None) in (-1, 3, [-1], [3], (-1,), (3,))
-    is_operation = not isinstance(step.layer, layers.Layer)
-    return is_operation and keeps_places and (along_channels or operation == "getitem")
+def _is_pointwise(step):
+    """Whether each pixel of the output depends on the same pixel of the inputs, or on one that counts for all."""
+    layer, output = step.layer, step.output.shape
+    maps = [each.shape for each in step.inputs if len(each.shape) == 4]
+    if not maps or not all(each[1:3] in (output[1:3], (1, 1)) for each in maps):
+        return False
+    along_channels = getattr(layer, "axis", None) in (-1, 3, [-1], [3], (-1,), (3,))
+    if isinstance(layer, layers.Layer):
+        by_channels = isinstance(layer, (layers.LayerNormalization, layers.RMSNormalization)) and along_channels
+        return isinstance(layer, POINTWISE) or by_channels
+    operation = type(layer).__name__.lower()
+    return operation in POINTWISE_OPERATIONS or along_channels or operation == "getitem"
