@@ -13,7 +13,7 @@ class Inside:
 
     def __init__(self, side):
         self.side, network = side, side.network
-        self.outputs, self._first, self._making = {}, 0, None
+        self.outputs, self._first, self._making, self._mapped = {}, 0, None, None
         self.layer = pn.widgets.Select(name="Layer", options=network.layers, value=side.layer, width=200)
         self.channel = pn.widgets.Select(name="Channel", options=[side.channel], value=side.channel, width=100)
         self.strip = plots.Grid(
