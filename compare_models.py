@@ -56,7 +56,7 @@ def main(argv=None):
     parser.add_argument("--article", choices=["bernet", "jeffries", "scadamale", "wang"], help="all of its networks")
     parser.add_argument("--all", action="store_true", help="all networks of all articles")
     parser.add_argument("--list", action="store_true", help="only list the networks with their articles' recipes")
-    cli.dataset_options(parser, default="auto", help="(default: each article's own if available, else digits)")
+    cli.dataset_options(parser, "(default: each article's own if available, else digits)")
     parser.add_argument("--optimizer", choices=OPTIMIZERS, help="instead of the article's, with Keras's defaults")
     parser.add_argument("--epochs", type=cli.number_of_epochs, metavar="N", help="in all (default: as --list says)")
     seeds = "train each N times, with seeds 1337, 2, 3 ... (default: 1); the table counts all runs that are there"
@@ -92,7 +92,7 @@ def main(argv=None):
     for network in chosen:
         epochs = options.epochs or network.epochs
         wanted = options.dataset, network.dataset, options.data_dir, options.image_size
-        dataset = comparison.dataset_without_images(*wanted)
+        dataset = comparison.load_dataset(*wanted, images=False)
         kept = comparison.finished_runs(network, dataset, epochs, without_seeds=seeds if options.fresh else ())
         jobs[network] = (dataset if kept.keys() >= set(seeds) else load_dataset(*wanted), epochs)
     if options.fresh:  # all at once, so that the same command without --fresh resumes
@@ -140,8 +140,7 @@ def train(network, seed, epochs, dataset, run, run_options):
     model = network.compiled(dataset.input_shape, dataset.num_classes, steps)
     if network.first_weights:
         network.first_weights(model, datasets.scale_pixels(dataset.some(dataset.x_train, 5000)))
-    augment = network.augmentation_for(dataset.flippable) if network.augmentation_for else None
-    recipe = comparison.recipe_of(network, seed, epochs, augment)
+    recipe = comparison.recipe_of(network, dataset, seed, epochs)
     training.report(training.train(model, dataset, run, recipe, run_options), run)
     calibration.keep(model, dataset, run)  # how far its probabilities can be trusted
 

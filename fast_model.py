@@ -120,7 +120,7 @@ def main(argv=None):
     dataset = datasets.load(options.dataset, options.data_dir, image_size=options.image_size)
     training.describe(dataset)
     height = dataset.input_shape[0]
-    most = recipe.batch_size * 32**2 // max(32, height) ** 2  # larger images take more memory
+    most = datasets.at_once(recipe.batch_size, dataset.input_shape)  # larger images take more memory
     batch_size = options.batch_size or min(most, math.ceil(len(dataset.x_train) / 20))  # for some steps at least
     augment = augmentation.ShiftAndCutOut(recipe.shift * height // 32, recipe.cutout * height // 32)
 

@@ -116,8 +116,14 @@ def main(argv=None):
     model.summary()
 
     # Training
-    settings = {"initial_weights": options.weights, "class_weights": options.class_weights}
-    recipe = training.Recipe(options.epochs, options.batch_size, options.seed, augment, **settings)
+    recipe = training.Recipe(
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        seed=options.seed,
+        augment=augment,
+        initial_weights=options.weights,
+        class_weights=options.class_weights,
+    )
     history = training.train(model, dataset, run, recipe, cli.run_options(options))
     training.report(history, run)
     calibration.keep(model, dataset, run)  # how far its probabilities can be trusted

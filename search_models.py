@@ -2,7 +2,7 @@
 
     python search_models.py --dataset digits --minutes 3      a first try
     python search_models.py --minutes 60                      CIFAR-10 if available
-    python search_models.py --on-ray auto --storage /shared   on several machines, see docs/many-machines.md
+    python search_models.py --on-ray auto --storage /shared   on several machines, see docs/search.md
 
 This script begins near improved_model.py's network and tries others of the articles' kind: blocks of convolutions, then
 dense layers, with other filters, kernels, activations, dropout, optimizers and augmentation. It trains each for some
@@ -18,21 +18,44 @@ It needs Ray and Optuna: pip install -r requirements-ray.txt
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
-from convnets import cli
+from convnets import cli, paths
 from convnets.errors import Stopped, UserError
 
 EPOCHS = 3  # of a network in the search
 FINAL_EPOCHS = 24  # of the best one, afterwards
 
 
-def main(argv=None):
+def new_parser():
+    """Make the parser of this script."""
     parser = cli.new_parser("search_models", __doc__)
-    cli.dataset_options(parser, default="auto", help="(default: cifar10 if available, else digits)")
-    cli.search_options(parser, epochs=EPOCHS, final_epochs=FINAL_EPOCHS)
+    cli.dataset_options(parser)
+    counts = {
+        "--minutes": (60, cli.whole_number(1, 100_000), "minutes of the trials"),
+        "--max-parameters": (1_500_000, cli.whole_number(1000), "most parameters of a network"),
+        "--max-seconds-per-epoch": (120, cli.whole_number(1), "most seconds of an epoch of a network, on one core"),
+        "--epochs": (EPOCHS, cli.whole_number(1, 1000), "epochs of each network in the search"),
+        "--final-epochs": (FINAL_EPOCHS, cli.whole_number(2, 10_000), "epochs of the best network, afterwards"),
+        "--seed": (1337, cli.whole_number(0, 2**32 - 1), "seed of all random numbers"),
+    }
+    for name, (default, type, help) in counts.items():
+        parser.add_argument(name, type=type, default=default, metavar="N", help=f"{help} (default: {default})")
+    help = "precision of the computations (default: the faster one)"
+    parser.add_argument("--precision", choices=["float32", "bfloat16"], help=help)
+    parser.add_argument("--data-dir", type=Path, metavar="FOLDER", help="where the dataset is, or is downloaded to")
+    help = "the script to write (default: found_model.py)"
+    parser.add_argument("--output", type=Path, default=paths.PROJECT / "found_model.py", metavar="FILE", help=help)
+    help = "a folder or bucket that all machines share, for networks in training (default: in models/)"
+    parser.add_argument("--storage", metavar="FOLDER", help=help)
+    parser.add_argument("--fresh", action="store_true", help="start a new search; the old one is renamed, not deleted")
     cli.ray_option(parser)
     cli.picture_options(parser)
-    options = parser.parse_args(argv)
+    return parser
+
+
+def main(argv=None):
+    options = new_parser().parse_args(argv)
 
     with cli.importing_keras(options):  # after the options, since importing Keras takes seconds
         from convnets import drawing
@@ -52,7 +75,7 @@ def main(argv=None):
             print(f"This search is finished: {len(trials)} networks. --fresh starts a new one.")
         else:
             limits = search.Limits(options.max_parameters, options.max_seconds_per_epoch)
-            settings = {"epochs": options.epochs, "precision": record.policy, "seed": options.seed}
+            settings = {"epochs": options.epochs, "precision": record.precision, "seed": options.seed}
             with cluster.connected(options.on_ray or "local"):
                 if cluster.machines() > 1 and not options.storage:
                     raise UserError("several machines need a folder or bucket that all of them reach: --storage FOLDER")

@@ -17,7 +17,6 @@ import math
 import warnings
 
 from convnets import cli
-from convnets.training import autotune
 
 SOURCE = "fast_model-95.5-cifar10"
 LEFT_OUT = 2  # convolutions at the end of a network that are not kept: features of the ones before serve other classes
@@ -102,7 +101,7 @@ def main(argv=None):
         from convnets import drawing
         from convnets.data import datasets, folders
         from convnets.data.augmentation import Augmentation
-        from convnets.training import checkpoints, comparison_figures, training, transfer
+        from convnets.training import autotune, checkpoints, comparison_figures, training, transfer
         from convnets.views import calibration, evaluation
 
     source, channels, on_record = transfer.load_source(options.source)
@@ -134,8 +133,9 @@ def main(argv=None):
             options.epochs, options.batch_size, options.seed, Augmentation(0.15, 0.1, dataset.flippable),
             class_weights=options.class_weights, starts_from=on_record if knows else None, passes=passes,
         )  # fmt: skip
-        for old in trainings.values() if options.fresh and knows else ():  # at once, so that a stopped one is resumed
-            training.set_aside(old)
+        if options.fresh and knows:  # both runs, so that the same command without --fresh resumes them
+            for old in trainings.values():
+                training.set_aside(old)
         history = training.train(model, dataset, folder, recipe, cli.run_options(options, fresh=False))
         training.report(history, folder)
         calibration.keep(model, dataset, folder)

@@ -29,8 +29,7 @@ def main(argv=None):
         from convnets.views import building_blocks_figures, runs, sliding_filter
 
     # Network and image
-    needed = options.image is None  # the dataset; one's own picture needs none
-    run = runs.load(**cli.run_settings(options), data_needed=needed, images=needed)
+    run = runs.load(**cli.run_settings(options))
     run.describe()
     view = runs.choose_image(run, index=options.index, file=options.image, seed=options.seed)
     filters = sliding_filter.strongest(run.model, view.image, FILTERS)

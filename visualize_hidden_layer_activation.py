@@ -20,18 +20,20 @@ SAMPLE = 1000  # test images, of which the most activating ones are drawn
 
 
 def units(text):
-    """Check the option --units: a number of units, "all", or indices with at least one comma: "16", "3,5,8", "7,"."""
-    if text != "all" and not all(part.isdecimal() for part in text.removesuffix(",").split(",")):
+    """Parse the option --units: "all" as None, "16" as a number of units, "3,5,8" or "7," as a list of indices."""
+    if text == "all":
+        return None
+    parts = text.removesuffix(",").split(",")
+    if not all(part.isdecimal() for part in parts):
         raise argparse.ArgumentTypeError(f"{text!r} is neither all, a number of units, nor indices as in 3,5,8 or 7,")
-    return text
+    return list(map(int, parts)) if "," in text else int(text)
 
 
-def chosen_units(layer, text):
+def chosen_units(layer, units):
     """Return the units of a layer that the option --units selects, as pairs of the layer's name and an index."""
-    count = layer.shape[-1]
-    if text == "all" or text.isdecimal():
-        return [(layer.name, unit) for unit in range(count if text == "all" else min(int(text), count))]
-    return [(layer.name, unit) for unit in dict.fromkeys(map(int, text.removesuffix(",").split(",")))]
+    if not isinstance(units, list):
+        units = range(layer.shape[-1])[:units]
+    return [(layer.name, unit) for unit in dict.fromkeys(units)]
 
 
 def caption(unit, names):

@@ -36,8 +36,7 @@ def main(argv=None):
         from convnets.views import feature_maps, feature_maps_figures, introspection, runs
 
     # Network and image
-    needed = options.image is None  # the dataset; one's own picture needs none
-    run = runs.load(**cli.run_settings(options), data_needed=needed, images=needed)
+    run = runs.load(**cli.run_settings(options))
     run.describe()
     view = runs.choose_image(run, index=options.index, file=options.image, seed=options.seed)
 

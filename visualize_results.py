@@ -11,7 +11,7 @@ RUN-labels.csv. Takes some seconds, and longer for the largest network of fast_m
 """
 
 from convnets import cli
-from convnets.errors import UserError
+from convnets.errors import UserError, some
 
 TRAINING_SAMPLE = 1000  # training images to evaluate, unless --all-training-images
 MOST_CLASSES = 20  # whose confusion matrix is printed; the table file has it for any number
@@ -32,7 +32,6 @@ def main(argv=None):
         import numpy as np
 
         from convnets import drawing
-        from convnets.data import folders
         from convnets.views import evaluation, evaluation_figures, labels, runs
 
     # Network and data
@@ -72,7 +71,7 @@ def main(argv=None):
         print(f"Predicting {len(dataset.x_train)} training images by cross-validation ...")
         ranked, left_out = labels.rank_training_images(dataset)
         if left_out:
-            print(f"Not checked, with one training image each: {folders.some(left_out)}.")
+            print(f"Not checked, with one training image each: {some(left_out)}.")
         if ranked is not None:
             suspicious["training-labels"] = ("training", ranked)
     for name, (part, table) in suspicious.items():

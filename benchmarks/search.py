@@ -38,8 +38,7 @@ DATASET = "cifar10"
 
 
 def search_trials(sampler, minutes, seed):
-    autotune.set_precision()
-    precision = keras.config.dtype_policy().name
+    precision = autotune.set_precision()
     with tempfile.TemporaryDirectory() as folder, cluster.connected("local"):
         dataset, settings = (
             datasets.load(DATASET),
@@ -53,7 +52,7 @@ def search_trials(sampler, minutes, seed):
 
 def write_script(epochs):
     """Write the best network that Optuna's sampler found."""
-    autotune.set_precision()
+    precision = autotune.set_precision()
     trials = pd.read_csv(TRIALS)
     trials = trials[trials["sampler"] == "tpe"].reset_index(drop=True)
     best = trials.iloc[0]
@@ -61,7 +60,6 @@ def write_script(epochs):
         f"Found on CIFAR-10 by search_models.py, among {len(trials)} networks in {best['minutes']} minutes.\n"
         "Copied to the project's folder, it runs like the other scripts; here it is `python -m results.found_model`."
     )
-    precision = "bfloat16" if "bfloat16" in keras.config.dtype_policy().name else "float32"
     settings = {"name": SCRIPT.stem, "epochs": epochs, "precision": precision, "found": found}
     SCRIPT.write_text(
         search_script.script(search.choice_of(best), datasets.without_images(DATASET), **settings), encoding="utf-8"

@@ -30,32 +30,22 @@ def new_parser(script, description):
 
 
 def training_options(
-    script,
-    *,
-    description,
-    epochs,
-    batch_size,
-    precision=None,
-    run="{script}-DATASET",
-    weights=True,
-    devices=False,
-    dataset="(default: cifar10 if available, else digits)",
-    image_size="32",
+    script, *, description, epochs, batch_size, precision=None, run=None, weights=True, devices=False, **defaults
 ):
     """Make the parser of a script that trains one network.
 
     script: its name without .py. description: its docstring. epochs, batch_size, precision: its defaults, or None if
-    they depend on other options or on the machine. run: how the help names the default run.
+    they depend on other options or on the machine. run: how the help names the default run (default: script-DATASET).
     weights: whether the script can start from the weights in a file. devices: whether it can use several.
-    dataset, image_size: how the help names their defaults.
+    defaults: for `dataset_options`.
     """
     parser = new_parser(script, description)
-    dataset_options(parser, default="auto", help=dataset, image_size=image_size)
+    dataset_options(parser, **defaults)
     parser.add_argument(
         "--run",
         type=run_folder,
         metavar="NAME",
-        help=f"folder in models/ for this run, or a path with a slash (default: {run.format(script=script)})",
+        help=f"folder in models/ for this run, or a path with a slash (default: {run or f'{script}-DATASET'})",
     )
     parser.add_argument(
         "--epochs",
@@ -99,14 +89,14 @@ def training_options(
     return parser
 
 
-def dataset_options(parser, *, default, help, image_size="32"):
-    """Add the options that say what to train on. help: what the default means. image_size: how the help names its."""
+def dataset_options(parser, dataset="(default: cifar10 if available, else digits)", image_size="32"):
+    """Add the options that say what to train on. dataset, image_size: how the help names their defaults."""
     parser.add_argument(
         "--dataset",
         type=dataset_name,
-        default=default,
+        default="auto",
         metavar="NAME|FOLDER",
-        help=f"{', '.join(DATASETS)}, or a folder of pictures with a subfolder for each class {help}",
+        help=f"{', '.join(DATASETS)}, or a folder of pictures with a subfolder for each class {dataset}",
     )
     parser.add_argument(
         "--image-size",
@@ -135,30 +125,6 @@ def common_training_options(parser):
     parser.add_argument("--data-dir", type=Path, metavar="FOLDER", help="where the dataset is, or is downloaded to")
     parser.add_argument("--fresh", action="store_true", help="start anew; the old run is renamed, not deleted")
     parser.add_argument("--tensorboard", action="store_true", help="also write TensorBoard logs, into the run's folder")
-
-
-def search_options(parser, *, epochs, final_epochs):
-    """Add the options of search_models.py. epochs, final_epochs: defaults."""
-    counts = {
-        "--minutes": (60, whole_number(1, 100_000), "minutes of the trials"),
-        "--max-parameters": (1_500_000, whole_number(1000), "most parameters of a network"),
-        "--max-seconds-per-epoch": (120, whole_number(1), "most seconds of an epoch of a network, on one core"),
-        "--epochs": (epochs, whole_number(1, 1000), "epochs of each network in the search"),
-        "--final-epochs": (final_epochs, whole_number(2, 10_000), "epochs of the best network, afterwards"),
-        "--seed": (1337, whole_number(0, 2**32 - 1), "seed of all random numbers"),
-    }
-    for name, (default, type, help) in counts.items():
-        parser.add_argument(name, type=type, default=default, metavar="N", help=f"{help} (default: {default})")
-    parser.add_argument(
-        "--precision", choices=["float32", "bfloat16"], help="precision of the computations (default: the faster one)"
-    )
-    parser.add_argument("--data-dir", type=Path, metavar="FOLDER", help="where the dataset is, or is downloaded to")
-    output = paths.PROJECT / "found_model.py"
-    help = "the script to write (default: found_model.py)"
-    parser.add_argument("--output", type=Path, default=output, metavar="FILE", help=help)
-    help = "a folder or bucket that all machines share, for networks in training (default: in models/)"
-    parser.add_argument("--storage", metavar="FOLDER", help=help)
-    parser.add_argument("--fresh", action="store_true", help="start a new search; the old one is renamed, not deleted")
 
 
 def ray_option(parser):
@@ -216,7 +182,7 @@ def view_options(script, *, description, random_choices=True):
 
 def run_settings(options):
     """Return what the options of a visualisation mean to runs.load, as a dict of its arguments."""
-    return {
+    settings = {
         "path": options.run,
         "dataset_name": options.dataset,
         "data_dir": options.data_dir,
@@ -225,6 +191,9 @@ def run_settings(options):
         "image_size": options.image_size,
         "calibrate": not options.no_calibration,
     }
+    if hasattr(options, "image"):  # the reader's own picture needs no dataset
+        settings |= {"data_needed": options.image is None, "images": options.image is None}
+    return settings
 
 
 def image_options(parser):
@@ -326,28 +295,41 @@ def number_of_epochs(text):
 
 @contextlib.contextmanager
 def importing_keras(options=None):
-    """Import Keras and wrap the imports that follow: hide what only looks like an error, and turn errors into one line.
-
-    Python collects no garbage meanwhile, see `_no_garbage_collection`.
+    """Import Keras, and wrap the imports that follow: show no noise, but what is missing, in one line.
 
     options: the script's parsed options, or None. `precision`, "float32" or "bfloat16", is what networks compute in
     from then on (weights stay float32); the images of `dataset` are read in a thread meanwhile.
-
-    TensorFlow reports what it did not find (CUDA) before it reads any setting, so the stderr of the whole process is
-    redirected during the imports. And an old tutorial may have left its settings in ~/.keras/keras.json.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     logging.getLogger("tensorflow").setLevel("ERROR")  # it warns when several networks are compiled one after the other
+    with _import_errors_in_one_line(), _hidden_stderr(), _no_garbage_collection():
+        _read_ahead(options)
+        _import_keras()
+        yield
+    set_keras_up(getattr(options, "precision", None) or "float32")
+
+
+@contextlib.contextmanager
+def _hidden_stderr():
+    """Hide the stderr of the whole process: TensorFlow reports what it did not find before it reads any setting."""
     sys.stderr.flush()
     stderr = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     try:
-        with _no_garbage_collection():
-            _read_ahead(options)
-            _import_keras()
-            yield
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(nowhere)
+
+
+@contextlib.contextmanager
+def _import_errors_in_one_line():
+    """Turn what a missing or broken package raises into a UserError that says what to install or to set."""
+    try:
+        yield
     except ModuleNotFoundError as error:
         if error.name in ("jax", "torch"):
             settings = Path(os.environ.get("KERAS_HOME") or "~/.keras") / "keras.json"
@@ -365,13 +347,9 @@ def importing_keras(options=None):
             ) from error
         raise UserError(f"a package can't be loaded ({reason}): install it again, in a new environment") from error
     except ValueError as error:  # Keras's word for a backend that it does not know
-        reason = f"Keras can't start ({error}): see to KERAS_BACKEND and to ~/.keras/keras.json"
-        raise UserError(reason) if "backend" in str(error) else error from None
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
-        os.close(nowhere)
-    set_keras_up(getattr(options, "precision", None) or "float32")
+        if "backend" not in str(error):
+            raise
+        raise UserError(f"Keras can't start ({error}): see to KERAS_BACKEND and to ~/.keras/keras.json") from None
 
 
 @contextlib.contextmanager
@@ -434,12 +412,12 @@ def run(main):
     try:
         main()
     except (UserError, argparse.ArgumentTypeError) as error:  # `run_folder` may refuse a name made from a dataset's
-        sys.exit(_say(f"error: {error}.", 2))
+        _end(f"error: {error}.", 2)
     except Stopped as stopped:
         words = ["python", *(word for word in sys.argv if word != "--fresh")]
-        sys.exit(_say(f"\n{stopped} To resume: {command_line(words)}", stopped.exit_code))
+        _end(f"\n{stopped} To resume: {command_line(words)}", stopped.exit_code)
     except KeyboardInterrupt:
-        sys.exit(_say("\nStopped.", 130))
+        _end("\nStopped.", 130)
     except OSError as error:
         gone = isinstance(error, BrokenPipeError) or (
             os.name == "nt" and error.errno == errno.EINVAL and error.filename is None
@@ -456,6 +434,6 @@ def command_line(words):
     return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
 
 
-def _say(text, exit_code):
+def _end(text, exit_code):
     print(text, file=sys.stderr)
-    return exit_code
+    sys.exit(exit_code)

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import math
 import tempfile
 import warnings
 from pathlib import Path
@@ -57,7 +58,7 @@ def save(figure, path, *, show=False):
         figure.savefig(path, dpi=100, pil_kwargs={"compress_level": 1})  # half the time for a seventh more bytes
     print(f"Picture: {path}")
     if any("missing from font" in str(warning.message) for warning in caught):
-        _say_that_signs_are_missing()
+        _say_once("Some characters of the names are not in the font of the pictures; boxes stand for them.")
     if show:
         show_window(figure.get_size_inches(), path)
 
@@ -67,7 +68,7 @@ def show_window(inches, path):
     import matplotlib.pyplot as plt
 
     if plt.get_backend().lower() == "agg":
-        _say_that_there_is_no_display()
+        _say_once("Note: there is no display to show windows on, so the pictures are only saved.")
     else:
         plt.figure(figsize=inches, num=path.name)
         plt.imshow(plt.imread(path))
@@ -75,14 +76,9 @@ def show_window(inches, path):
         plt.show()
 
 
-@functools.cache  # once is enough
-def _say_that_there_is_no_display():
-    print("Note: there is no display to show windows on, so the pictures are only saved.")
-
-
 @functools.cache
-def _say_that_signs_are_missing():
-    print("Some characters of the names are not in the font of the pictures; boxes stand for them.")
+def _say_once(text):
+    print(text)
 
 
 def make_folder(path):
@@ -123,7 +119,7 @@ def without_ticks(axes):
 def mosaic(cells, columns, empty=1.0):
     """Lay out cells (n, h, w, ...) in rows of so many columns, as one image (rows h, columns w, ...)."""
     n, height, width = cells.shape[:3]
-    rows = -(-n // columns)
+    rows = math.ceil(n / columns)
     cells = np.concatenate([cells, np.full((rows * columns - n, *cells.shape[1:]), empty, cells.dtype)])
     grid = cells.reshape(rows, columns, *cells.shape[1:]).swapaxes(1, 2)
     return grid.reshape(rows * height, columns * width, *cells.shape[3:])

@@ -30,3 +30,15 @@ def one_line(error):
 def count(number, thing):
     """Return a number of things in words: "1 epoch", "2 epochs"."""
     return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
+def duration(seconds):
+    """Return seconds in words: "40 seconds", "13 minutes"."""
+    return count(round(seconds), "second") if seconds < 90 else f"{seconds / 60:.0f} minutes"
+
+
+def some(names, most=3):
+    """Return the first names as text, and how many more there are: "a, b, c and 2 more"."""
+    names = [str(name) for name in names]
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -59,6 +59,26 @@ def write(path, content):
     sync_names(path.parent)
 
 
+def remove_partial(folder):
+    """Remove the half-written files that a killed process left in a folder."""
+    for partial in Path(folder).glob(".partial-*"):
+        with contextlib.suppress(OSError):  # in use by another program
+            partial.unlink(missing_ok=True)
+
+
+def keep_old(path):
+    """Rename a file or folder to NAME-old-1, or the next free number. Returns the new path."""
+    number = 1
+    while (old := path.with_name(f"{path.name}-old-{number}")).exists():
+        number += 1
+    try:
+        path.rename(old)
+        sync_names(path.parent)
+    except OSError as error:
+        raise UserError(f"can't rename {path} ({error.strerror}): close the programs that use it") from error
+    return old
+
+
 def _sync(descriptor):
     """Make sure that a file's content is on the disk."""
     os.fsync(descriptor)

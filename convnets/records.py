@@ -14,6 +14,8 @@ ENTRIES = {  # of a run.json, and whether a value can be right
     ),
 }
 
+COLUMNS = {"epoch", "accuracy", "loss", "seconds"}  # of every history
+
 
 def read_run(folder):
     """Return what made the run in a folder: those ENTRIES of its run.json that make sense."""

@@ -418,7 +418,7 @@ def test_grad_cam_of_a_layer_before_a_skip_connection():
     graph = introspection.graph(logits)
     _, after = graph.around_activation(graph.find("first"))
     features = introspection.predict(graph.model(after), IMAGES[:1])
-    with_offset = graph.model_with_offset(after, graph.output)
+    with_offset = graph.model_with_offset(after)
 
     def score(offset):
         return keras.ops.convert_to_numpy(with_offset([IMAGES[:1], offset]))[0, 0]

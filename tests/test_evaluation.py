@@ -95,7 +95,7 @@ def test_the_calibration_error_by_chance():
 
 def test_any_names_can_be_drawn(tmp_path, capsys, recwarn):
     """Long ones are cut, and what the font lacks, or is no text at all, ends neither the script nor fills stderr."""
-    drawing._say_that_signs_are_missing.cache_clear()
+    drawing._say_once.cache_clear()
     names = ("a" * 200, "猫", "caf\udce9")
     images = np.zeros((6, 32, 32, 3), "uint8")
     results = Evaluation(np.eye(3)[[0, 1, 2, 0, 1, 2]], np.array([0, 1, 2, 1, 2, 0]), names)

@@ -272,9 +272,7 @@ def test_the_page_shows_curves_importances_and_the_front():
 
 
 def options(*words):
-    parser = cli.new_parser("search_models", "")
-    cli.search_options(parser, epochs=6, final_epochs=20)
-    return parser.parse_args(["--precision", "float32", *words])
+    return search_models.new_parser().parse_args(["--precision", "float32", *words])
 
 
 def test_a_search_goes_on_only_with_what_it_was_asked_for(tiny_dataset):
@@ -290,6 +288,7 @@ def test_a_search_goes_on_only_with_what_it_was_asked_for(tiny_dataset):
     with pytest.raises(UserError, match=changed), search_record.opened(tiny_dataset, options("--minutes", "9")):
         pass
     with search_record.opened(tiny_dataset, options("--minutes", "9", "--fresh")) as record:
+        assert record.folder.exists()  # until it begins
         record.begin()
         assert record.storage != storage  # others may use the same folder or bucket
         record.finish(FINISHED)

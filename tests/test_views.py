@@ -346,7 +346,7 @@ def test_all_probabilities_of_a_picture_are_calibrated(tmp_path, monkeypatch):
 @pytest.mark.parametrize("times", [1, 2])
 def test_without_a_display_pictures_are_saved_all_the_same(times, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(plt, "get_backend", lambda: "agg")
-    drawing._say_that_there_is_no_display.cache_clear()
+    drawing._say_once.cache_clear()
     for number in range(times):
         drawing.save(Figure(), tmp_path / f"{number}.png", show=True)
     assert len(list(tmp_path.glob("*.png"))) == times

@@ -15,11 +15,11 @@ REGULARIZATION = 0.01  # added to the variances of directions in which patches h
 
 def with_dictionary(network, name):
     """Return a network.Network with another name, whose first layer is a dictionary that is not trained."""
-    section = "Apply sparse-encoding"
-    build = functools.partial(_build, network.build_model)
-    settings = {"section": section, "epochs": 12, "published": "", "low": None, "high": None, "article_epochs": None}
-    own = {"script": None, "compile_model": None}  # no script trains it, so --optimizer may replace its optimizer
-    return dataclasses.replace(network, name=name, build_model=build, first_weights=set_dictionary, **settings, **own)
+    return dataclasses.replace(
+        network, name=name, build_model=functools.partial(_build, network.build_model), first_weights=set_dictionary,
+        section="Apply sparse-encoding", epochs=12, published="", low=None, high=None, article_epochs=None,
+        script=None, compile_model=None,  # no script trains it, so --optimizer may replace its optimizer
+    )  # fmt: skip
 
 
 def _build(build_model, input_shape, num_classes):
@@ -37,19 +37,15 @@ def set_dictionary(model, images, seed=1337):
     from sklearn.cluster import MiniBatchKMeans
 
     layer = model.get_layer("conv1")
-    (height, width), count = layer.kernel_size, layer.filters
     rng = np.random.default_rng(seed)
-    places = (rng.integers(0, size, PATCHES) for size in (
-        len(images), images.shape[1] - height + 1, images.shape[2] - width + 1))  # fmt: skip
-    windows = np.lib.stride_tricks.sliding_window_view(images, (height, width), axis=(1, 2))
-    number, top, left = places
-    patches = np.moveaxis(windows[number, top, left], 1, -1).reshape(
-        PATCHES, -1
-    )  # (patches, height * width * channels)
+    windows = np.lib.stride_tricks.sliding_window_view(images, layer.kernel_size, axis=(1, 2))
+    number, top, left = (rng.integers(0, size, PATCHES) for size in windows.shape[:3])
+    patches = np.moveaxis(windows[number, top, left], 1, -1).reshape(PATCHES, -1)  # (n, height * width * channels)
     mean = patches.mean(axis=0)
+    centred = patches - mean
     variances, directions = np.linalg.eigh(np.cov(patches, rowvar=False))
     whitening = directions / np.sqrt(variances + REGULARIZATION * variances.mean()) @ directions.T
-    clusters = MiniBatchKMeans(count, random_state=seed, n_init=3, batch_size=4096).fit((patches - mean) @ whitening)
+    clusters = MiniBatchKMeans(layer.filters, random_state=seed, n_init=3, batch_size=4096).fit(centred @ whitening)
     filters = whitening @ clusters.cluster_centers_.T
-    filters /= ((patches - mean) @ filters).std(axis=0)
+    filters /= (centred @ filters).std(axis=0)
     layer.set_weights([filters.reshape(*layer.kernel.shape), -mean @ filters])

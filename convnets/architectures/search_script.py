@@ -74,8 +74,14 @@ def main(argv=None):
 
     # Training
     run = options.run or cli.run_folder(f"{name}-{{dataset.name}}")
-    settings = {{"initial_weights": options.weights, "class_weights": options.class_weights}}
-    recipe = training.Recipe(options.epochs, options.batch_size, options.seed, augment, **settings)
+    recipe = training.Recipe(
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        seed=options.seed,
+        augment=augment,
+        initial_weights=options.weights,
+        class_weights=options.class_weights,
+    )
     # Tested after the last epoch only: no test accuracy is seen while something could still be changed.
     history = training.train(model, dataset, run, recipe, cli.run_options(options, test_each_epoch=False))
     training.report(history, run)

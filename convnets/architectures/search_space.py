@@ -60,6 +60,7 @@ def layers(choice, input_shape, num_classes):
     listed = []
     blocks = min(choice["blocks"], int(math.log2(min(input_shape[:2]))))
     normalized = choice["normalization"] == "batch"
+    bias = {"use_bias": False} if normalized else {}  # the normalization would remove it
 
     def activate():
         if normalized:
@@ -75,16 +76,14 @@ def layers(choice, input_shape, num_classes):
         filters = 8 * round(choice["filters"] * choice["growth"] ** block / 8)
         for _ in range(choice["convolutions"]):
             number += 1
-            settings = {"padding": "same", **({"use_bias": False} if normalized else {}), "name": f"conv{number}"}
+            settings = {"padding": "same", **bias, "name": f"conv{number}"}
             listed.append(("Conv2D", (filters, (choice["kernel"], choice["kernel"])), settings))
             activate()
         listed.append(("MaxPooling2D", ((2, 2),), {"name": f"pool{block + 1}"}))
         drop(choice["dropout"])
     listed.append(("Flatten" if choice["flatten"] == "all" else "GlobalAveragePooling2D", (), {}))
     for number in range(1, choice["dense_layers"] + 1):
-        listed.append(
-            ("Dense", (choice["units"],), {**({"use_bias": False} if normalized else {}), "name": f"fc{number}"})
-        )
+        listed.append(("Dense", (choice["units"],), {**bias, "name": f"fc{number}"}))
         activate()
         drop(choice["dense_dropout"])
     listed.append(("Dense", (num_classes,), {"name": f"fc{choice['dense_layers'] + 1}"}))

@@ -202,6 +202,11 @@ def load_or_digits(name, data_dir=None):
         return load("digits")
 
 
+def at_once(most, shape):
+    """Return how many images (height, width, channels) to compute at once: `most`, or fewer if larger than 32x32."""
+    return max(1, most * 32**2 // max(32**2, shape[0] * shape[1]))
+
+
 def scale_pixels(images):
     """Convert uint8 pixels, 0 to 255, to float32 in [0, 1]."""
     return np.divide(images, 255, dtype="float32")

@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 from convnets import files, paths
 from convnets.data import image_files
-from convnets.errors import UserError, count
+from convnets.errors import UserError, count, some
 
 pd.set_option("mode.string_storage", "python")  # names of files need not be UTF-8, as pyarrow, if installed, asks
 
@@ -259,8 +259,7 @@ def _is_current(index, listed, folder):
 
 def _decode(cache, folder, listed, image_size, old_pixels, old):
     """Decode what is new or changed, and keep it. old_pixels, old: what `_cached` returned. Returns as `_decoded`."""
-    for partial in cache.glob(".partial-*"):  # of a process that was killed
-        partial.unlink()
+    files.remove_partial(cache)
     rows = {image[0]: row for row, image in enumerate(old["images"])} if old else {}
     unchanged = {tuple(entry) for entry in old["listed"]} if old else set()
     known = {entry[0] for entry in listed if tuple(entry) in unchanged and entry[0] in rows}
@@ -394,13 +393,6 @@ def _notes(table):
             f"Warning: {count(both['file_y'].nunique(), 'test picture')} also in the training part ({some(pairs)}): "
             "the test accuracy will be too high. Remove them from one of the parts."
         )
-
-
-def some(names, most=3):
-    """Return the first names as text, and how many more there are."""
-    names = [str(name) for name in names]
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
 
 
 def typical_side(folder, most=100):

@@ -106,13 +106,13 @@ class Inside:
         is_map = values.ndim == 3
         one = values[..., channel] if is_map else values[None, [channel]]
         self.map.plot.visible = is_map
-        self.map.show(plots.diverging(one[None], np.abs(one).max()), title=f"{layer}, channel {channel} on this image")
+        self.map.show(plots.diverging(one[None]), title=f"{layer}, channel {channel} on this image")
         self._mapped = layer
         filters = network.filters(layer, channel)
         self.filter.plot.visible = filters is not None
         if filters is not None:
             title = f"Its filter: {' x '.join(map(str, filters.shape[1:3]))} weights for each input channel"
-            self.filter.show(plots.diverging(filters, np.abs(filters).max()), title=title)
+            self.filter.show(plots.diverging(filters), title=title)
         self.real.show(np.zeros((0, 1, 1), "uint32"), title="Real images that activate it most ...")
         self.about.say(f"{layer}, channel {channel}: {one.max():.3g} at most on this image.")
         self.side.start(
@@ -128,9 +128,9 @@ class Inside:
             self.real.show(plots.rgba(network.run.dataset.x_test[self._real]), title=title)
         if layer in fields:
             height, width = fields[layer].most
-            self.about.say(self.about.text + f"\nEach place sees {height} x {width} pixels: move the mouse over it.")
+            self.about.add(f"\nEach place sees {height} x {width} pixels: move the mouse over it.")
         if channel in dead.get(layer, ()):
-            self.about.say(self.about.text + "\nDead: no test image of a sample activates it.")
+            self.about.add("\nDead: no test image of a sample activates it.")
 
     def _field(self, number, row, column):
         """Frame the pixels of the image that a place of the map sees."""
@@ -169,4 +169,4 @@ def _thumbnail(values, side=16):
     rows = np.arange(side) * values.shape[0] // side
     columns = np.arange(side) * values.shape[1] // side
     small = values[rows][:, columns]
-    return plots.diverging(small, np.abs(small).max())
+    return plots.diverging(small)

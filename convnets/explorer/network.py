@@ -56,7 +56,6 @@ class Network:
     def __init__(self, run):
         self.run, self.busy = run, threading.RLock()
         self.names = run.class_names
-        self._outputs = introspection.logits_and_features(run.model)
         graph = introspection.graph(run.model)
         with_units = [step.name for step in graph.first_steps(introspection.has_units)]
         every = [step.name for step in graph.first_steps(lambda layer: True)]
@@ -82,10 +81,8 @@ class Network:
 
     def answer(self, image):
         """Return (probabilities (classes,), unfamiliarity or None) of an image (h, w, c); see calibration."""
-        outputs = introspection.predict(self._outputs, image[None])
-        known = self.run.calibration
-        familiar = float(known.unfamiliarity(**outputs)[0]) if known else None
-        return self.run.probabilities(outputs["logits"])[0], familiar
+        probabilities, unfamiliarity = self.run.answer(image[None])
+        return probabilities[0], None if unfamiliarity is None else float(unfamiliarity[0])
 
     def outputs(self, image):
         """Return {layer name: what it makes of an image, (h, w, channels) or (units,)}."""
@@ -135,12 +132,10 @@ class Network:
 
     # ------------------------------------------------------------ layers and their channels
 
-    def step(self, layer):
-        return introspection.graph(self.run.model).find(layer)
-
     def filters(self, layer, channel):
         """Return a channel's weights, (inputs, height, width), or None if its layer is no ordinary convolution."""
-        found = self.step(layer).layer  # other kinds of convolution order their weights in other ways
+        found = introspection.graph(self.run.model).find(layer).layer
+        # Other kinds of convolution order their weights in other ways.
         if not isinstance(found, keras.layers.Conv2D) or channel >= found.filters:
             return None
         return found.get_weights()[0][..., channel].transpose(2, 0, 1)

@@ -24,19 +24,25 @@ def rgba(images):
     return np.ascontiguousarray(np.concatenate([colours, opaque], axis=-1)).view("uint32")[..., 0]
 
 
-def diverging(maps, limit):
-    """Return maps (..., h, w) in colours, red above zero, blue below it, as `rgba` does. limit: broadcasts to maps."""
-    shares = maps / np.maximum(limit, 1e-12) / 2 + 0.5
-    return rgba(colormaps[drawing.DIVERGING](shares)[..., :3])
+def diverging(maps, limit=None):
+    """Return maps (..., h, w) in colours, red above zero, blue below it, as `rgba` does.
+
+    limit: the value with the strongest colour; broadcasts to maps. Default: the largest absolute value.
+    """
+    return rgba(_colours(maps, np.abs(maps).max() if limit is None else limit))
+
+
+def _colours(maps, limit):
+    shares = maps / np.maximum(limit, 1e-12)
+    return colormaps[drawing.DIVERGING](shares / 2 + 0.5)[..., :3]
 
 
 def overlay(image, importance):
     """Return a heat map (h, w) over a grey version of its image (h, w, c), as `rgba` does."""
-    limit = max(float(np.abs(importance).max()), 1e-12)
-    shares = (importance / limit)[..., None]
-    colours = colormaps[drawing.DIVERGING](importance / limit / 2 + 0.5)[..., :3]
-    grey = np.repeat(image.mean(axis=-1, keepdims=True), 3, axis=-1)
-    return rgba(grey * (1 - np.abs(shares)) + colours * np.abs(shares))
+    limit = np.abs(importance).max()
+    opacity = np.abs(importance)[..., None] / np.maximum(limit, 1e-12)
+    grey = image.mean(axis=-1, keepdims=True)
+    return rgba(grey * (1 - opacity) + _colours(importance, limit) * opacity)
 
 
 def plain(text):
@@ -55,6 +61,10 @@ class Text(pn.pane.HTML):
         """Show another text."""
         self.text = text
         self.object = f'<div role="status">{html.escape(text)}</div>'
+
+    def add(self, text):
+        """Show more text behind the text that is there."""
+        self.say(self.text + text)
 
 
 def flow(*parts, **options):
@@ -77,6 +87,13 @@ def plain_figure(name, title, height, *, width=WIDTH, **options):
     plot.toolbar.logo = None
     plot.title = Title(text=plain(title), text_font_size="13px")
     return plot
+
+
+def name_axis(axis, names, places=None):
+    """Write names along an axis. places: where. Default: 0, 1, 2 ..."""
+    places = list(range(len(names))) if places is None else places
+    axis.visible, axis.ticker = True, places
+    axis.major_label_overrides = dict(zip(places, map(plain, names), strict=True))
 
 
 class Grid:
@@ -130,9 +147,7 @@ class Grid:
     def name_cells(self, rows, columns):
         """Write names beside the rows, and below the columns."""
         for axis, names, side in ((self.plot.yaxis, rows, self._cell[0]), (self.plot.xaxis, columns, self._cell[1])):
-            places = [side * (number + 0.5) for number in range(len(names))]
-            axis.visible, axis.ticker = True, places
-            axis.major_label_overrides = dict(zip(places, map(plain, names), strict=True))
+            name_axis(axis, names, [side * (number + 0.5) for number in range(len(names))])
         self.plot.xaxis.major_label_orientation = 0.9
         self.plot.frame_width, self.plot.frame_height = WIDTH - BESIDE, WIDTH - BESIDE
 
@@ -189,8 +204,7 @@ class Bars:
             x_range=(0, 100),
             y_range=(len(names) - 0.5, -0.5),
         )
-        self.plot.yaxis.ticker = self._places
-        self.plot.yaxis.major_label_overrides = dict(zip(self._places, map(plain, names), strict=True))
+        name_axis(self.plot.yaxis, names)
         self.plot.ygrid.visible = False
         self.source = ColumnDataSource({"place": [], "value": [], "colour": []})
         self.plot.hbar(y="place", right="value", height=0.7, color="colour", source=self.source)

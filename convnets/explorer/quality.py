@@ -61,11 +61,13 @@ class Quality:
             }
         )
         confused = results.most_confused(1)
-        self.sentence.say(f"Test accuracy {results.accuracy:.2%} of {len(results.labels)} images. ")
-        self.sentence.say(self.sentence.text + f"Expected calibration error {100 * error:.1f} points.")
+        self.sentence.say(
+            f"Test accuracy {results.accuracy:.2%} of {len(results.labels)} images. "
+            f"Expected calibration error {100 * error:.1f} points."
+        )
         if len(confused):
             worst = confused.iloc[0]
-            self.sentence.say(self.sentence.text + f"\nMost confused: {worst['true']}, taken for {worst['predicted']}.")
+            self.sentence.add(f"\nMost confused: {worst['true']}, taken for {worst['predicted']}.")
             self._choose(names.index(worst["true"]), names.index(worst["predicted"]), gallery=False)
 
     def _pick(self, place):
@@ -83,8 +85,7 @@ class Quality:
             self.side.start("separability", lambda: network.separability((true, other)), self._show_layers, slow=True)
 
     def _show_layers(self, shares):
-        places = list(range(len(shares)))
-        self.layers.plot.xaxis.ticker = places
-        self.layers.plot.xaxis.major_label_overrides = dict(zip(places, shares, strict=True))
+        plots.name_axis(self.layers.plot.xaxis, shares)
         self.layers.plot.xaxis.major_label_orientation = 0.9
-        self.layers.show({"told apart": (places, [100 * share for share in shares.values()], drawing.TEST, "solid")})
+        percentages = [100 * share for share in shares.values()]
+        self.layers.show({"told apart": (range(len(shares)), percentages, drawing.TEST, "solid")})

@@ -5,11 +5,10 @@ import time
 import pandas as pd
 import panel as pn
 
-from convnets import files
+from convnets import files, records
 from convnets.explorer import at_hand, plots
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C")
-COLUMNS = {"epoch", "accuracy", "loss", "seconds"}
 EVERY = 2000  # milliseconds between two looks at the files
 
 
@@ -106,7 +105,7 @@ def read_history(name):
     try:
         history = pd.read_csv(path)
         tested = {"val_accuracy", "val_loss"} & set(history)
-        return history if len(history) and set(history) >= COLUMNS and len(tested) != 1 else None
+        return history if len(history) and set(history) >= records.COLUMNS and len(tested) != 1 else None
     except (OSError, ValueError):
         return None
 
@@ -117,13 +116,13 @@ def describe(name, history):
     tested = pd.notna(last.get("val_accuracy"))
     accuracy, images = (last["val_accuracy"], "test") if tested else (last["accuracy"], "training")
     text = f"{name}: {accuracy:.2%} on {images} images after epoch {int(last['epoch'])}"
-    try:
-        run = files.read_json(at_hand.folder_of(name) / "run.json")
-        epochs = int(run["sessions"][-1]["epochs"])
-    except (OSError, ValueError, TypeError, LookupError):  # older runs do not say how many epochs were asked for
+    folder = at_hand.folder_of(name)
+    sessions = records.entry(folder, "sessions")
+    epochs = sessions[-1].get("epochs") if sessions else None
+    if type(epochs) is not int:  # older runs do not say how many epochs were asked for
         return text
     an_epoch = history["seconds"].tail(3).mean()
     seconds = (epochs - len(history)) * an_epoch
-    if seconds > 0 and time.time() - files.modified(at_hand.folder_of(name) / "history.csv") > max(60, 3 * an_epoch):
+    if seconds > 0 and time.time() - files.modified(folder / "history.csv") > max(60, 3 * an_epoch):
         return f"{text} of {epochs}, stopped"
     return f"{text} of {epochs}, about {max(1, round(seconds / 60))} min left" if seconds > 0 else f"{text}, finished"

@@ -80,7 +80,9 @@ def _fastest_thread_count(*candidates):
 
 
 def set_precision(precision=None, run_dir=None):
-    """Set the precision in which networks built from now on compute, and print it. Their weights are always float32.
+    """Set the precision in which networks built from now on compute, print it, and return it.
+
+    Their weights are always float32.
 
     precision: "float32", "bfloat16", or None: that of the run in run_dir if there is one, else the faster one. bfloat16
     has 16 bits, with the range of float32 and 8 bits of precision. Processors and GPUs with instructions for it need
@@ -99,6 +101,7 @@ def set_precision(precision=None, run_dir=None):
         reason = f"bfloat16 takes {ratio:.2f} times as long as float32 here"
     print(f"Precision: {precision} ({reason}){hint}")
     cli.set_keras_up(precision)
+    return precision
 
 
 def recorded_precision(run_dir):

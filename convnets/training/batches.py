@@ -7,7 +7,7 @@ import math
 import keras
 import numpy as np
 
-from convnets.data.datasets import scale_pixels
+from convnets.data.datasets import at_once, scale_pixels
 
 FLIPS = 2**32 - 1  # in the place of an epoch's number: the flips have random numbers of their own
 
@@ -88,7 +88,7 @@ class TestBatches(keras.utils.PyDataset):
     def __init__(self, images, labels, *, batch_size=None):
         super().__init__()
         self.images, self.labels = images, labels
-        self.batch_size = batch_size or max(1, 500 * 32**2 // max(32**2, images.shape[1] * images.shape[2]))
+        self.batch_size = batch_size or at_once(500, images.shape[1:])
 
     @property
     def num_batches(self):

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from convnets import files
-from convnets.errors import NotFinite, Stopped, UserError, count
+from convnets.errors import NotFinite, Stopped, UserError, duration
 from convnets.training import checkpoints, training_curves
 
 SECONDS_BETWEEN_DRAWINGS = 5  # drawing the curves takes 0.2, and an epoch of a small network 1
@@ -178,8 +178,3 @@ class SaveCheckpoint(keras.callbacks.Callback):
         if epochs_left:
             seconds_an_epoch = np.median([row["seconds"] for row in progress.history[-5:]])
             progress.say(f"Saved; about {duration(seconds_an_epoch * epochs_left)} left.")
-
-
-def duration(seconds):
-    """Return seconds in words: "40 seconds", "13 minutes"."""
-    return count(round(seconds), "second") if seconds < 90 else f"{seconds / 60:.0f} minutes"

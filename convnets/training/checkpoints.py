@@ -29,7 +29,6 @@ from convnets import files, records
 from convnets.errors import NotFinite, UserError, one_line
 from convnets.training import model_files, weight_files
 
-COLUMNS = {"epoch", "accuracy", "loss", "seconds"}  # of every history
 MOST_BYTES = 4 * 2**30  # of weights and optimizer; a network of 1.5 million parameters takes 18 million
 
 
@@ -138,27 +137,6 @@ def _prune(newest):
             old.weights_path.unlink(missing_ok=True)
 
 
-def remove_leftovers(folder):
-    """Remove the half-written files that a killed process left in a run's folder."""
-    for partial in Path(folder).glob(".partial-*"):
-        with contextlib.suppress(OSError):  # in use by another program
-            partial.unlink(missing_ok=True)
-
-
-def set_aside(folder):
-    """Rename a run's folder to NAME-old-1, or the next free number. Returns the new path."""
-    folder = Path(folder)
-    number = 1
-    while (aside := folder.with_name(f"{folder.name}-old-{number}")).exists():
-        number += 1
-    try:
-        folder.rename(aside)
-        files.sync_names(folder.parent)
-    except OSError as error:
-        raise UserError(f"can't rename {folder} ({error.strerror}): close the programs that use it") from error
-    return aside
-
-
 def refuse_other_files(folder):
     """Raise UserError if a folder holds something that is not a training run."""
     folder = Path(folder)
@@ -212,34 +190,38 @@ def load_model(path):
     if path.is_file() or path.suffix == ".keras":
         return model_files.load(path)
     checkpoint, damaged = newest(path)
-    if damaged and checkpoint is None:
-        raise UserError("; ".join(damaged))
-    architectures = [path / "architecture.json"] if checkpoint else sorted(path.glob("*.json"))
-    weights = [] if checkpoint else sorted(filter(Path.is_file, path.glob("*.h5")), key=files.modified)
-    file = checkpoint.weights_path if checkpoint else weights[-1] if weights else None
-    models = (model_files.load_architecture(json_file, weights=file) for json_file in architectures if file)
-    model = next((model for model in models if model is not None), None)
-    if model is None:
-        missing = "there is no network, as JSON" if file else "there are no weights, or no epoch was finished yet"
-        missing = missing if path.exists() else "there is no such folder"
-        raise UserError(f"{path} holds no trained network ({missing}): train one, or name another --run")
     if checkpoint:
-        _load_weights(model, checkpoint)
-    else:
-        weight_files.load(model, file)
-    return model
+        return _load_checkpoint(checkpoint)
+    if damaged:
+        raise UserError("; ".join(damaged))
+    return _load_from_other_code(path)
 
 
 def load_all(folder):
     """Yield (epoch, the network as it was then) for each sound checkpoint of a run, the oldest first."""
     for epoch in sorted(_epochs(folder)):
         with contextlib.suppress(_Damaged, UserError):  # or replaced by a newer one, while it trains
-            checkpoint = _read(Path(folder), epoch)
-            model = model_files.load_architecture(
-                checkpoint.folder / "architecture.json", weights=checkpoint.weights_path
-            )
-            _load_weights(model, checkpoint)
-            yield epoch, model
+            yield epoch, _load_checkpoint(_read(Path(folder), epoch))
+
+
+def _load_checkpoint(checkpoint):
+    model = model_files.load_architecture(checkpoint.folder / "architecture.json", weights=checkpoint.weights_path)
+    weight_files.load_own(model, checkpoint.weights_path)
+    return model
+
+
+def _load_from_other_code(folder):
+    """Load the network that other Keras code has saved in a folder: an architecture, and the newest weights."""
+    weights = max(filter(Path.is_file, folder.glob("*.h5")), key=files.modified, default=None)
+    descriptions = sorted(folder.glob("*.json")) if weights else []
+    models = (model_files.load_architecture(path, weights=weights) for path in descriptions)
+    model = next((model for model in models if model is not None), None)
+    if model is None:
+        missing = "there is no network, as JSON" if weights else "there are no weights, or no epoch was finished yet"
+        missing = missing if folder.exists() else "there is no such folder"
+        raise UserError(f"{folder} holds no trained network ({missing}): train one, or name another --run")
+    weight_files.load(model, weights)
+    return model
 
 
 def restore(model, checkpoint):
@@ -256,7 +238,7 @@ def restore(model, checkpoint):
             f"{checkpoint.weights_path} holds {saved} optimizer variables, not {len(model.optimizer.variables)}: "
             "it can be looked at but not trained further; --fresh starts anew"
         )
-    _load_weights(model, checkpoint)
+    weight_files.load_own(model, checkpoint.weights_path)
     variables = _seed_variables(model)
     if len(variables) != len(checkpoint.seed_generators):
         raise UserError(
@@ -270,34 +252,25 @@ def restore(model, checkpoint):
         raise UserError(f"{checkpoint.record_path} holds other things than states of random generators") from error
 
 
-def _load_weights(model, checkpoint):
-    weight_files.load_own(model, checkpoint.weights_path)
-
-
 def architecture_differences(folder, model):
     """Describe, a line each, how the network saved in a folder differs from a model."""
-    path = Path(folder) / "architecture.json"
     try:
-        saved = files.read_json(path)["config"]["layers"]
-        saved = _without_names([{"class_name": layer["class_name"], **layer["config"]} for layer in saved])
+        before = _settings_of_layers(files.read_json(Path(folder) / "architecture.json"))
     except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return []  # it is written anew, and the weights can only be loaded into a network of the same shape
-    layers = [
-        {"class_name": layer["class_name"], **layer["config"]} for layer in architecture(model)["config"]["layers"]
-    ]
-    if len(saved) != len(layers):
-        return [f"the network had {len(saved)} layers, now {len(layers)}"]
-    layers = _without_names(layers)
+    now = _settings_of_layers(architecture(model))
+    if len(before) != len(now):
+        return [f"the network had {len(before)} layers, now {len(now)}"]
     return [
         f"layer {number} ({new['class_name']}): {name} was {old.get(name)}, now {value}"
-        for number, (old, new) in enumerate(zip(saved, layers, strict=True))
+        for number, (old, new) in enumerate(zip(before, now, strict=True))
         for name, value in new.items()
         if old.get(name) != value
     ]
 
 
-def _without_names(layers):
-    """Return the settings of layers without the layers' names, also of those in a model that is a layer.
+def _settings_of_layers(description):
+    """Return a dict of settings for each layer of an architecture, without the layers' names, also inside of models.
 
     Keras numbers the names: the same layers are conv2d, conv2d_1 or conv2d_7, by what the process made before them.
     """
@@ -312,7 +285,7 @@ def _without_names(layers):
             return [visit(each) for each in part]
         return numbers.get(part, part) if isinstance(part, str) else part
 
-    return visit(layers)
+    return visit([{"class_name": layer["class_name"], **layer["config"]} for layer in description["config"]["layers"]])
 
 
 def _read(folder, epoch):
@@ -344,7 +317,7 @@ def _is_meaningful(checkpoint):
     return (
         type(checkpoint.epoch) is int
         and isinstance(history, list)
-        and all(isinstance(row, dict) and row.keys() >= COLUMNS for row in history)
+        and all(isinstance(row, dict) and row.keys() >= records.COLUMNS for row in history)
         and all(("val_accuracy" in row) == ("val_loss" in row) for row in history)
         and all(type(value) in (int, float) and not abs(value) > 1e300 for row in history for value in row.values())
         and [row["epoch"] for row in history] == list(range(1, checkpoint.epoch + 1))

@@ -23,7 +23,7 @@ from pathlib import Path
 import keras
 import ray
 
-from convnets import cli, paths
+from convnets import cli, files, paths
 from convnets.errors import NotFinite, Stopped, UserError, one_line
 from convnets.training import autotune, callbacks, checkpoints, run_copies, training
 from convnets.training.cluster_table import ProgressTable
@@ -212,7 +212,7 @@ class _Driver:
             try:
                 job.lock.enter_context(training.locked(job.run_dir))
                 checkpoints.refuse_other_files(job.run_dir)
-                checkpoints.remove_leftovers(job.run_dir)
+                files.remove_partial(job.run_dir)
                 self.table.read(job)
                 self._submit(job)
             except UserError as error:

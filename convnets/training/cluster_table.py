@@ -9,8 +9,8 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
-from convnets import files, provenance
-from convnets.training.callbacks import duration
+from convnets import provenance, records
+from convnets.errors import duration
 
 MOST_ROWS = 20
 WIDTH_IN_A_FILE = 160
@@ -57,7 +57,7 @@ class ProgressTable:
             job.epoch, job.seconds = len(history), history["seconds"].median()
             tested = history.get("val_accuracy", pd.Series()).dropna()  # not all runs are tested after each epoch
             job.accuracy = tested.iloc[-1] if len(tested) else None
-            sessions = files.read_json(job.run_dir / "run.json")["sessions"]
+            sessions = records.entry(job.run_dir, "sessions") or ()
             for change in provenance.changes(*sessions[-2:]) if len(sessions) > 1 else ():
                 note = f"{change}: the result may differ slightly from that of an uninterrupted run"
                 job.notes += [] if note in job.notes else [note]

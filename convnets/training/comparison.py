@@ -16,26 +16,25 @@ from convnets.training import checkpoints, training
 RESULTS = paths.RESULTS / "training_runs.csv"
 
 
-def dataset_without_images(wanted, of_the_article, data_dir, image_size):
-    """Return what `load_dataset` returns, without images if they would have to be read first."""
-    name = of_the_article if wanted == "auto" else wanted
-    return datasets.without_images(name, image_size=image_size)
+def load_dataset(wanted, of_the_article, data_dir, image_size, *, images=True):
+    """Load the dataset that a reader wants; for "auto" that of the network's article if available, else the digits.
 
-
-def load_dataset(wanted, of_the_article, data_dir, image_size):
-    """Load the dataset that a reader wants; for "auto" that of the network's article if available, else the digits."""
+    images: if False, without the images where they would have to be read; see datasets.without_images.
+    """
+    if not images:
+        return datasets.without_images(of_the_article if wanted == "auto" else wanted, image_size=image_size)
     if wanted == "auto":
         return datasets.load_or_digits(of_the_article, data_dir)
     return datasets.load(wanted, data_dir, image_size=image_size)
 
 
-def recipe_of(network, seed, epochs, augment=None):
-    """Return the training.Recipe of an article's network."""
+def recipe_of(network, dataset, seed, epochs):
+    """Return the training.Recipe of an article's network. dataset: a datasets.Dataset, also one without images."""
     return training.Recipe(
         epochs=epochs,
         batch_size=network.batch_size,
         seed=seed,
-        augment=augment,
+        augment=network.augmentation_for(dataset.flippable) if network.augmentation_for else None,
         validation_split=network.validation_split,
     )
 
@@ -51,8 +50,7 @@ def finished_run(network, dataset, seed, epochs):
     if checkpoint is None:
         return None
     model = _compiled(network, dataset.input_shape, dataset.num_classes)
-    augment = network.augmentation_for(dataset.flippable) if network.augmentation_for else None
-    identity = training.run_identity(model, dataset, recipe_of(network, seed, epochs, augment))
+    identity = training.run_identity(model, dataset, recipe_of(network, dataset, seed, epochs))
     # basic_model.py and improved_model.py may have trained it in bfloat16.
     identity["precision"] = checkpoint.run["options"].get("precision", "float32")
     schedule = checkpoint.run["options"]["optimizer"].get("learning_rate")
@@ -132,48 +130,45 @@ def compare(rows, networks, also=()):
     "lower"; missing for a single run. low, high, points_apart and verdict are missing, too, if nothing was published,
     or if the training was shorter than the recipe's, or on other images.
     """
-    compared = []
     known = {dataset.name: dataset for dataset in [*map(datasets.without_images, DATASETS), *also]}
-    for network in networks:
-        for dataset in known:
-            runs = rows[rows["run"] == network.run_name(dataset)]
-            if runs.empty:
-                continue
-            accuracy = 100 * runs["test_accuracy"]
-            comparable = (
-                network.low is not None and dataset == network.dataset and runs["epochs"].min() >= network.epochs
-            )
-            low, high = (network.low, network.high) if comparable else (None, None)
-            least, most = interval(accuracy)
-            compared.append(
-                {
-                    "article": network.article,
-                    "network": network.name,
-                    "dataset": dataset,
-                    "parameters": _compiled(
-                        network, known[dataset].input_shape, known[dataset].num_classes
-                    ).count_params(),
-                    "published": network.published if dataset == network.dataset else "",
-                    "low": low,
-                    "high": high,
-                    "measured": accuracy.mean(),
-                    "lowest": accuracy.min(),
-                    "highest": accuracy.max(),
-                    "interval_low": least,
-                    "interval_high": most,
-                    "points_apart": _points_apart(accuracy.mean(), low, high) if comparable else None,
-                    "verdict": _verdict(least, most, low, high) if comparable and len(runs) > 1 else None,
-                    "seeds": len(runs),
-                    "epochs": runs["epochs"].max(),
-                    "article_epochs": (network.article_epochs or network.epochs)
-                    if dataset == network.dataset
-                    else None,
-                    "at_best_epoch": 100 * runs["best_test_accuracy"].mean(),
-                    "seconds_an_epoch": runs["seconds_an_epoch"].min(),
-                    "minutes": runs["minutes"].min(),
-                }
-            )
+    compared = [
+        _compared(network, dataset, runs)
+        for network in networks
+        for name, dataset in known.items()
+        if len(runs := rows[rows["run"] == network.run_name(name)])
+    ]
     return pd.DataFrame(sorted(compared, key=lambda row: (row["dataset"], -row["measured"]))).round(3)
+
+
+def _compared(network, dataset, runs):
+    """Return the row of a network and a dataset. runs: their rows of results, at least one."""
+    accuracy = 100 * runs["test_accuracy"]
+    on_its_own = dataset.name == network.dataset  # the article's images
+    comparable = on_its_own and network.low is not None and runs["epochs"].min() >= network.epochs
+    low, high = (network.low, network.high) if comparable else (None, None)
+    least, most = interval(accuracy)
+    return {
+        "article": network.article,
+        "network": network.name,
+        "dataset": dataset.name,
+        "parameters": _compiled(network, dataset.input_shape, dataset.num_classes).count_params(),
+        "published": network.published if on_its_own else "",
+        "low": low,
+        "high": high,
+        "measured": accuracy.mean(),
+        "lowest": accuracy.min(),
+        "highest": accuracy.max(),
+        "interval_low": least,
+        "interval_high": most,
+        "points_apart": _points_apart(accuracy.mean(), low, high) if comparable else None,
+        "verdict": _verdict(least, most, low, high) if comparable and len(runs) > 1 else None,
+        "seeds": len(runs),
+        "epochs": runs["epochs"].max(),
+        "article_epochs": (network.article_epochs or network.epochs) if on_its_own else None,
+        "at_best_epoch": 100 * runs["best_test_accuracy"].mean(),
+        "seconds_an_epoch": runs["seconds_an_epoch"].min(),
+        "minutes": runs["minutes"].min(),
+    }
 
 
 def interval(values):

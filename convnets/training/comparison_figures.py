@@ -1,5 +1,7 @@
 """Draw how training runs compare."""
 
+import math
+
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -56,7 +58,7 @@ def learning_curves(histories, quantity, *, lowest=None):
     lowest: where the axis of accuracies begins, in percent.
     """
     columns = min(3, len(histories))
-    rows = -(-len(histories) // columns)
+    rows = math.ceil(len(histories) / columns)
     figure = Figure(figsize=(max(10 / 3 * columns, 5), 2.7 * rows + 1.1), layout="constrained")
     drawing.heading(figure, f"{quantity.capitalize()} by epoch\none line for each seed")
     grid = figure.subplots(rows, columns, squeeze=False).ravel()

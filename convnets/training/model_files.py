@@ -15,8 +15,10 @@ import zipfile
 from pathlib import Path
 
 import h5py
+import keras
 
 from convnets import files
+from convnets.architectures import fast_layers  # noqa: F401 - so that Keras knows these layers
 from convnets.errors import UserError, one_line
 from convnets.training import weight_files
 
@@ -32,10 +34,6 @@ def load(path):
     Returns a keras.Model. Raises UserError if the file is missing or damaged, holds weights only, needs Python code or
     classes that are not part of Keras, or declares more parameters than it holds.
     """
-    import keras
-
-    import convnets.architectures.fast_layers  # noqa: F401 - so that Keras knows these layers
-
     path = Path(path)
     read = {".keras": _read_keras, ".h5": _read_h5, ".hdf5": _read_h5}.get(path.suffix)
     if read is None:
@@ -55,10 +53,6 @@ def load_architecture(path, *, weights):
 
     weights: the file with its weights; an architecture with more parameters than this file has bytes is refused.
     """
-    import keras
-
-    import convnets.architectures.fast_layers  # noqa: F401 - so that Keras knows these layers
-
     with _one_error(path):
         description = files.read_json(path)
         if isinstance(description, str):  # as in the article, which saves model.to_json() with json.dump
@@ -85,8 +79,6 @@ def make_names_usable(model):
 
     (JAX and PyTorch accept any name. Models inside a model may repeat names; one that was taken apart may not.)
     """
-    import keras
-
     if not NAME.fullmatch(model.name):
         model.name = "network"
     layers = _layers_inside(model)
@@ -103,8 +95,6 @@ def make_names_usable(model):
 
 def _layers_inside(model):
     """List the layers and other operations of a model, and after them those of the models inside it."""
-    import keras
-
     found, waiting = {}, [model]
     for layer in waiting:
         if isinstance(layer, keras.Function):
@@ -195,8 +185,6 @@ def _limited_parameters(most, path):
 
     Each parameter takes at least a byte in a weights file. Without this limit, Dense(10**9) takes all memory.
     """
-    import keras
-
     with _one_at_a_time:
         add_weight, total, thread = keras.layers.Layer.add_weight, 0, threading.get_ident()
 

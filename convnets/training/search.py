@@ -123,10 +123,10 @@ class _Watch(keras.callbacks.Callback):
 def train_choice(choice, epochs, precision, seed, dataset, run_dir, options, limits=None):
     """Train the network of a choice of settings, or resume its training. Raises _GiveUp if it has too many parameters.
 
-    precision: a name of Keras's. dataset, run_dir, options: as for training.train.
+    precision: "float32" or "bfloat16". dataset, run_dir, options: as for training.train.
     """
     keras.utils.clear_session()  # also forgets the precision
-    keras.config.set_dtype_policy(precision)
+    cli.set_keras_up(precision)
     keras.utils.set_random_seed(seed)
     model = search_space.build_model(choice, dataset.input_shape, dataset.num_classes)
     if limits and model.count_params() > limits.parameters:
@@ -142,7 +142,6 @@ def train_choice(choice, epochs, precision, seed, dataset, run_dir, options, lim
 
 def _trial(config, dataset, share, epochs, limits, precision, seed):
     """Train the network of one choice on a share of the images. Tune calls this in a process of its own."""
-    cli.set_keras_up()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         run_dir = Path(folder) / "run"
         if checkpoint := tune.get_checkpoint():
@@ -211,7 +210,7 @@ def search(dataset, folder, *, minutes, epochs, limits, precision, seed, sampler
     """Search for some minutes, or go on with the search that is in a folder, on the connected Ray cluster.
 
     dataset: a datasets.Dataset. folder: of this search, a path or a bucket, such as s3://bucket/name, that all machines
-    can reach. epochs: of a trial that is not ended early. limits: Limits. precision: a name of Keras's.
+    can reach. epochs: of a trial that is not ended early. limits: Limits. precision: as for `train_choice`.
     minutes: see _TimeIsOver. sampler: "tpe", which starts from search_space.FIRST, or "random".
     Returns what `table` returns. Raises Stopped after Ctrl-C.
     """

@@ -8,14 +8,13 @@ import shutil
 import uuid
 from pathlib import Path
 
-import keras
 import pandas as pd
 
 from convnets import cli, files, paths
 from convnets.architectures import search_script, search_space
 from convnets.data import folders
 from convnets.errors import UserError
-from convnets.training import autotune, checkpoints, training
+from convnets.training import autotune, training
 
 
 @dataclasses.dataclass
@@ -23,31 +22,29 @@ class SearchRecord:
     """A search's folder, and what is written there.
 
     asked: all that decides what the search finds, and the name of its trials. storage: where Ray Tune keeps networks in
-    training.
+    training. fresh: whether to set aside the search that is in the folder.
     """
 
     folder: Path
     asked: dict
     storage: str
+    fresh: bool
 
     @property
     def precision(self):
         return self.asked["precision"]
 
-    @property
-    def policy(self):
-        """The precision by its name in Keras."""
-        return "mixed_bfloat16" if self.precision == "bfloat16" else "float32"
-
     def begin(self):
         """Keep what the search was asked for, from which it goes on if it is stopped."""
+        if self.fresh and self.folder.exists():
+            print(f"The old search is kept in {files.keep_old(self.folder)}.")
         files.make_folder(self.folder)
         files.write(self.folder / "search.json", files.to_json(self.asked))
 
     def trials(self):
         """Return what a finished search found, as search.judge_finalists returns it, or None."""
         path = self.folder / "trials.csv"
-        if not path.exists():
+        if self.fresh or not path.exists():
             return None
         with contextlib.suppress(OSError, ValueError):
             if _is_sound(trials := pd.read_csv(path)):
@@ -70,12 +67,10 @@ def opened(dataset, options):
     """
     folder = cli.run_folder(f"search-{dataset.name}").resolve()
     with training.locked(folder):
-        if options.fresh and folder.exists():
-            print(f"The old search is kept in {checkpoints.set_aside(folder)}.")
-        recorded = _read(folder)
-        if not recorded and (folder / "trials.csv").exists():
+        recorded = {} if options.fresh else _read(folder)
+        if not options.fresh and not recorded and (folder / "trials.csv").exists():
             raise UserError(f"{folder} has lost search.json, so what it was asked for is unknown: --fresh starts anew")
-        autotune.set_precision(options.precision or recorded.get("precision"))
+        precision = autotune.set_precision(options.precision or recorded.get("precision"))
         asked = {
             "dataset": dataset.name,
             "image_size": dataset.input_shape[0] if dataset.folder else None,
@@ -86,7 +81,7 @@ def opened(dataset, options):
             "max_seconds_per_epoch": options.max_seconds_per_epoch,
             "seed": options.seed,
             "networks": search_space.fingerprint(),
-            "precision": "bfloat16" if "bfloat16" in keras.config.dtype_policy().name else "float32",
+            "precision": precision,
             "storage": _absolute(options.storage or folder),
         }
         changed = [
@@ -99,7 +94,7 @@ def opened(dataset, options):
                 f"{folder} is another search ({'; '.join(changed)}): use its options, or start a new one with --fresh"
             )
         trials = recorded.get("trials", f"trials-{dataset.name}-{uuid.uuid4().hex[:8]}")  # others may use the storage
-        yield SearchRecord(folder, {**asked, "trials": trials}, f"{asked['storage']}/{trials}")
+        yield SearchRecord(folder, {**asked, "trials": trials}, f"{asked['storage']}/{trials}", options.fresh)
 
 
 def refuse_other_scripts(path):
@@ -120,7 +115,7 @@ def write_script(path, text, run):
         return
     training.set_aside(run)  # first: where the new script is, there is no run of the old one
     if path.exists():
-        print(f"The old script is kept in {checkpoints.set_aside(path)}.")
+        print(f"The old script is kept in {files.keep_old(path)}.")
     files.write(path, text)
     print(f"Script: {path}")
 

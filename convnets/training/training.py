@@ -14,10 +14,9 @@ from filelock import FileLock, Timeout
 
 from convnets import files, provenance
 from convnets.data import folders
-from convnets.errors import Stopped, UserError, count, one_line
+from convnets.errors import Stopped, UserError, count, duration, one_line
 from convnets.training import callbacks, checkpoints, weight_files
 from convnets.training.batches import Rows, TestBatches, TrainingBatches
-from convnets.training.callbacks import duration
 
 LONGEST = 200  # characters of a difference between two runs in a message; a model inside a model has thousands
 
@@ -115,85 +114,105 @@ def train(model, dataset, run_dir, recipe=None, options=None, **settings):
     say = print if options.verbose else lambda *_: None
     loggers = _loggers(run_dir, options)
     with locked(run_dir):
-        checkpoints.refuse_other_files(run_dir)
-        checkpoint = None if options.fresh else _newest_checkpoint(run_dir, say)
-        identity = run_identity(model, dataset, recipe, checkpoint)
-        run = {
-            "dataset": dataset.key,
-            "class_names": list(map(str, dataset.class_names)),
-            "options": identity,
-            "sessions": [],
-        }
-        if recipe.initial_weights and not checkpoint:
-            weight_files.load(model, recipe.initial_weights)
-        y_train, y_test = (
-            keras.utils.to_categorical(y, dataset.num_classes).astype("float32")
-            for y in (dataset.y_train, dataset.y_test)
-        )
-        make_variables(model, y_train)
-        if options.fresh:
-            _keep_old_run(run_dir, say)
-        files.make_folder(run_dir)
-        if checkpoint:
-            _refuse_another(run_dir, checkpoint, identity, model, dataset)
-            run = {**checkpoint.run, "dataset": dataset.key}  # a folder of pictures may have moved
-            checkpoints.restore(model, checkpoint)
-            say(f"Resuming after epoch {checkpoint.epoch}, from {checkpoint.weights_path}.")
-        progress = callbacks.Progress(run_dir, run, checkpoint.history if checkpoint else [], recipe.epochs, say)
-        first_epoch = len(progress.history)
-        if first_epoch >= recipe.epochs:
+        progress = _ready(model, dataset, run_dir, recipe, options, say)
+        epochs_done = len(progress.history)
+        if epochs_done >= recipe.epochs:
             progress.write_summaries(model)
-            say(_finished(model, identity, first_epoch, recipe.epochs))
-            return pd.DataFrame(progress.history)
-        session = provenance.describe(first_epoch=first_epoch + 1, epochs=recipe.epochs)
-        if run["sessions"] and (moved := provenance.changes(run["sessions"][-1], session)):
-            say(f"The result may differ slightly from that of an uninterrupted run: {'; '.join(moved)}.")
-        run["sessions"].append(session)
-        files.write(run_dir / "run.json", files.to_json(run))  # fails at once if nothing can be saved
-        if dataset.pictures is not None:
-            files.write(run_dir / folders.RECORD, dataset.pictures.to_csv(index=False, lineterminator="\n"))
-        progress.write_summaries(model)
-
-        kept, others = dataset.split(recipe.validation_split)
-        held_out = TestBatches(Rows(dataset.x_train, others), y_train[others])
-        batches = TrainingBatches(
-            Rows(dataset.x_train, kept),
-            y_train[kept],
-            batch_size=recipe.batch_size,
-            seed=recipe.seed,
-            first_epoch=first_epoch,
-            passes=recipe.passes,
-            augment=recipe.augment,
-            alternate_flips=recipe.alternate_flips,
-            threads=_batch_threads(),
-        )
-        stop, timer = callbacks.StopOnSignal(progress), callbacks.TimeSteps()
-        try:
-            with stop.catching():
-                model.fit(
-                    batches,
-                    steps_per_epoch=batches.batches_per_epoch,
-                    shuffle=False,  # the batches come shuffled
-                    initial_epoch=first_epoch,
-                    epochs=recipe.epochs,
-                    validation_data=TestBatches(dataset.x_test, y_test),
-                    validation_freq=1 if options.test_each_epoch else [recipe.epochs],
-                    class_weight=_class_weights(recipe, dataset.y_train[kept], dataset.num_classes),
-                    callbacks=[
-                        *loggers,
-                        timer,
-                        *([callbacks.EvaluateHeldOut(held_out)] if recipe.validation_split else []),
-                        callbacks.RefuseNaN(progress),
-                        callbacks.SaveCheckpoint(progress, timer),
-                        *options.watchers,
-                        stop,
-                    ],
-                    verbose=options.verbose,
-                )
-        except Stopped:
+            say(_finished(model, epochs_done, recipe.epochs))
+        else:
+            _begin_session(progress, dataset)
             progress.write_summaries(model)
-            raise
+            _fit(model, dataset, recipe, options, progress, loggers)
         return pd.DataFrame(progress.history)
+
+
+def _ready(model, dataset, run_dir, recipe, options, say):
+    """Bring the model, and the run's folder, into the state from which the training goes on. Return the Progress.
+
+    All that may be refused is refused before anything in the folder changes.
+    """
+    checkpoints.refuse_other_files(run_dir)
+    checkpoint = None if options.fresh else _newest_checkpoint(run_dir, say)
+    identity = run_identity(model, dataset, recipe, checkpoint)
+    run = {
+        "dataset": dataset.key,
+        "class_names": list(map(str, dataset.class_names)),
+        "options": identity,
+        "sessions": [],
+    }
+    if recipe.initial_weights and not checkpoint:
+        weight_files.load(model, recipe.initial_weights)
+    make_variables(model, _one_hot(dataset.y_train[:1], dataset))
+    if options.fresh:
+        _keep_old_run(run_dir, say)
+    files.make_folder(run_dir)
+    if checkpoint:
+        _refuse_another(run_dir, checkpoint, identity, model, dataset)
+        run = {**checkpoint.run, "dataset": dataset.key}  # a folder of pictures may have moved
+        checkpoints.restore(model, checkpoint)
+        say(f"Resuming after epoch {checkpoint.epoch}, from {checkpoint.weights_path}.")
+    return callbacks.Progress(run_dir, run, checkpoint.history if checkpoint else [], recipe.epochs, say)
+
+
+def _begin_session(progress, dataset):
+    """Record on what this process trains. Fails at once if nothing can be saved."""
+    run = progress.run
+    session = provenance.describe(first_epoch=len(progress.history) + 1, epochs=progress.epochs)
+    if run["sessions"] and (moved := provenance.changes(run["sessions"][-1], session)):
+        progress.say(f"The result may differ slightly from that of an uninterrupted run: {'; '.join(moved)}.")
+    run["sessions"].append(session)
+    files.write(progress.folder / "run.json", files.to_json(run))
+    if dataset.pictures is not None:
+        files.write(progress.folder / folders.RECORD, dataset.pictures.to_csv(index=False, lineterminator="\n"))
+
+
+def _fit(model, dataset, recipe, options, progress, loggers):
+    """Train, and save each epoch."""
+    first_epoch = len(progress.history)
+    kept, others = dataset.split(recipe.validation_split)
+    y_train = _one_hot(dataset.y_train, dataset)
+    held_out = TestBatches(Rows(dataset.x_train, others), y_train[others])
+    batches = TrainingBatches(
+        Rows(dataset.x_train, kept),
+        y_train[kept],
+        batch_size=recipe.batch_size,
+        seed=recipe.seed,
+        first_epoch=first_epoch,
+        passes=recipe.passes,
+        augment=recipe.augment,
+        alternate_flips=recipe.alternate_flips,
+        threads=_batch_threads(),
+    )
+    stop, timer = callbacks.StopOnSignal(progress), callbacks.TimeSteps()
+    try:
+        with stop.catching():
+            model.fit(
+                batches,
+                steps_per_epoch=batches.batches_per_epoch,
+                shuffle=False,  # the batches come shuffled
+                initial_epoch=first_epoch,
+                epochs=recipe.epochs,
+                validation_data=TestBatches(dataset.x_test, _one_hot(dataset.y_test, dataset)),
+                validation_freq=1 if options.test_each_epoch else [recipe.epochs],
+                class_weight=_class_weights(recipe, dataset.y_train[kept], dataset.num_classes),
+                callbacks=[
+                    *loggers,
+                    timer,
+                    *([callbacks.EvaluateHeldOut(held_out)] if recipe.validation_split else []),
+                    callbacks.RefuseNaN(progress),
+                    callbacks.SaveCheckpoint(progress, timer),
+                    *options.watchers,
+                    stop,
+                ],
+                verbose=options.verbose,
+            )
+    except Stopped:
+        progress.write_summaries(model)
+        raise
+
+
+def _one_hot(labels, dataset):
+    return keras.utils.to_categorical(labels, dataset.num_classes).astype("float32")
 
 
 def make_variables(model, labels):
@@ -234,13 +253,13 @@ def set_aside(run_dir):
 
 def _keep_old_run(run_dir, say):
     if run_dir.exists():
-        say(f"The old run is kept in {checkpoints.set_aside(run_dir)}.")
+        say(f"The old run is kept in {files.keep_old(run_dir)}.")
 
 
-def _finished(model, identity, epochs, asked):
+def _finished(model, epochs, asked):
     """Return the message that a run is finished, and what to do to train longer."""
     longer = f"To train longer: --epochs {min(epochs + asked, files.MOST_EPOCHS)}."
-    schedule = identity["optimizer"]["learning_rate"]
+    schedule = _settings(model.optimizer)["learning_rate"]
     if isinstance(schedule, dict):
         longer = "Its learning rate schedule has ended, so more epochs would change little."
         planned = (schedule["config"].get(steps) or 0 for steps in ("warmup_steps", "decay_steps"))
@@ -284,7 +303,7 @@ def locked(run_dir):
 
 
 def _newest_checkpoint(run_dir, say):
-    checkpoints.remove_leftovers(run_dir)
+    files.remove_partial(run_dir)
     checkpoint, damaged = checkpoints.newest(run_dir)
     if checkpoint is None and damaged:
         raise UserError(

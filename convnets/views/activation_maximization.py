@@ -5,6 +5,7 @@ Olah, Mordvintsev and Schubert, "Feature Visualization", Distill 2017 (Fourier b
 """
 
 import functools
+import math
 
 import numpy as np
 import pandas as pd
@@ -49,8 +50,8 @@ def maximize_units(
     _check(graph, units)
     ascend = {"plain": _ascend_pixels, "fourier": _ascend_waves}[method]
     shape = tuple(graph.image.shape[1:])
-    batches = -(-len(units) // batch_size)
-    size = -(-len(units) // batches)  # the same for all, since each shape is compiled anew
+    batches = math.ceil(len(units) / batch_size)
+    size = math.ceil(len(units) / batches)  # the same for all, since each shape is compiled anew
     found = []
     for start in range(0, len(units), size):
         batch = units[start : start + size]
@@ -63,7 +64,7 @@ def maximize_units(
         found.append(
             ascend(
                 _objective(graph, names, method), _selection(graph, names, batch), noise, shape, steps,
-                lambda step, images, count=count: on_step and on_step(step, images()[:count]),
+                on_step and (lambda step, images, count=count: on_step(step, images[:count])),
                 rng=np.random.default_rng(seed), movable=movable, covariance=colour_covariance,
             )
         )  # fmt: skip
@@ -172,7 +173,8 @@ def _ascend_pixels(objective, selection, noise, shape, steps, on_step, **_):
     for step in range(1, steps + 1):
         _, gradients = objective(images, selection)
         images = images + gradients / _root_mean_square(gradients)
-        on_step(step, lambda images=images: _displayable(images))
+        if on_step:
+            on_step(step, _displayable(images))
     images = _displayable(images)
     return images, objective(images, selection)[0]
 
@@ -206,7 +208,8 @@ def _ascend_waves(objective, selection, noise, shape, steps, on_step, *, rng, mo
         length = PATH / shape[-1] / steps * (1 - (step - 0.5) / steps)
         # The 1, where Adam has almost 0, slows down waves that hardly matter: purer colours, less noise.
         amplitudes += length * (mean / (1 - 0.9**step)) / (np.sqrt(square / (1 - 0.99**step)) + 1)
-        on_step(step, lambda amplitudes=amplitudes: waves.images(amplitudes))
+        if on_step:
+            on_step(step, waves.images(amplitudes))
     unshifted = waves.matrices(np.zeros((len(amplitudes), 2), int))
     return waves.images(amplitudes), objective(amplitudes, selection, *unshifted)[0]
 

@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from convnets import backend
+from convnets.data.datasets import at_once
 from convnets.errors import UserError
 from convnets.views import introspection
 from convnets.views.occlusion import background
@@ -43,7 +44,7 @@ def integrated_gradients(model, image, class_index, *, baseline="blur", toleranc
     scores_and_gradients, chosen = _score_and_gradient(model), _one_hot(class_index, model.output_shape[-1])
 
     def evaluate(places):
-        size, parts = min(introspection.usual_batch_size(image.shape), SEGMENTS + 1), []
+        size, parts = min(at_once(introspection.MOST_AT_ONCE, image.shape), SEGMENTS + 1), []
         filled = np.append(places, np.repeat(places[-1:], -len(places) % size))  # so that nothing is compiled twice
         for part in filled.reshape(-1, size, 1, 1, 1):
             parts.append(scores_and_gradients((start + part * difference).astype("float32"), chosen))
@@ -100,7 +101,7 @@ def _score_and_gradient(model):
 def _gradient_by(model, layer):
     """Compile the same for the gradient by a layer's output: a function of an offset to it, images and a class."""
     graph = introspection.graph(model)
-    with_offset = graph.model_with_offset(_feature_maps(model, layer), graph.output)
+    with_offset = graph.model_with_offset(_feature_maps(model, layer))
     return backend.with_gradient(
         lambda offset, x, chosen: ops.matmul(with_offset([x, offset], training=False), chosen)[:, 0]
     )

@@ -2,9 +2,6 @@
 
 import numpy as np
 import pandas as pd
-from scipy.special import softmax
-
-from convnets.views import introspection
 
 GUESSES = ("predicted", "second", "third")
 
@@ -18,16 +15,14 @@ def classify(run, pictures):
     trained on; missing if the network's calibration is unknown), note.
     """
     images = np.stack([picture.image for picture in pictures])
-    outputs = introspection.predict(introspection.logits_and_features(run.model), images)
-    probabilities = run.calibrated(softmax(outputs["logits"], axis=1))
+    probabilities, unfamiliarity = run.answer(images)
     best = np.argsort(-probabilities, axis=1, kind="stable")[:, : len(GUESSES)]
     table = {"file": [str(picture.path) for picture in pictures]}
     for place, guess in enumerate(GUESSES[: best.shape[1]]):
         table[guess] = [run.class_names[number] for number in best[:, place]]
         probability = np.take_along_axis(probabilities, best[:, [place]], axis=1)[:, 0]
         table["probability" if place == 0 else f"{guess}_probability"] = probability.round(4)
-    fitted = run.calibration
-    table["unfamiliarity"] = fitted.unfamiliarity(**outputs) if fitted else np.nan
+    table["unfamiliarity"] = np.nan if unfamiliarity is None else unfamiliarity
     table["note"] = [picture.note for picture in pictures]
     return pd.DataFrame(table).round({"unfamiliarity": 3})
 

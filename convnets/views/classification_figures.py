@@ -1,5 +1,6 @@
 """Draw pictures with what a network says of them."""
 
+import math
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -18,7 +19,7 @@ def answers_figure(pictures, answers):
     pictures: list of image_files.Picture. answers: what classification.classify returns; at most 60 are drawn.
     """
     shown = min(len(pictures), MOST)
-    height = CELL[1] * -(-shown // COLUMNS) + 0.7
+    height = CELL[1] * math.ceil(shown / COLUMNS) + 0.7
     unfamiliar = int((answers["unfamiliarity"] > 0).sum())
     is_known = answers["unfamiliarity"].notna().any()
     notes = [f"orange: unlike the images it was trained on ({unfamiliar} of {len(answers)})"] if is_known else []

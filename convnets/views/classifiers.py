@@ -57,26 +57,31 @@ def as_classifier(model, path, *, pixels=None, image_size=None):
             f"the network in {path} is not supported: it returns {_text(graph.output.shape[1:])} values for an image, "
             "where a classifier returns one for each class"
         )
+    probabilities = _probabilities(adapted, graph, path)
+    return adapted if probabilities is graph.output else keras.Model(graph.image, probabilities)
+
+
+def _probabilities(model, graph, path):
+    """Return the symbolic class probabilities of a network: its output, or what is added behind it."""
     last, classes = graph.steps[-1], graph.output.shape[-1]
     returns_logits = not introspection.is_activation(last.layer) or introspection.is_linear(last.layer)
     logits = graph.output if returns_logits else last.inputs[0]
-    if returns_logits and not introspection.has_units(last.layer) and _returns_probabilities(adapted, graph):
+    if returns_logits and not introspection.has_units(last.layer) and _returns_probabilities(model, graph):
         print("The network returns probabilities, though it does not end in a softmax or sigmoid.")
         logits = _LogitsOf(name="logits_of_probabilities")(graph.output)
-        if classes > 1:
-            return keras.Model(graph.image, layers.Softmax(name="probabilities")(logits))
+    elif returns_logits and classes > 1:
+        print("The network returns logits: a softmax is added.")
     if classes == 1 and (returns_logits or introspection.is_sigmoid(last.layer)):
         print("The network has one output: it is read as the probability of the second of two classes.")
-        return keras.Model(graph.image, _two_classes(logits))
+        return _two_classes(logits)
     if returns_logits:
-        print("The network returns logits: a softmax is added.")
-        return keras.Model(graph.image, layers.Softmax(name="probabilities")(graph.output))
-    if not introspection.is_softmax(last.layer):
-        raise UserError(
-            f"the network in {path} is not supported: it ends in {last.name}, but it must end in a softmax, "
-            "in logits, or in a sigmoid with one output"
-        )
-    return adapted
+        return layers.Softmax(name="probabilities")(logits)
+    if introspection.is_softmax(last.layer):
+        return graph.output
+    raise UserError(
+        f"the network in {path} is not supported: it ends in {last.name}, but it must end in a softmax, in logits, or "
+        "in a sigmoid with one output"
+    )
 
 
 def _returns_probabilities(model, graph):

@@ -74,8 +74,7 @@ class Evaluation:
         distance between confidence and accuracy, weighted by images. Guo et al., "On Calibration of Modern Neural
         Networks", 2017.
         """
-        edges = np.linspace(0, 1, bins + 1)
-        bin_of_image = np.digitize(self.confidences, edges[1:-1], right=True)
+        edges, bin_of_image = np.linspace(0, 1, bins + 1), self._bins(bins)
         images = pd.DataFrame({"confidence": self.confidences, "accuracy": self.is_correct}).groupby(bin_of_image)
         table = images.mean().assign(images=images.size())
         table.insert(0, "from", edges[table.index])
@@ -85,10 +84,14 @@ class Evaluation:
 
     def calibration_error_by_chance(self, bins=15, times=50):
         """Return the mean expected calibration error of a perfectly calibrated network with these confidences."""
-        rng, bin_of_image = np.random.default_rng(0), np.ceil(bins * self.confidences).astype(int)
+        rng, bin_of_image = np.random.default_rng(0), self._bins(bins)
         right = rng.random((times, len(self.labels))) < self.confidences
         errors = [np.abs(np.bincount(bin_of_image, self.confidences - each)).sum() for each in right]
         return float(np.mean(errors) / len(self.labels))
+
+    def _bins(self, count):
+        """Return the number of each image's bin, (n,) int, among `count` equally wide bins of confidence."""
+        return np.digitize(self.confidences, np.linspace(0, 1, count + 1)[1:-1], right=True)
 
 
 def predict_with_tta(model, images, *, flip):

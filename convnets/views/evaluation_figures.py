@@ -1,5 +1,7 @@
 """Draw how well a network does."""
 
+import math
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -92,7 +94,7 @@ def labels_figure(images, table, part):
     images: (n, h, w, c) uint8. table: the rows of labels.rank to draw. part: "test" or "training", for the captions.
     """
     columns = 6
-    rows = -(-len(table) // columns)
+    rows = math.ceil(len(table) / columns)
     figure = Figure(figsize=(10, 2.05 * rows + 0.8), layout="constrained")
     note = "label, and in orange what the networks see; the most suspicious first"
     drawing.heading(figure, f"{part.capitalize()} images whose labels look wrong\n{note}")

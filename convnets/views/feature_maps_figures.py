@@ -1,5 +1,7 @@
 """Draw the feature maps of a layer."""
 
+import math
+
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -18,7 +20,7 @@ def feature_map_figure(output, image, title, *, scale="channel", sort=False, ori
     order = np.argsort(-strengths, kind="stable") if sort else np.arange(channels)
     output, strengths = output[..., order], strengths[order]
     columns = 2 ** int(np.ceil(np.log2(np.sqrt(1.5 * channels))))  # wider than high, or square
-    rows = -(-channels // columns)
+    rows = math.ceil(channels / columns)
     numbered = columns <= 16  # more captions would overlap
     if scale == "channel":
         output = output / np.maximum(strengths, 1e-12)

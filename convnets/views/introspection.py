@@ -8,10 +8,11 @@ import keras
 import numpy as np
 from keras import layers
 
-from convnets.data.datasets import scale_pixels
+from convnets.data.datasets import at_once, scale_pixels
 from convnets.errors import UserError
 from convnets.training import model_files
 
+MOST_AT_ONCE = 128  # images
 CONVOLUTIONS = (layers.Conv2D, layers.SeparableConv2D, layers.DepthwiseConv2D, layers.Conv2DTranspose)
 TRAINING_ONLY = (  # layers that pass an image on as it is, outside of training: dropout, noise, augmentation
     layers.Dropout,
@@ -46,7 +47,7 @@ def predict(model, images, batch_size=None):
     [0, 1]. batch_size: default 128, or fewer images if they are larger than 32x32, which take more memory.
     Returns float32 (n, ...), or a dict of such arrays.
     """
-    batch_size = batch_size or usual_batch_size(images.shape[1:])
+    batch_size = batch_size or at_once(MOST_AT_ONCE, images.shape[1:])
     batches = math.ceil(len(images) / batch_size)
     size = math.ceil(len(images) / batches)
     outputs = []
@@ -55,11 +56,6 @@ def predict(model, images, batch_size=None):
         fill = np.repeat(batch[-1:], size - len(batch), axis=0)
         outputs.append(model.predict_on_batch(np.concatenate([batch, fill]) if len(fill) else batch))
     return keras.tree.map_structure(lambda *parts: np.concatenate(parts)[: len(images)].astype("float32"), *outputs)
-
-
-def usual_batch_size(shape):
-    """Return how many images of a shape (height, width, channels) a network computes at once, to save memory."""
-    return max(1, 128 * 32**2 // max(32**2, shape[0] * shape[1]))
 
 
 def as_pixels(images):
@@ -253,8 +249,8 @@ class Graph:
             self._models[key] = keras.Model(self.image, outputs)
         return self._models[key]
 
-    def model_with_offset(self, tensor, output):
-        """Return a keras.Model of an image and an offset that is added to `tensor` on the way to `output`.
+    def model_with_offset(self, tensor):
+        """Return a keras.Model of an image and an offset that is added to `tensor` on the way to the output.
 
         The gradient by the offset, at zero, is the gradient by the tensor.
         """
@@ -263,7 +259,7 @@ class Graph:
         for step in self.steps:
             if any(id(each) in changed for each in step.inputs):
                 changed[id(step.output)] = step.call(changed)
-        return keras.Model([self.image, offset], changed.get(id(output), output))
+        return keras.Model([self.image, offset], changed.get(id(self.output), self.output))
 
 
 class BuiltInActivation(layers.Activation):

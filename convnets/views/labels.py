@@ -7,6 +7,7 @@ confident they are of that class on average. The library cleanlab does it.
 
 import warnings
 
+import keras
 import numpy as np
 import pandas as pd
 from scipy.special import softmax
@@ -135,8 +136,6 @@ def cross_validated(images, labels):
 
 def _features(images):
     """Return the mean of each feature map of a pretrained network, from all depths, (n, features) float32."""
-    import keras
-
     model = checkpoints.load_model(paths.PRETRAINED / FEATURES_FROM)
     image = keras.Input((*images.shape[1:3], 3))
     outputs, tensor = [], image

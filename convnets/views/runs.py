@@ -56,6 +56,15 @@ class Run:
         """Return the probabilities (..., classes) of logits, as they can be believed if the calibration is known."""
         return self.calibrated(softmax(logits, axis=-1))
 
+    def answer(self, images):
+        """Return (probabilities (n, classes), unfamiliarity (n,)) of images (n, h, w, c); see calibration.Calibration.
+
+        If the calibration is unknown, the probabilities are not calibrated, and the unfamiliarity is None.
+        """
+        outputs = introspection.predict(introspection.logits_and_features(self.model), images)
+        unfamiliarity = self.calibration.unfamiliarity(**outputs) if self.calibration else None
+        return self.probabilities(outputs["logits"]), unfamiliarity
+
     def prepare(self, picture):
         """Return an upright RGB PIL.Image as the network's input, (h, w, c) float32 in [0, 1], and a note or ""."""
         if self.trained_on == "mnist":
@@ -163,23 +172,11 @@ def load(
     Raises UserError if there is no such network, or network and dataset do not fit each other.
     """
     load_dataset = load_dataset or datasets.load
-    folder = None if dataset_name in (None, "auto", *datasets.SOURCES) else datasets.key_of(dataset_name)
-    path = path or records.newest_run(paths.MODELS, folder or dataset_name)
-    if path is None and folder:
-        path = _newest_run_on_the_pictures(paths.MODELS, folder)
-        if path is None:
-            command = cli.command_line(["python", "basic_model.py", "--dataset", folder])
-            raise UserError(f"no network was trained on {folder} yet: {command}")
-    if path is None and not images:
-        path = paths.PRETRAINED / PRETRAINED_RUNS.get(dataset_name, PRETRAINED_RUNS["cifar10"])
-    if path is None:
-        dataset = load_dataset(dataset_name or "auto", data_dir)
-        path = paths.PRETRAINED / PRETRAINED_RUNS[dataset.name]
-        model = checkpoints.load_model(path)
-        kept = calibration.load(path, model) if calibrate else None
-        names = class_names or dataset.class_names
-        _check_names(names, dataset.num_classes, path, "--class-names")
-        return Run(path, model, names, dataset, dataset.key, kept)
+    path = path or _newest_run(dataset_name)
+    if path is None and images:  # which images are available decides on the network
+        available = load_dataset(dataset_name or "auto", data_dir)
+        path, load_dataset = paths.PRETRAINED / PRETRAINED_RUNS[available.name], lambda *_, **__: available
+    path = path or paths.PRETRAINED / PRETRAINED_RUNS.get(dataset_name, PRETRAINED_RUNS["cifar10"])
     model = checkpoints.load_model(path)
     recorded = records.entry(path, "dataset")
     if recorded:
@@ -193,19 +190,20 @@ def load(
     dataset, note = None, ""
     try:
         if images or dataset_name:
-            name, guess = dataset_name or recorded, class_names is None
-            known = {"named": dataset_name is not None, "guess": guess}
-            dataset = _dataset_for(model, path, name, data_dir, **known, images=images, load=load_dataset)
+            options = {"guess": class_names is None, "images": images, "load": load_dataset}
+            dataset = _dataset_for(model, path, dataset_name, data_dir, **options)
     except UserError as error:
         if data_needed or dataset_name:
             raise
-        if not isinstance(error, (_Unknown, datasets.Unknown, downloads.Unavailable)):
+        if not isinstance(error, (datasets.Unknown, downloads.Unavailable)):
             note = f"{error}."
             print(f"Note: {note}")
     classes = model.output_shape[-1]
     recorded_names = list(map(printable, records.entry(path, "class_names") or ()))
     names = class_names or (dataset and dataset.class_names) or recorded_names or range(classes)
-    _check_names(names, classes, path, "--class-names" if class_names else "its record")
+    if len(names) != classes:
+        source = "--class-names" if class_names else "its record"
+        raise UserError(f"the network in {path} has {classes} classes, but {source} has {len(names)} names")
     trained_on = recorded or (dataset and dataset.key)
     dataset = dataset if images else None
     if calibrate and recorded and not fitted and dataset and dataset.key == recorded:
@@ -213,50 +211,55 @@ def load(
     return Run(path, model, tuple(map(str, names)), dataset, trained_on, fitted, note)
 
 
-def _check_names(names, classes, path, source):
-    if len(names) != classes:
-        raise UserError(f"the network in {path} has {classes} classes, but {source} has {len(names)} names")
+def _newest_run(dataset_name):
+    """Return the reader's newest run (on this dataset), or None. Raises UserError if none was trained on a folder."""
+    if dataset_name in (None, "auto", *datasets.SOURCES):
+        return records.newest_run(paths.MODELS, dataset_name)
+    folder = datasets.key_of(dataset_name)
+    run = records.newest_run(paths.MODELS, folder) or _newest_run_on_the_pictures(paths.MODELS, folder)
+    if run is None:
+        command = cli.command_line(["python", "basic_model.py", "--dataset", folder])
+        raise UserError(f"no network was trained on {folder} yet: {command}")
+    return run
 
 
-class _Unknown(UserError):
-    """No dataset is known that fits a network."""
+def _dataset_for(model, path, dataset_name, data_dir, *, guess, images, load):
+    """Load a network's dataset: the one that the reader has named, or else the recorded one.
 
-
-def _dataset_for(model, path, name, data_dir, *, named, guess, images, load):
-    """Load a network's dataset.
-
-    named: whether the reader has named it, not the run's record. guess: whether a dataset whose images have the right
-    shape may be taken. images: if False, without its images. load: called like datasets.load.
+    guess: whether a dataset whose images have the right shape may be taken, where there is neither. images: if False,
+    without its images. load: called like datasets.load. Raises datasets.Unknown if no dataset fits the network.
     """
     shape, classes = model.input_shape[1:], model.output_shape[-1]
     recorded = records.entry(path, "dataset")
-    if not named and str(name).startswith(("\\\\", "//")):  # Windows would log in there, and a run may lie
-        raise _Unknown(f"{path} was trained on pictures of another computer: say where they are with --dataset")
-    name = name or (USUAL_DATASET.get(shape) if guess else None)
+    if not dataset_name and str(recorded).startswith(("\\\\", "//")):  # Windows would log in there, and a run may lie
+        raise datasets.Unknown(f"{path} was trained on pictures of another computer: say where they are with --dataset")
+    name = dataset_name or recorded or (USUAL_DATASET.get(shape) if guess else None)
     if name is None:
-        raise _Unknown(
+        raise datasets.Unknown(
             f"{path} does not say on what images of {_text(shape)} it was trained: name a --dataset, "
             "or your own picture with --image, for the views of one image"
         )
     size = {} if name in ("auto", *datasets.SOURCES) else {"image_size": shape[0], "channels": shape[-1]}
     if size and shape[0] != shape[1]:
-        raise _Unknown(f"the network in {path} takes images of {_text(shape)}, but those of a folder are square")
+        raise datasets.Unknown(
+            f"the network in {path} takes images of {_text(shape)}, but those of a folder are square"
+        )
     try:
         dataset = load(name, data_dir, **size) if images else datasets.without_images(name, **size)
     except datasets.Unknown as error:
         if name != recorded:
             raise
-        raise _Unknown(
+        raise datasets.Unknown(
             f"the pictures of {path} are no longer in {one_line(name)}: say where they are with --dataset"
         ) from error
     classes_then = records.entry(path, "class_names")
     if dataset.folder and classes_then and tuple(map(folders.composed, classes_then)) != dataset.class_names:
-        raise _Unknown(
+        raise datasets.Unknown(
             f"the network in {path} was trained on the classes {one_line(', '.join(classes_then[:5]))} ..., but "
             f"{dataset.folder} has {', '.join(dataset.class_names[:5])} ...: name another --dataset, or another --run"
         )
     if (dataset.input_shape, dataset.num_classes) != (shape, classes):
-        raise _Unknown(
+        raise datasets.Unknown(
             f"the network in {path} takes images of {_text(shape)} in {classes} classes, but {dataset.name} has "
             f"{_text(dataset.input_shape)} in {dataset.num_classes}: name another --dataset, or another --run"
         )
@@ -297,7 +300,8 @@ def choose_image(run, *, index=None, file=None, seed=None):
         print(f"Picture: {file} -> {names[example.predicted]} ({100 * example.probability:.1f} %)")
         if note:
             print(f"Note: {note}.")
-        if run.calibration and run.calibration.unfamiliarity(**_logits_and_features(run, image))[0] > 0:
+        _, unfamiliarity = run.answer(image[None])
+        if unfamiliarity is not None and unfamiliarity[0] > 0:
             print("Warning: it is unlike the images that the network was trained on, so this guess means little.")
         return example
     if dataset is None:
@@ -319,10 +323,6 @@ def _example(run, image, *labels):
     probabilities = run.calibrated(introspection.predict(run.model, image[None])[0])
     predicted = int(probabilities.argmax())
     return ExampleImage(image, predicted, float(probabilities[predicted]), *labels)
-
-
-def _logits_and_features(run, image):
-    return introspection.predict(introspection.logits_and_features(run.model), image[None])
 
 
 def _random_correct_one(run, seed):

@@ -33,10 +33,10 @@ class SlidingFilter:
     @property
     def on_image(self):
         """The response where the whole window lies on the image; elsewhere NaN."""
-        inside = [
-            [0 <= self.corner((p, p))[axis] <= self.image.shape[axis] - self.kernel.shape[axis] for p in range(extent)]
-            for axis, extent in enumerate(self.response.shape)
-        ]
+        inside = []
+        for axis, extent in enumerate(self.response.shape):
+            corners = np.arange(extent) * self.strides[axis] - self.padding[axis]
+            inside.append((corners >= 0) & (corners + self.kernel.shape[axis] <= self.image.shape[axis]))
         return np.where(np.logical_and.outer(*inside), self.response, np.nan)
 
     @property
