@@ -16,7 +16,6 @@ by layer. To make one deeper or wider, change it there.
 """
 
 import functools
-import importlib
 import math
 
 from convnets import cli
@@ -77,7 +76,8 @@ def main(argv=None):
         from convnets.architectures.network import DEFAULT_SEED
         from convnets.training import comparison, comparison_report, training
 
-        cluster = importlib.import_module("convnets.training.cluster") if options.on_ray else None
+        if options.on_ray:
+            from convnets.training import cluster
 
     which = {"everything": options.all or not (options.networks or options.article), "optimizer": options.optimizer}
     chosen = articles.choose(networks(), options.networks, options.article, **which)
@@ -88,18 +88,19 @@ def main(argv=None):
     # Which runs are there already? Fail before training, not after.
     drawing.make_folder(options.output_dir)
     seeds = [DEFAULT_SEED, *range(2, options.seeds + 1)]
+    replaced = seeds if options.fresh else ()
     load_dataset, jobs = functools.cache(comparison.load_dataset), {}  # one copy of the images for all networks
     for network in chosen:
         epochs = options.epochs or network.epochs
         wanted = options.dataset, network.dataset, options.data_dir, options.image_size
         dataset = comparison.load_dataset(*wanted, images=False)
-        kept = comparison.finished_runs(network, dataset, epochs, without_seeds=seeds if options.fresh else ())
+        kept = comparison.finished_runs(network, dataset, epochs, without_seeds=replaced)
         jobs[network] = (dataset if kept.keys() >= set(seeds) else load_dataset(*wanted), epochs)
+    done = {network: comparison.finished_runs(network, *job, without_seeds=replaced) for network, job in jobs.items()}
     if options.fresh:  # all at once, so that the same command without --fresh resumes
         for network, (dataset, _) in jobs.items():
             for seed in seeds:
                 training.set_aside(cli.run_folder(network.run_name(dataset.name, seed)))
-    done = {network: comparison.finished_runs(network, *job) for network, job in jobs.items()}  # of all seeds
 
     # Training, one run after the other, or many at once with Ray
     unfinished = [

@@ -237,15 +237,24 @@ def test_activation_functions_built_into_every_convolution(ending, capsys):
 
 
 def test_layers_that_return_several_tensors():
+    second, last = layers.Conv2D(4, 3, name="second"), layers.Dense(3, activation="softmax")
+
+    def rest(maps):
+        one, two = keras.ops.split(maps, 2, axis=-1)
+        return layers.Flatten()(second(one * keras.ops.sigmoid(two)))
+
     image = keras.Input((12, 12, 3))
-    one, two = keras.ops.split(layers.Conv2D(4, 3, padding="same", name="first")(image), 2, axis=-1)
-    maps = layers.Conv2D(4, 3, name="second")(one * keras.ops.sigmoid(two))
-    model = keras.Model(image, layers.Dense(3, activation="softmax")(layers.Flatten()(maps)))
+    model = keras.Model(image, last(rest(layers.Conv2D(4, 3, padding="same", name="first")(image))))
     adapted = classifiers.as_classifier(model, "F", pixels="0..1")
     np.testing.assert_allclose(answers(adapted), answers(model), atol=1e-6)
-    assert list(feature_maps.layer_outputs(adapted, IMAGES)) == ["first", "second"]
-    drop = attribution.grad_cam(introspection.logits(adapted), IMAGES[0], 1, "first")
-    assert drop.shape == (12, 12)
+    found = feature_maps.layer_outputs(adapted, IMAGES)
+    assert list(found) == ["first", "second"]
+    maps, kernel = found["first"][0], last.get_weights()[0][:, 1]
+    changes = 0.05 * np.eye(maps.size, dtype="float32").reshape(-1, *maps.shape)
+    scores = [keras.ops.convert_to_numpy(rest(maps + sign * changes)) @ kernel for sign in (1, -1)]
+    weights = ((scores[0] - scores[1]) / 0.1).reshape(maps.shape).mean(axis=(0, 1))
+    importance = attribution.grad_cam(introspection.logits(adapted), IMAGES[0], 1, "first")
+    np.testing.assert_allclose(importance, np.maximum(maps @ weights, 0), atol=1e-4)
 
 
 def test_a_dictionary_of_one_output():
@@ -265,8 +274,9 @@ def test_dense_layers_on_tokens():
     outputs = activation_maximization.unit_outputs(model, ["mixed"], IMAGES)["mixed"]
     whole = feature_maps.layer_outputs(model, IMAGES, ["mixed"])["mixed"]
     np.testing.assert_allclose(outputs, whole.mean(axis=1), atol=1e-6)
-    _, activations = activation_maximization.maximize(model, "mixed", [1, 2], steps=3)
-    assert activations.shape == (2,)
+    images, activations = activation_maximization.maximize(model, "mixed", [1, 2], steps=3, method="plain")
+    shown = activation_maximization.unit_outputs(model, ["mixed"], images)["mixed"]
+    np.testing.assert_allclose(np.maximum(activations, 0), np.diag(shown[:, 1:3]), atol=1e-5)
 
 
 def test_operations_of_the_network_keep_their_names(tmp_path):
@@ -591,6 +601,22 @@ def test_half_the_sum_of_two_softmaxes_is_probabilities_and_their_sum_is_not(cap
     assert "a softmax is added" in capsys.readouterr().out
 
 
+def test_probabilities_that_no_layer_called_softmax_computes(capsys):
+    image = keras.Input((12, 12, 3))
+    flat = layers.Flatten()(image)
+    evidence = layers.Dense(3, activation="softplus")(flat)
+    for probabilities in (
+        layers.EinsumDense("ab,bc->ac", output_shape=3, activation="softmax")(flat),
+        evidence / keras.ops.sum(evidence, axis=-1, keepdims=True),
+        keras.ops.exp(keras.ops.log_softmax(layers.Dense(3)(flat))),
+    ):
+        model = keras.Model(image, probabilities)
+        np.testing.assert_allclose(
+            answers(classifiers.as_classifier(model, "F", pixels="0..1")), answers(model), atol=1e-5
+        )
+        assert "The network returns probabilities" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("activation", ["sigmoid", None])
 def test_one_output_becomes_two_classes(activation):
     model = sequential(layers.Conv2D(2, 3), layers.Flatten(), layers.Dense(1, activation=activation))
@@ -622,10 +648,21 @@ def test_the_range_of_pixels_is_guessed_from_the_first_layers(first, expected):
     np.testing.assert_allclose(answers(adapted), answers(model, scale * IMAGES), atol=1e-5)
 
 
-@pytest.mark.parametrize(("divisor", "expected"), [(127.5, "0..255"), (0.5, None)])
-def test_the_range_of_pixels_is_guessed_from_operations(divisor, expected):
+@pytest.mark.parametrize(
+    ("scaled", "expected"),
+    [
+        (lambda image: image / 127.5 - 1.0, "0..255"),
+        (lambda image: image / np.array([255.0] * 3, "float32"), "0..255"),
+        (lambda image: image * (1 / 255), "0..255"),
+        (lambda image: (image - np.float32(127.5)) / 127.5, "0..255"),
+        (lambda image: image / 0.5, None),
+        (lambda image: (image - 0.5) * 2, None),
+        (lambda image: image * keras.ops.mean(image, axis=-1, keepdims=True), None),
+    ],
+)
+def test_the_range_of_pixels_is_guessed_from_operations(scaled, expected):
     image = keras.Input((12, 12, 3))
-    answer = layers.Dense(3, activation="softmax")(layers.Flatten()(image / divisor - 1.0))
+    answer = layers.Dense(3, activation="softmax")(layers.Flatten()(scaled(image)))
     assert classifiers.guess_pixels(keras.Model(image, answer)) == expected
 
 

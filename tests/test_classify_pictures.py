@@ -118,7 +118,10 @@ def test_dirt_does_not_make_the_box_of_the_digit_larger():
     pencil, glare = 0.3 * clean, 0.3 * clean
     pencil[10:18, 180:188] = 1  # much darker than the digit
     glare[10:18, 180:188] = -0.3
-    one, *others = (handwriting.as_in_mnist(on_paper(each)) for each in (clean, dirty, pencil, glare))
+    spot = np.zeros_like(clean)
+    spot[10:22, 180:192] = 1
+    soft = np.maximum(clean, ndimage.gaussian_filter(spot, 2))
+    one, *others = (handwriting.as_in_mnist(on_paper(each)) for each in (clean, dirty, pencil, glare, soft))
     for other in others:
         np.testing.assert_allclose(one.image, other.image, atol=0.15)
         assert one.found == other.found == 1
@@ -126,6 +129,14 @@ def test_dirt_does_not_make_the_box_of_the_digit_larger():
     five[48:51] = 0  # its bar stands apart, and is no dirt
     bar = handwriting.as_in_mnist(on_paper(five)).image[:9].sum()
     assert bar > 0.5 * handwriting.as_in_mnist(on_paper(digit("5", side=120))).image[:9].sum()
+
+
+def test_a_faint_digit_on_grainy_paper():
+    clean = on_paper(digit("3", side=200))
+    faint = 0.8 - 0.2 * digit("3", side=200) + np.random.default_rng(0).normal(0, 0.03, (200, 200))
+    read_as = handwriting.as_in_mnist(Image.fromarray(np.uint8(255 * faint.clip(0, 1))))
+    assert read_as.found == 1
+    assert np.corrcoef(read_as.image.ravel(), handwriting.as_in_mnist(clean).image.ravel())[0, 1] > 0.9
 
 
 @pytest.mark.parametrize("speck", [0, 6])

@@ -453,7 +453,7 @@ def test_what_is_wrong_is_known_before_anything_is_trained(compare, tmp_path):
         with pytest.raises(UserError, match=f"{name} was trained with other options"):
             compare("scadamale-dense", "bernet-dense-100", *TWO[2:])
         assert not (tmp_path / "models" / "scadamale-dense-digits").exists()
-    with pytest.raises(UserError, match="or start anew with --fresh --seeds 3"):  # alone, --fresh leaves seed 3
+    with pytest.raises(UserError, match=r"rename that folder$"):  # --fresh leaves seed 3
         compare("bernet-dense-100", *TWO[2:], "--fresh")
 
 
@@ -488,6 +488,11 @@ def test_without_the_article_s_images_digits_are_taken(compare, tmp_path, monkey
     assert "MNIST is not on this machine and could not be downloaded" in output
     assert (tmp_path / "models" / "scadamale-dense-digits").is_dir()
     assert "95.49 %" not in output  # which was published for MNIST
+    trained = tmp_path / "models" / "scadamale-dense-digits"
+    shutil.copytree(trained, trained.with_name("bernet-dense-50-digits-seed3"))
+    with pytest.raises(UserError, match="seed3 was trained with other options"):
+        compare("scadamale-dense", "bernet-dense-50", "--epochs", "1", "--fresh")
+    assert trained.is_dir()  # nothing was renamed before
 
 
 def test_the_list(compare, tmp_path, monkeypatch):

@@ -181,7 +181,7 @@ def read_all(paths, prepare, *, at_least=AT_LEAST):
 
 def _expanded(path):
     """Return what a pattern such as *.jpg matches, as a list; [path] if it is none, or matches nothing."""
-    if os.path.lexists(path) or not {"*", "?"} & set(path.name):
+    if os.path.lexists(path) or not {"*", "?"} & set(path.name) or "**" in path.name:
         return [path]
     return sorted(each for each in path.parent.glob(path.name) if not is_hidden(each)) or [path]
 

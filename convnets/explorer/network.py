@@ -85,10 +85,10 @@ class Network:
         return probabilities[0], None if unfamiliarity is None else float(unfamiliarity[0])
 
     def outputs(self, image):
-        """Return {layer name: what it makes of an image, (h, w, channels) or (units,)}."""
+        """Return {layer name: what it makes of an image, (h, w, channels) or (units,)}. Tokens count by their mean."""
         with self.busy:
             found = feature_maps.layer_outputs(self.run.model, image[None], self.layers)
-        return {name: values[0] for name, values in found.items()}
+        return {name: values[0].mean(axis=0) if values.ndim == 3 else values[0] for name, values in found.items()}
 
     def occlude(self, image, patch, baseline):
         """Return the occlusion.Occlusion of an image's logits."""

@@ -68,7 +68,9 @@ class Quality:
         if len(confused):
             worst = confused.iloc[0]
             self.sentence.add(f"\nMost confused: {worst['true']}, taken for {worst['predicted']}.")
-            self._choose(names.index(worst["true"]), names.index(worst["predicted"]), gallery=False)
+            true, predicted = names.index(worst["true"]), names.index(worst["predicted"])
+            if predicted in results.labels:  # a class without test images can't be told from another one
+                self._choose(true, predicted, gallery=False)
 
     def _pick(self, place):
         self._choose(*divmod(place, len(self.side.network.names)))
@@ -80,11 +82,16 @@ class Quality:
         if gallery:
             self.side.page.chooser.show_confused(self.side.network, true, other)
         if true != other:
-            self.layers.plot.title.text = plots.plain(f"Which layer tells {names[true]} from {names[other]}?")
-            network = self.side.network
-            self.side.start("separability", lambda: network.separability((true, other)), self._show_layers, slow=True)
+            title = f"Which layer tells {names[true]} from {names[other]}?"
+            self.side.start(
+                "separability",
+                lambda: self.side.network.separability((true, other)),
+                lambda shares: self._show_layers(shares, title),
+                slow=True,
+            )
 
-    def _show_layers(self, shares):
+    def _show_layers(self, shares, title):
+        self.layers.plot.title.text = plots.plain(title)
         plots.name_axis(self.layers.plot.xaxis, shares)
         self.layers.plot.xaxis.major_label_orientation = 0.9
         percentages = [100 * share for share in shares.values()]

@@ -59,8 +59,8 @@ def finished_run(network, dataset, seed, epochs):
     differences = training.differences(checkpoint, identity, model)
     if differences:
         raise UserError(
-            f"{folder} was trained with other options ({'; '.join(differences[:3])}): rename that folder, or start "
-            f"anew with --fresh{'' if seed == DEFAULT_SEED else f' --seeds {seed}'}"
+            f"{folder} was trained with other options ({'; '.join(differences[:3])}): rename that folder"
+            + (", or start anew with --fresh" if seed == DEFAULT_SEED else "")
         )
     return checkpoint if checkpoint.epoch >= epochs else None
 
@@ -73,7 +73,7 @@ def _compiled(network, input_shape, num_classes):
 def finished_runs(network, dataset, epochs, *, without_seeds=()):
     """Return a network's runs in models/ with at least so many epochs, as {seed: Checkpoint}.
 
-    Raises UserError if a run was trained by another recipe.
+    without_seeds: those whose runs are not looked at. Raises UserError if a run was trained by another recipe.
     """
     folder = cli.run_folder(network.run_name(dataset.name))
     others = (re.fullmatch(rf"{re.escape(folder.name)}-seed([1-9]\d*)", path.name) for path in folder.parent.glob("*"))

@@ -85,27 +85,32 @@ def _probabilities(model, graph, path):
 
 
 def _returns_probabilities(model, graph):
-    """Whether a network returns probabilities: what it computes of softmaxes or sigmoids, such as their mean.
+    """Whether a network that does not end in a softmax or sigmoid returns probabilities all the same, as their mean.
 
-    Whatever has weights of its own may return anything. What else is computed of probabilities need not be some, such
-    as their sum: so what it returns for random images must lie in [0, 1] and, for several classes, add up to 1.
+    What it returns for random images must lie in [0, 1] and, for several classes, add up to 1, as no logits do. A
+    single logit may lie there: it must be computed of sigmoids, by nothing that has weights.
     """
+    images = np.random.default_rng(0).random((8, *model.input_shape[1:]), dtype="float32")
+    outputs = introspection.predict(model, images)
+    if not ((outputs >= 0).all() and (outputs <= 1).all()):
+        return False
+    return np.allclose(outputs.sum(axis=1), 1, atol=1e-2) if outputs.shape[1] > 1 else _is_of_sigmoids(graph)
+
+
+def _is_of_sigmoids(graph):
     by_output, waiting = {id(step.output): step for step in graph.steps}, [graph.output]
     for tensor in waiting:
         step = by_output.get(id(tensor))
         if step is None:  # the image
             return False
         if introspection.is_activation(step.layer) and not introspection.is_linear(step.layer):
-            if not (introspection.is_softmax(step.layer) or introspection.is_sigmoid(step.layer)):
+            if not introspection.is_sigmoid(step.layer):
                 return False
         elif getattr(step.layer, "weights", ()):
             return False
         else:
             waiting += step.inputs
-    images = np.random.default_rng(0).random((8, *model.input_shape[1:]), dtype="float32")
-    outputs = introspection.predict(model, images)
-    sums = outputs.sum(axis=1) if outputs.shape[1] > 1 else np.ones(1)
-    return bool((outputs >= 0).all() and (outputs <= 1).all() and np.allclose(sums, 1, atol=1e-2))
+    return True
 
 
 class _LogitsOf(layers.Layer):
@@ -134,8 +139,10 @@ def guess_pixels(model):
                 return "0..255" if np.max(keras.ops.convert_to_numpy(mean)) > 2 else None
             case layer if isinstance(layer, KEEP_PIXELS):
                 continue
-            case layer if type(layer).__name__ in ("Divide", "TrueDivide"):  # as in Keras's preprocess_input
+            case layer if type(layer).__name__ in ("Divide", "TrueDivide", "Subtract"):  # as keras.applications do
                 return "0..255" if max(step.constants, default=0) > 64 else None
+            case layer if type(layer).__name__ == "Multiply":
+                return "0..255" if 0 < max(step.constants, default=0) < 1 / 64 else None
             case _:
                 return None
     return None

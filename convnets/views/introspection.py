@@ -124,7 +124,7 @@ class Step:
     inputs: tuple
     output: keras.KerasTensor
     call: object  # a function: {id of a tensor: its replacement} -> output
-    constants: tuple = ()  # the numbers that it takes besides tensors
+    constants: tuple = ()  # the numbers that it takes besides tensors; of an array, the largest
 
     @property
     def shape(self):
@@ -172,7 +172,7 @@ class Graph:
 
         taken = keras.tree.flatten((args, options))
         inputs = tuple(each for each in taken if isinstance(each, keras.KerasTensor))
-        constants = tuple(each for each in taken if isinstance(each, (int, float)))
+        constants = tuple(np.max(each) for each in taken if isinstance(each, (int, float, np.number, np.ndarray)))
         output = call({})
         for number, each in enumerate(keras.tree.flatten(output)):
 

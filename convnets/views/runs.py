@@ -182,8 +182,8 @@ def load(
     if recorded:
         pixels = pixels or "0..1"
     if classifiers.takes_any_size(model):
-        usual = datasets.INPUT_SHAPES.get(dataset_name or recorded, [None])[0]
-        image_size = image_size or usual or (recorded and _recorded_image_size(path))
+        known = datasets.INPUT_SHAPES.get(dataset_name) or datasets.INPUT_SHAPES.get(recorded) or [None]
+        image_size = image_size or known[0] or (recorded and _recorded_image_size(path))
     model = classifiers.as_classifier(model, path, pixels=pixels, image_size=image_size)
     fitted = calibration.load(path, model) if calibrate and recorded else None
     images = images or bool(calibrate and recorded and not fitted)  # to fit the calibration

@@ -9,7 +9,7 @@ import numpy as np
 from convnets.errors import UserError
 from convnets.views import introspection
 
-MOST_FRAMES = 150  # of an animation, which takes 1 GB then for an image of 512 pixels
+MOST_FRAMES, LARGEST_FILM = 150, 2**26  # of an animation; the latter in pixels, of 12 bytes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +117,8 @@ def sliding(filtered):
     top, left = (height - rows) // 2, (width - columns) // 2
     place_by_place, row_by_row = order[:2].ravel(), order[2:, -1]
     last_places = [*place_by_place, *row_by_row]
-    last_places = last_places[:: -math.ceil(len(last_places) / MOST_FRAMES)][::-1]  # the last one is among them
+    most = max(2, min(MOST_FRAMES, LARGEST_FILM // (2 * height * width)))
+    last_places = last_places[:: -math.ceil(len(last_places) / most)][::-1]  # the last one is among them
     film = np.ones((len(last_places), 2, height, width, 3), dtype="float32")
     for frame, last in zip(film, last_places, strict=True):
         frame[0] = filtered.picture
