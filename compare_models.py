@@ -86,7 +86,7 @@ def main(argv=None):
         return
 
     # Which runs are there already? Fail before training, not after.
-    drawing.make_folder(options.output_dir)
+    drawing.check_folder(options.output_dir)
     seeds = [DEFAULT_SEED, *range(2, options.seeds + 1)]
     replaced = seeds if options.fresh else ()
     load_dataset, jobs = functools.cache(comparison.load_dataset), {}  # one copy of the images for all networks

@@ -69,7 +69,7 @@ def main(argv=None):
     training.describe(dataset)
 
     # Search, or go on with a search
-    drawing.make_folder(options.output_dir)
+    drawing.check_folder(options.output_dir)
     with search_record.opened(dataset, options) as record:
         if (trials := record.trials()) is not None:
             print(f"This search is finished: {len(trials)} networks. --fresh starts a new one.")

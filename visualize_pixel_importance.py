@@ -76,25 +76,25 @@ def main(argv=None):
 
     # How far to trust it
     print("\nInsert or remove the most important pixels first: insertion area minus deletion area, large is good")
-    found = {}
+    comparisons = {}
     for method, (values, _) in maps.items():
-        found[method] = faithfulness.compare_with_chance(
+        comparisons[method] = faithfulness.compare_with_chance(
             logits, image, answer, values, baseline=hidden_by, score=run.probabilities
         )
-        print(f"  {method}: {found[method]}")
-    pixels = found["occlusion"].pixels.gain.mean()
+        print(f"  {method}: {comparisons[method]}")
+    pixels = comparisons["occlusion"].pixels.gain.mean()
     print(f"  (Single random pixels: {pixels:.2f}. They spoil an image like noise, so they are no fair comparison.)")
-    print(f"  (A blob in the middle, where most objects are: {found['occlusion'].verdict_on_middle}.)\n")
+    print(f"  (A blob in the middle, where most objects are: {comparisons['occlusion'].verdict_on_middle}.)\n")
 
     # Pictures
     title = f"{view.title} -> {name} ({100 * view.probability:.1f} %): which pixels matter?"
     page = occlusion_figures.importance_figure(
         image, probabilities.drop_map(answer), occluded.drop_map(answer), occluded.predictions(),
-        run.class_names, found["occlusion"], title, view.original,
+        run.class_names, comparisons["occlusion"], title, view.original,
     )  # fmt: skip
     drawing.save(page, options.output_dir / f"{run.name}-importance-{view.slug}.png", show=options.show)
     if options.compare:
-        page = occlusion_figures.comparison_figure(image, maps, found, title)
+        page = occlusion_figures.comparison_figure(image, maps, comparisons, title)
         drawing.save(page, options.output_dir / f"{run.name}-comparison-{view.slug}.png", show=options.show)
 
 

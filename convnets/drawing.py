@@ -81,7 +81,7 @@ def _say_once(text):
     print(text)
 
 
-def make_folder(path):
+def check_folder(path):
     """Make a folder for pictures. Raise UserError if it can't be written to, before hours of work rather than after."""
     with writing(path / "picture"):
         tempfile.TemporaryFile(dir=path).close()

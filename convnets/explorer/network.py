@@ -125,10 +125,10 @@ class Network:
                 importance = method()
             yield title, importance, None
             with self.busy:
-                found = faithfulness.compare_with_chance(
+                comparison = faithfulness.compare_with_chance(
                     logits, image, target, importance, baseline=hidden, score=self.run.probabilities
                 )
-            yield title, importance, found
+            yield title, importance, comparison
 
     # ------------------------------------------------------------ layers and their channels
 

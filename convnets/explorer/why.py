@@ -54,8 +54,8 @@ class Why:
         patch, baseline = min(page.patch, *image.shape[:2]), BASELINES[page.baseline]
 
         def show(part):
-            name, importance, found = part
-            title = f"{name}: {found.verdict}" if found else name
+            name, importance, comparison = part
+            title = f"{name}: {comparison.verdict}" if comparison else name
             self.maps[name].show(plots.overlay(image, importance)[None], title=title)
 
         self.about.say(

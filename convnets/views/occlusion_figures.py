@@ -9,15 +9,15 @@ from convnets import drawing
 
 
 @drawing.styled()
-def importance_figure(image, probability_drop, logit_drop, predictions, class_names, found, title, original=None):
+def importance_figure(image, probability_drop, logit_drop, predictions, class_names, comparison, title, original=None):
     """Draw how hiding parts of an image changes a network's answer, and how far to trust the map.
 
     image: (h, w, c) float32. probability_drop, logit_drop: (h, w). predictions: (rows, columns) of patches, the class
-    that is predicted with each patch hidden. found: faithfulness.Comparison of the map.
+    that is predicted with each patch hidden. comparison: faithfulness.Comparison of the map.
     original: a reader's own picture, drawn beside the network's input.
     """
     figure = Figure(figsize=(10, 7), layout="constrained")
-    drawing.heading(figure, f"{title}\nThe map is {found.verdict}")
+    drawing.heading(figure, f"{title}\nThe map is {comparison.verdict}")
     upper, lower = figure.subplots(2, 3)
     drawing.draw_image(upper[0], image)
     upper[0].set_title("network's input")
@@ -26,25 +26,25 @@ def importance_figure(image, probability_drop, logit_drop, predictions, class_na
     _draw_map(figure, upper[1], image, 100 * probability_drop, "drop in probability", "percentage points")
     _draw_map(figure, upper[2], image, logit_drop, "drop in logit", "logit")
     _draw_classes(lower[0], predictions, class_names)
-    _draw_curves(lower[1], found, "deletion")
-    _draw_curves(lower[2], found, "insertion")
+    _draw_curves(lower[1], comparison, "deletion")
+    _draw_curves(lower[2], comparison, "insertion")
     figure.legend(*_in_order(lower[1]), loc="outside lower right", ncols=2)
     return figure
 
 
 @drawing.styled()
-def comparison_figure(image, maps, found, title):
+def comparison_figure(image, maps, comparisons, title):
     """Draw several explanations of one answer, a row each, with the same test of how far to trust them.
 
-    maps: {name: (map (h, w), unit)}. found: {name: faithfulness.Comparison}.
+    maps: {name: (map (h, w), unit)}. comparisons: {name: faithfulness.Comparison}.
     """
     figure = Figure(figsize=(10, 3.2 * len(maps) + 0.7), layout="constrained")
     drawing.heading(figure, title)
     rows = figure.subplots(len(maps), 3, squeeze=False)
     for axes, (name, (values, unit)) in zip(rows, maps.items(), strict=True):
-        _draw_map(figure, axes[0], image, values, f"{name}\n{found[name].verdict}", unit)
-        _draw_curves(axes[1], found[name], "deletion")
-        _draw_curves(axes[2], found[name], "insertion")
+        _draw_map(figure, axes[0], image, values, f"{name}\n{comparisons[name].verdict}", unit)
+        _draw_curves(axes[1], comparisons[name], "deletion")
+        _draw_curves(axes[2], comparisons[name], "insertion")
     figure.legend(*_in_order(rows[0][1]), loc="outside lower right", ncols=2)
     return figure
 
@@ -65,13 +65,13 @@ def _draw_map(figure, axes, image, values, title, unit):
     figure.colorbar(picture, ax=axes, shrink=0.8, label=unit)
 
 
-def _draw_curves(axes, found, kind):
+def _draw_curves(axes, comparison, kind):
     """Draw a class's probability while pixels are removed, or inserted, in the order of the map and of chance maps."""
-    shares, chance = 100 * found.this_map.shares, 100 * getattr(found.chance, kind)
+    shares, chance = 100 * comparison.this_map.shares, 100 * getattr(comparison.chance, kind)
     mean, spread = chance.mean(axis=0), chance.std(axis=0, ddof=1)
     axes.fill_between(shares, mean - spread, mean + spread, color=drawing.CHANCE, alpha=0.25, linewidth=0)
     axes.plot(shares, mean, color=drawing.CHANCE, label="chance: smooth random maps, and this map moved elsewhere")
-    axes.plot(shares, 100 * getattr(found.this_map, kind), color=drawing.MAP, label="this map")
+    axes.plot(shares, 100 * getattr(comparison.this_map, kind), color=drawing.MAP, label="this map")
     done, good = {"deletion": ("removed", "lower"), "insertion": ("inserted", "higher")}[kind]
     axes.set(title=f"{kind}: {good} is better", ylim=(0, 100), xlim=(0, 100))
     axes.set(xlabel=f"pixels {done} (%)", ylabel="probability (%)")
