@@ -83,7 +83,7 @@ def compile_model(model, steps):
 def main(argv=None):
     parser = cli.training_options(
         "transfer_model", description=__doc__, epochs=EPOCHS, batch_size=BATCH_SIZE, weights=False,
-        dataset="(required)", image_size=f"{LARGE} if the pictures are large, else 32",
+        dataset=None, image_size=f"{LARGE} if the pictures are large, else 32",
     )  # fmt: skip
     source = f"a run, or a network of keras.applications: mobilenet_v2, resnet50_v2 ... (default: {SOURCE})"
     parser.add_argument("--from", dest="source", default=SOURCE, metavar="NETWORK", help=source)
@@ -92,8 +92,6 @@ def main(argv=None):
     parser.add_argument("--compare", action="store_true", help="also train from random weights, and draw both curves")
     cli.picture_options(parser)
     options = parser.parse_args(argv)
-    if options.dataset == "auto":
-        parser.error("name a folder of pictures with --dataset")
 
     with cli.importing_keras(options):  # after the options, since importing Keras takes seconds
         import keras
@@ -118,8 +116,9 @@ def main(argv=None):
     autotune.set_precision(options.precision, None if options.fresh else run)
     histories = {}
     trainings = {True: run, False: run.with_name(f"{run.name}-scratch")} if options.compare else {True: run}
-    resumed = {folder: None if options.fresh else checkpoints.newest(folder)[0] for folder in trainings.values()}
+    resumed = {folder: None if options.fresh else checkpoints.newest_sound(folder)[0] for folder in trainings.values()}
     transfer.refuse_other_epochs(resumed.values(), options.epochs)
+    drawing.check_folder(options.output_dir)
     for knows, folder in trainings.items():  # knows: whether it starts from what a network knows
         # Model
         keras.utils.set_random_seed(options.seed)

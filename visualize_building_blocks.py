@@ -5,7 +5,7 @@
     python visualize_building_blocks.py --image my_cat.jpg   your own picture
     python visualize_building_blocks.py --gif                also animations of the filters at work
 
-Draws into figures/ what the tutorials draw before their first line of Keras: the values of an image's pixels (bernet);
+Draws into figures/ what the articles draw before their first line of Keras: the values of an image's pixels (bernet);
 the positions of a window on an image (bernet); how a filter turns a window into one number, and what the filters of the
 first convolution find in the image (wang, "The mathematical part"); and what pooling keeps (bernet).
 """

@@ -30,7 +30,7 @@ TRIALS = paths.RESULTS / "recipe_trials.csv"
 SETTINGS = list(fast_model.Recipe._fields)
 BASE = {"batch_size": 1000, **fast_model.Recipe._field_defaults}
 WIDE, SLIM = (64, 256, 256), (48, 192, 256)
-PLAIN = {"shift": 0, "weight_decay": 0.0}  # in short training, they bring nothing clear (results/ablation.csv)
+PLAIN = {"shift": 0, "weight_decay": 0.0}  # in short runs, they bring nothing clear (results/ablation.csv)
 CANDIDATES = {  # changes to the first of each list
     "80": [
         {**BASE, "filters": (32, 64, 128), "epochs": 1, "batch_size": 500},

@@ -90,13 +90,17 @@ def training_options(
 
 
 def dataset_options(parser, dataset="(default: cifar10 if available, else digits)", image_size="32"):
-    """Add the options that say what to train on. dataset, image_size: how the help names their defaults."""
+    """Add the options that say what to train on.
+
+    dataset, image_size: how the help names their defaults; a dataset of None must be given.
+    """
     parser.add_argument(
         "--dataset",
         type=dataset_name,
         default="auto",
+        required=dataset is None,
         metavar="NAME|FOLDER",
-        help=f"{', '.join(DATASETS)}, or a folder of pictures with a subfolder for each class {dataset}",
+        help=f"{', '.join(DATASETS)}, or a folder of pictures with a subfolder for each class {dataset or ''}",
     )
     parser.add_argument(
         "--image-size",

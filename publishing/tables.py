@@ -344,7 +344,7 @@ def fast_recipes(runs):
 
 @of_a_document
 def fast_gpu(runs):
-    """Tabulate training to 94 % on a GPU."""
+    """Tabulate runs to 94 % on a GPU."""
     rows = [
         [
             f"`{recipe}`" if recipe.endswith(".py") else recipe, f"{group['epochs'].iloc[0]:.0f}", f"{len(group)}",
@@ -382,7 +382,7 @@ def fast_operations(variants):
 @of_a_document
 @of_one_device
 def ablation(runs):
-    """Tabulate what each trick brings in an earlier recipe for 85 %, and in longer training."""
+    """Tabulate what each trick brings in an earlier recipe for 85 %, and in longer runs."""
     runs = of_85(runs)
     runs = runs.assign(variant=pd.Categorical(runs["variant"], VARIANTS, ordered=True))
     means = runs.groupby(["epochs", "variant"], observed=True)[["test_accuracy", "training_seconds"]].mean()

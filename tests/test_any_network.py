@@ -507,6 +507,9 @@ def test_the_receptive_field_is_the_whole_image_behind_global_pooling():
         ([layers.Conv2DTranspose(1, 2, strides=2, kernel_initializer="ones")], 4),
         ([layers.Conv2DTranspose(1, 3, strides=2, kernel_initializer="ones")], 8),
         ([layers.Conv2DTranspose(1, 3, strides=2, padding="same", kernel_initializer="ones")], 8),
+        ([layers.Conv2DTranspose(1, 3, strides=2, padding="same", output_padding=0, kernel_initializer="ones")], 8),
+        ([layers.Conv2DTranspose(1, 5, strides=2, padding="same", output_padding=0, kernel_initializer="ones")], 12),
+        ([layers.Softmax(axis=1)], 16),
         ([layers.ZeroPadding2D(1), layers.Conv2D(1, 2, kernel_initializer="ones")], 8),
         ([layers.UpSampling2D(4, interpolation="bilinear")], 16),  # not worked out: the whole image
         ([layers.Resizing(48, 48), layers.Conv2D(1, 1, strides=2, kernel_initializer="ones")], 16),
@@ -573,6 +576,13 @@ def test_probabilities_that_are_a_mean_of_two_networks_get_no_second_softmax(cla
     wanted = answers(model) if classes > 1 else np.concatenate([1 - answers(model), answers(model)], axis=1)
     np.testing.assert_allclose(answers(adapted), wanted, atol=1e-5)
     assert "The network returns probabilities" in capsys.readouterr().out
+
+
+def test_the_probability_of_the_second_of_two_classes():
+    image = keras.Input((12, 12, 3))
+    both = layers.Dense(2, activation="softmax")(layers.Flatten()(image))
+    adapted = classifiers.as_classifier(keras.Model(image, both[:, 1:]), "F", pixels="0..1")
+    np.testing.assert_allclose(answers(adapted), answers(keras.Model(image, both)), atol=1e-5)
 
 
 def test_one_logit_between_0_and_1_is_no_probability():

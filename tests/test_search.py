@@ -321,13 +321,20 @@ def test_a_stranger_s_table_of_trials_is_refused(setting, value, tiny_dataset):
             record.trials()
 
 
-@pytest.mark.parametrize("named", ["../../precious", "/precious", "trials-../../precious", 7])
-def test_no_other_folder_is_taken_for_that_of_the_trials(named, tiny_dataset):
-    """It is removed when the search is finished."""
+@pytest.mark.parametrize(
+    ("entry", "value"),
+    [
+        *(("trials", name) for name in ("../../precious", "/precious", "trials-../../precious", 7)),
+        ("precision", 'float32"\nprint("run")\nX = "'),
+        ("precision", "float64"),
+    ],
+)
+def test_a_stranger_s_search_names_no_other_folder_and_brings_no_code(entry, value, tiny_dataset):
+    """The folder of the trials is removed when the search is finished, and the precision is a line of a script."""
     with search_record.opened(tiny_dataset, options()) as record:
         record.begin()
     path = paths.MODELS / "search-tiny" / "search.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "trials": named}))
+    path.write_text(json.dumps({**json.loads(path.read_text()), entry: value}))
     with pytest.raises(UserError, match="can't be read"), search_record.opened(tiny_dataset, options()):
         pass
 

@@ -81,8 +81,10 @@ def test_the_film_ends_with_the_whole_response_and_its_last_window(edges, step):
 def test_the_film_of_a_large_image_leaves_out_places(edges, step, monkeypatch):
     filtered = sliding_filter.strongest(edges, step, 1)[0]
     whole = sliding_filter.sliding(filtered)
-    monkeypatch.setattr(sliding_filter, "MOST_FRAMES", 4)
-    np.testing.assert_array_equal(sliding_filter.sliding(filtered), whole[[0, 3, 6, 9]])
+    for limit, least in (("MOST_FRAMES", 4), ("LARGEST_FILM", 4 * whole[0, ..., 0].size)):
+        with monkeypatch.context() as patch:
+            patch.setattr(sliding_filter, limit, least)
+            np.testing.assert_array_equal(sliding_filter.sliding(filtered), whole[[0, 3, 6, 9]])
 
 
 def test_a_network_without_filters_that_slide(step):

@@ -87,7 +87,7 @@ def _scaled(contrast):
             of_a_digit = (sides >= SPECK * largest)[parts]
             strength = np.percentile(ink[of_a_digit], 95) if of_a_digit.any() else 0
             if strength > strongest:
-                with_edges = ndimage.binary_dilation(of_a_digit)  # their soft edges are below the threshold
+                with_edges = ndimage.binary_dilation(of_a_digit, iterations=4)  # soft ones are below the threshold
                 strongest, scaled = strength, np.where(with_edges, np.clip(ink / strength, 0, 1), 0)
     return scaled
 

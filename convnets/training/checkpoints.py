@@ -173,6 +173,16 @@ def newest(folder):
     return None, damaged
 
 
+def newest_sound(folder):
+    """Return what `newest` returns. Raises UserError if the run has only damaged checkpoints."""
+    checkpoint, damaged = newest(folder)
+    if checkpoint is None and damaged:
+        raise UserError(
+            f"no sound checkpoint is left in {folder} ({'; '.join(damaged)}): --fresh starts anew and keeps these files"
+        )
+    return checkpoint, damaged
+
+
 class _Damaged(Exception):
     """What is wrong with a checkpoint, in one line."""
 

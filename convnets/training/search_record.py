@@ -137,6 +137,8 @@ def _read(folder):
         name = str(recorded.get("trials", "trials-"))
         if not re.fullmatch(r"trials-[^/\\]*", name):  # a stranger's; in the end, the folder of this name is removed
             raise ValueError
+        if recorded.get("precision") not in autotune.PRECISIONS:  # which becomes a part of a script
+            raise ValueError
         return recorded
     except FileNotFoundError:
         return {}

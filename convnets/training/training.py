@@ -129,7 +129,7 @@ def train(model, dataset, run_dir, recipe=None, options=None, **settings):
 def _ready(model, dataset, run_dir, recipe, options, say):
     """Bring the model, and the run's folder, into the state from which the training goes on. Return the Progress.
 
-    All that may be refused is refused before anything in the folder changes.
+    A run that was trained with other options is refused before it changes.
     """
     checkpoints.refuse_other_files(run_dir)
     checkpoint = None if options.fresh else _newest_checkpoint(run_dir, say)
@@ -142,7 +142,7 @@ def _ready(model, dataset, run_dir, recipe, options, say):
     }
     if recipe.initial_weights and not checkpoint:
         weight_files.load(model, recipe.initial_weights)
-    make_variables(model, _one_hot(dataset.y_train[:1], dataset))
+    make_variables(model, _one_hot(dataset.y_train, dataset))
     if options.fresh:
         _keep_old_run(run_dir, say)
     files.make_folder(run_dir)
@@ -263,7 +263,7 @@ def _finished(model, epochs, asked):
     if isinstance(schedule, dict):
         longer = "Its learning rate schedule has ended, so more epochs would change little."
         planned = (schedule["config"].get(steps) or 0 for steps in ("warmup_steps", "decay_steps"))
-        if int(model.optimizer.iterations) < sum(planned):
+        if int(model.optimizer.iterations) < 0.9 * sum(planned):  # the last tenth of a cosine changes little
             longer = "Its learning rate schedule has not ended: ask for more --epochs."
     return f"This run is finished after {count(epochs, 'epoch')}. {longer} To start anew: --fresh."
 
@@ -304,12 +304,7 @@ def locked(run_dir):
 
 def _newest_checkpoint(run_dir, say):
     files.remove_partial(run_dir)
-    checkpoint, damaged = checkpoints.newest(run_dir)
-    if checkpoint is None and damaged:
-        raise UserError(
-            f"no sound checkpoint is left in {run_dir} ({'; '.join(damaged)}): "
-            "--fresh starts anew and keeps these files"
-        )
+    checkpoint, damaged = checkpoints.newest_sound(run_dir)
     for description in damaged:
         say(f"Skipped: {description}.")
     return checkpoint

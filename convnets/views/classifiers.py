@@ -88,23 +88,23 @@ def _returns_probabilities(model, graph):
     """Whether a network that does not end in a softmax or sigmoid returns probabilities all the same, as their mean.
 
     What it returns for random images must lie in [0, 1] and, for several classes, add up to 1, as no logits do. A
-    single logit may lie there: it must be computed of sigmoids, by nothing that has weights.
+    single logit may lie there: it must be computed of softmaxes or sigmoids, by nothing that has weights.
     """
     images = np.random.default_rng(0).random((8, *model.input_shape[1:]), dtype="float32")
     outputs = introspection.predict(model, images)
     if not ((outputs >= 0).all() and (outputs <= 1).all()):
         return False
-    return np.allclose(outputs.sum(axis=1), 1, atol=1e-2) if outputs.shape[1] > 1 else _is_of_sigmoids(graph)
+    return np.allclose(outputs.sum(axis=1), 1, atol=1e-2) if outputs.shape[1] > 1 else _is_of_probabilities(graph)
 
 
-def _is_of_sigmoids(graph):
+def _is_of_probabilities(graph):
     by_output, waiting = {id(step.output): step for step in graph.steps}, [graph.output]
     for tensor in waiting:
         step = by_output.get(id(tensor))
         if step is None:  # the image
             return False
         if introspection.is_activation(step.layer) and not introspection.is_linear(step.layer):
-            if not introspection.is_sigmoid(step.layer):
+            if not (introspection.is_softmax(step.layer) or introspection.is_sigmoid(step.layer)):
                 return False
         elif getattr(step.layer, "weights", ()):
             return False
@@ -139,7 +139,11 @@ def guess_pixels(model):
                 return "0..255" if np.max(keras.ops.convert_to_numpy(mean)) > 2 else None
             case layer if isinstance(layer, KEEP_PIXELS):
                 continue
-            case layer if type(layer).__name__ in ("Divide", "TrueDivide", "Subtract"):  # as keras.applications do
+            case layer if type(layer).__name__ in (
+                "Divide",
+                "TrueDivide",
+                "Subtract",
+            ):  # as some of keras.applications do
                 return "0..255" if max(step.constants, default=0) > 64 else None
             case layer if type(layer).__name__ == "Multiply":
                 return "0..255" if 0 < max(step.constants, default=0) < 1 / 64 else None

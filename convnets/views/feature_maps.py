@@ -115,7 +115,7 @@ def fields(model):
     """Return {layer name: Field}, for the layers that return feature maps.
 
     A field is the whole image where a layer mixes all places, as global pooling does, or where what it mixes is not
-    known.
+    known, as behind operations on maps without channels.
     """
     graph = introspection.graph(model)
     image = graph.image.shape[1:3]
@@ -158,7 +158,8 @@ def _taken(step, axis, places):
         extent = (kernel[axis] - 1) * np.broadcast_to(getattr(layer, "dilation_rate", 1), 2)[axis] + 1
         stride = layer.strides[axis]
         if isinstance(layer, layers.Conv2DTranspose):
-            cut = max(extent - stride, 0) // 2 if layer.padding == "same" else 0
+            beyond = (step.inputs[0].shape[1 + axis] - 1) * stride + extent - step.output.shape[1 + axis]
+            cut = max(beyond, 0) // 2 if layer.padding == "same" else 0
             return -((extent - 1 - cut - places) // stride), (places + cut) // stride + 1
         first = places * stride - introspection.padding_before(layer, step.inputs[0].shape[1:3])[axis]
         return first, first + extent
@@ -174,12 +175,17 @@ def _taken(step, axis, places):
 
 
 def _is_pointwise(step):
-    """Whether each pixel of the output depends on the same pixel of the inputs, or on one that counts for all."""
+    """Whether each pixel of the output depends on the same pixel of the inputs, or on one that counts for all.
+
+    (Of slices with as many pixels, that is assumed: a flipped image would be taken for the image.)
+    """
     layer, output = step.layer, step.output.shape
     maps = [each.shape for each in step.inputs if len(each.shape) == 4]
     if not maps or not all(each[1:3] in (output[1:3], (1, 1)) for each in maps):
         return False
     along_channels = getattr(layer, "axis", None) in (-1, 3, [-1], [3], (-1,), (3,))
+    if introspection.is_softmax(layer) and hasattr(layer, "axis") and not along_channels:
+        return False
     if isinstance(layer, layers.Layer):
         by_channels = isinstance(layer, (layers.LayerNormalization, layers.RMSNormalization)) and along_channels
         return isinstance(layer, POINTWISE) or by_channels

@@ -300,8 +300,7 @@ def choose_image(run, *, index=None, file=None, seed=None):
         print(f"Picture: {file} -> {names[example.predicted]} ({100 * example.probability:.1f} %)")
         if note:
             print(f"Note: {note}.")
-        _, unfamiliarity = run.answer(image[None])
-        if unfamiliarity is not None and unfamiliarity[0] > 0:
+        if run.calibration and run.answer(image[None])[1][0] > 0:
             print("Warning: it is unlike the images that the network was trained on, so this guess means little.")
         return example
     if dataset is None:
