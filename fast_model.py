@@ -1,7 +1,7 @@
 """How far a plain stack of layers goes: 94 % on CIFAR-10 in minutes, without a GPU.
 
     python fast_model.py --target 80      about 9 seconds of training, 22 in all
-    python fast_model.py --target 85      about 23 seconds, 41 in all
+    python fast_model.py --target 85      about 23 seconds, 38 in all
     python fast_model.py                  94 %: about 8 minutes, 9 in all
     python fast_model.py --target 95.5    about 69 minutes, 75 in all
 

@@ -5,7 +5,7 @@
     python transfer_model.py --dataset my_pictures --from improved_model-cifar10
     python transfer_model.py --dataset my_pictures --from mobilenet_v2    trained on ImageNet; a download
 
-With 20 pictures of each of ten kinds of fruit and flowers it takes about one and a half minutes on two CPU cores
+With 20 pictures of each of ten kinds of fruit and flowers it takes one to three minutes on two CPU cores
 (docs/own-pictures.md has the accuracies). Stop and resume it like basic_model.py. To train for more --epochs, start
 anew with --fresh, since the learning rate ends with the epochs.
 

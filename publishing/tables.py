@@ -162,6 +162,7 @@ def layers(name):
 
 
 @of_a_document
+@of_one_device
 def precision(runs, in_float32=None):
     """Tabulate what the article's networks reach in each precision.
 
@@ -187,8 +188,9 @@ def precision(runs, in_float32=None):
 @of_a_document
 def training_speed(speeds):
     """Tabulate the overhead over plain Keras."""
-    header = "network | measured | against | ratio of seconds an epoch"
-    return table_of(speeds, header, "{row.network} | {row.measured} | {row.peer} | {row.ratio:.2f}")
+    header = "network | measured | against | processor | epochs of each | ratio of seconds an epoch"
+    line = "{row.network} | {row.measured} | {row.peer} | {row.processor} | {row.epochs} | {row.ratio:.2f}"
+    return table_of(speeds.assign(processor=processors(speeds)), header, line)
 
 
 @of_a_document
@@ -214,10 +216,10 @@ def first_step(steps):
 def view_speed(speeds):
     """Tabulate how fast the views compute what they show."""
     speeds = speeds.assign(difference=speeds["largest_difference"].map("{:.0e}".format, na_action="ignore").fillna(""))
-    header = "measured | seconds | against | seconds | times faster | largest difference"
+    header = "measured | seconds | against | seconds | calls of each | times faster | largest difference"
     line = (
-        "{row.measured} | {row.seconds:.2f} | {row.peer} | {row.peer_seconds:.2f} "
-        "| {row.times_faster:.2f} | {row.difference}"
+        "{row.measured} | {row.seconds:.2f} | {row.peer} | {row.peer_seconds:.2f} | {row.repeats} "
+        "| {row.times_faster:.2g} | {row.difference}"
     )
     return table_of(speeds, header, line)
 
@@ -269,7 +271,7 @@ def fast_model(runs):
         rows.append([
             f"{target:g}", f"{len(group)}", mean_and_range(plain, " %"), mean_and_range(views, " %"),
             "" if len(group) == 1 else f"{low:.2f} to {high:.2f}", mean_and_range(group["training_seconds"], "", 1),
-            f"{group['compilation_seconds'].mean():.0f}", f"{group['process_seconds'].mean():.0f}",
+            f"{group['compilation_seconds'].median():.0f}", f"{group['process_seconds'].median():.0f}",
         ])  # fmt: skip
     header = "`--target` | seeds | test accuracy | with six views | 95 % interval of what counts | seconds of training"
     return table(f"{header} | compiling | whole program", rows, runs)
@@ -304,7 +306,8 @@ def fast_startup(repeats):
 @of_one_device
 def fast_tutorials(runs):
     """Tabulate how long the article's networks take to what fast_model.py reaches in seconds."""
-    ours = pd.read_csv(RESULTS / "fast_model.csv").groupby("target")["training_seconds"].mean()
+    ours = choose_recipe.of_device(pd.read_csv(RESULTS / "fast_model.csv"), runs["device"].iloc[0])
+    ours = ours.groupby("target")["training_seconds"].mean()
     runs = runs.assign(ours=runs["target"].map(ours), seconds=runs["epochs"] * runs["seconds_an_epoch_bfloat16"])
     runs["times_faster"] = runs["seconds"] / runs["ours"]
     header = "to test accuracy | script | epochs | seconds an epoch | seconds | `fast_model.py` | times faster"
@@ -343,6 +346,7 @@ def fast_recipes(runs):
 
 
 @of_a_document
+@of_one_device
 def fast_gpu(runs):
     """Tabulate runs to 94 % on a GPU."""
     rows = [
@@ -483,7 +487,8 @@ def transfer(runs):
         accuracy, augmented = 100 * group["test_accuracy"], 100 * group["with_tta"].dropna()
         rows.append([
             pictures, network, f"{len(group)}", mean_and_range(accuracy, " %", 1),
-            mean_and_range(augmented, " %", 1) if len(augmented) else "", mean_and_range(group["seconds"], "", 0),
+            mean_and_range(augmented, " %", 1) if len(augmented) else "",
+            f"{group['seconds'].min():.0f} to {group['seconds'].max():.0f}",
         ])  # fmt: skip
     header = "pictures | network | seeds | test accuracy | with test-time augmentation | seconds in all"
     return table(header, rows, runs)
@@ -562,6 +567,7 @@ def cluster_overhead(runs):
 
 
 @of_a_document
+@of_one_device
 def search_trials(trials):
     """Tabulate what searches with different samplers found."""
     names = {"tpe": "Optuna's TPE", "random": "random"}
@@ -579,11 +585,11 @@ def search_trials(trials):
 
 
 @of_a_document
+@of_one_device
 def found_model(runs):
     """Tabulate what the network that was found reaches, against improved_model.py."""
     seconds = choose_recipe.of_device(pd.read_csv(RESULTS / "found_model_seconds.csv")).set_index("precision")["ratio"]
-    improved = pd.read_csv(RESULTS / "training_runs.csv")
-    improved = improved[improved["run"] == "improved_model-cifar10"]
+    improved = pd.read_csv(RESULTS / "precision.csv").query("script == 'improved_model'")  # in bfloat16, as runs
     network = NETWORKS["wang-improved"]
     parameters = network.build_model(datasets.INPUT_SHAPES[network.dataset], 10).count_params()
     ratio = f"{seconds['float32']:.2f} in float32, {seconds['mixed_bfloat16']:.2f} in bfloat16"

@@ -100,7 +100,7 @@ def test_what_the_fast_network_promises_was_measured(target, seeds, seconds, acc
     option = "" if target == 94 else rf" --target {target}"
     promise = rf"fast_model\.py{option} {{2,}}.*?about (\d+) (seconds|minutes).*?(\d+) in all"
     training, unit, in_all = re.search(promise, fast_model.__doc__).groups()
-    seconds = runs[["training_seconds", "process_seconds"]].mean() / {"seconds": 1, "minutes": 60}[unit]
+    seconds = runs[["training_seconds", "process_seconds"]].median() / {"seconds": 1, "minutes": 60}[unit]
     assert list(seconds) == pytest.approx([int(training), int(in_all)], rel=0.1)
 
 
@@ -262,24 +262,28 @@ def test_what_onednn_gains():
 
 
 def test_how_much_longer_it_takes_without_avx512():
-    number = {3: "three", 4: "four", 5: "five", 7: "seven", 8: "eight", 9: "nine"}
+    number = {2: "two", 3: "three", 4: "four", 5: "five", 7: "seven", 8: "eight", 9: "nine"}
     here = without_avx512()["seconds"]
-    runs = pd.read_csv(paths.RESULTS / "training_runs.csv").groupby("run")["seconds_an_epoch"].min()
+    runs = pd.read_csv(paths.RESULTS / "training_runs.csv")
+    runs = runs[~runs["device"].str.endswith("without AVX-512")].groupby("run")["seconds_an_epoch"].min()
+    other = pd.read_csv(paths.RESULTS / "fast_tutorials.csv").set_index("script")["seconds_an_epoch_float32"]
     times = {}
     for script in ("basic_model", "improved_model"):
-        seconds = here.loc[["an epoch of training", "predictions"], script].sum()
-        times[script] = number[round(seconds / runs[f"{script}-cifar10"])]
+        tested = here.loc[["an epoch of training", "predictions"], script].sum() / runs[f"{script}-cifar10"]
+        training = here["an epoch of training", script] / other[script]
+        times[script] = f"{number[round(training)]} to {number[round(tested)]}"
     fast = pd.read_csv(paths.RESULTS / "fast_model.csv").query("target == 94")
     seconds = (fast["training_seconds"] / fast["epochs"]).mean()
     times["fast_model"] = number[round(here["an epoch of training", "fast_model"] / seconds)]
     page = document("docs/overhead.md")
-    assert f"`basic_model.py` takes about {times['basic_model']} times as long as on two cores with them" in page
+    assert f"`basic_model.py` takes {times['basic_model']} times as long as on two cores with them" in page
     assert f"`improved_model.py` {times['improved_model']} times, and `fast_model.py`, for 94 %" in page
     assert f"for 94 %, {times['fast_model']} times" in page
     hours = here["an epoch of training", "fast_model"] * fast["epochs"].max() / 3600
     assert round(hours) == 1
     assert "(an hour without AVX-512)" in document("README.md")
-    assert f"[{times['improved_model']} to {times['fast_model']} times as long]" in document("docs/troubleshooting.md")
+    least = times["improved_model"].split()[0]
+    assert f"[{least} to {times['fast_model']} times as long]" in document("docs/troubleshooting.md")
     assert f"without AVX-512 {times['fast_model']} times" in fast_model.__doc__
 
 
@@ -394,8 +398,9 @@ def test_the_lab_s_second_convolution_is_not_reproduced():
 
 def test_what_the_benchmarks_found():
     speed = pd.read_csv(paths.RESULTS / "training_speed.csv").set_index("measured")["ratio"]
-    assert speed["training.train"] <= 1
-    assert speed["with augmentation"] <= 1.1
+    page = document("docs/overhead.md")
+    assert f"takes {speed['training.train']:.2f} times as long as with plain `model.fit`" in page
+    assert f"Augmentation costs {100 * (speed['with augmentation'] - 1):.0f} %" in page
     memory = pd.read_csv(paths.RESULTS / "peak_memory.csv").set_index("script")["beyond_importing_keras_mb"]
     assert (memory[SCRIPTS] <= 1500).all()
     kills = pd.read_csv(paths.RESULTS / "kill_and_resume.csv")
@@ -497,8 +502,8 @@ def test_what_the_page_on_searches_says_is_so():
     assert set(found["parameters"]) == {found_model.build_model((32, 32, 3), 10).count_params()}
     improved = pd.read_csv(paths.RESULTS / "precision.csv").query("script == 'improved_model'")
     gained = 100 * (found["test_accuracy"].mean() - improved["test_accuracy"].mean())
-    assert f"its mean is {gained:.1f} points above" in page
-    assert f"in the same precision, bfloat16 ([{100 * improved['test_accuracy'].mean():.2f} %]" in page
+    assert f"its mean is {gained:.1f} points above that of `improved_model.py`, both in bfloat16" in page
+    assert set(found["precision"]) == {"mixed_bfloat16"}
 
 
 def test_what_the_number_of_neurons_changes():
