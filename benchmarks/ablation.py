@@ -3,7 +3,7 @@
     python -m benchmarks.ablation                       all variants, into results/ablation.csv; needs CIFAR-10
     python -m benchmarks.ablation --seeds 1 relu gelu   some of them, for one seed
     python -m benchmarks.ablation --with epochs=8 --with filters=32-64-64 no_flips   another recipe
-    python -m benchmarks.ablation --steps "" keras_convolution gelu                  only the seconds of a step
+    python -m benchmarks.ablation --steps               only the seconds of a step, with other operations
 
 Each variant trains on nine tenths of CIFAR-10's training images, and is tested on the other tenth, its validation set.
 Each training runs in a process of its own. The recipe for 85 % is an earlier one, with shifts, weight decay and more
@@ -15,6 +15,7 @@ import contextlib
 import dataclasses
 import functools
 import json
+import re
 import statistics
 import subprocess
 import sys
@@ -55,6 +56,7 @@ VARIANTS = {
     "Keras's convolution": "keras_convolution",
     "float32": "float32",
 }
+OPERATIONS = ("", "gelu", "keras_normalization", "keras_convolution")  # variants that change the operations of a step
 
 
 def patches(variant):
@@ -178,26 +180,34 @@ def main():
     options = parser.parse_args()
     if unknown := set(options.variants) - set(VARIANTS.values()):
         parser.error(f"unknown variant: {', '.join(unknown)}")
-    variants = {
-        name: variant for name, variant in VARIANTS.items() if variant in (options.variants or VARIANTS.values())
-    }
+    if options.steps and (others := set(options.variants) - set(OPERATIONS)):
+        parser.error(f"--steps does not time {', '.join(others)}, which change no operation of a step")
+    wanted = options.variants or (OPERATIONS if options.steps else VARIANTS.values())
+    variants = {name: variant for name, variant in VARIANTS.items() if variant in wanted}
     if options.steps:
         time_steps(variants)
         return
     recipe = RECIPES[options.target]._replace(**dict(options.changes))
     for seed in SEEDS[: options.seeds]:
         for name, variant in variants.items():
-            program = ["-c", f"from benchmarks import ablation; ablation.train_variant({variant!r}, {tuple(recipe)})"]
-            with tempfile.TemporaryDirectory() as folder:
-                try:
-                    result = run_script(["--target", options.target, "--seed", str(seed)], folder, program)
-                except subprocess.CalledProcessError as error:
-                    if "loss is no longer a number" not in error.stderr:
-                        raise
-                    result = {}  # this variant does not learn
-            settings = settings_of(recipe)
+            result, settings = trained(options.target, recipe, seed, variant), settings_of(recipe)
             row = {"variant": name, "target": float(options.target), "seed": seed, **result, **settings}
             record(RESULTS / "ablation.csv", [row], ["variant", "target", *settings, "seed"])
+
+
+def trained(target, recipe, seed, variant=""):
+    """Train by a recipe, or a variant of it, in a process of its own; see `train_variant`.
+
+    Returns what fast_training.run_script does, or {} if it does not learn. The test images are those held out.
+    """
+    program = ["-c", f"from benchmarks import ablation; ablation.train_variant({variant!r}, {tuple(recipe)})"]
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            return run_script(["--target", target, "--seed", str(seed)], folder, program)
+        except subprocess.CalledProcessError as error:
+            if not re.search("loss is no longer a number|weights are no longer finite", error.stderr):
+                raise
+            return {}
 
 
 def settings_of(recipe):

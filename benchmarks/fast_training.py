@@ -5,7 +5,7 @@
     python -m benchmarks.fast_training tutorials                  seconds that the article's two networks need
     python -m benchmarks.fast_training peer                       an epoch of the same network in plain PyTorch
     python -m benchmarks.fast_training recipes                    airbench94's recipes and ours, alternating
-    python -m benchmarks.fast_training gpu --seeds 5              on a GPU, with JAX and PyTorch
+    KERAS_BACKEND=jax python -m benchmarks.fast_training gpu --seeds 5    on a GPU, with JAX and PyTorch
     python -m benchmarks.fast_training profile                    speed beside a matrix product's; time per operation
 
 Needs CIFAR-10; peer and recipes also need benchmarks/requirements.txt. Each measurement runs in a process of its own.
@@ -26,7 +26,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.results import record
-from convnets import paths
+from convnets import cli, paths
 
 RESULTS = paths.RESULTS
 SEEDS = (1337, 2, 3, 4, 5)
@@ -84,9 +84,10 @@ def startup_seconds():
         nonlocal last
         seconds[what], last = time.perf_counter() - last, time.perf_counter()
 
-    import keras  # noqa: F401
+    with cli.importing_keras(argparse.Namespace(dataset="cifar10", data_dir=None)):  # as the script does
+        import keras  # noqa: F401
 
-    note("importing Keras")
+    note("importing Keras, and reading the images meanwhile")
     import fast_model
     from convnets.architectures import optimizers  # noqa: F401
     from convnets.data import augmentation, datasets  # noqa: F401
@@ -95,7 +96,7 @@ def startup_seconds():
 
     note("importing everything else")
     dataset = datasets.load("cifar10")
-    note("loading the images")
+    note("checking the images")
     autotune.set_precision()
     note("choosing a precision")
     model = fast_model.build_model(dataset.input_shape, dataset.num_classes)
@@ -196,11 +197,11 @@ def operation_seconds(precision="bfloat16", steps=3):
     model, batch = compiled(precision)
     model.train_on_batch(*batch)
     with tempfile.TemporaryDirectory() as folder:
-        started = time.perf_counter()
         with tf.profiler.experimental.Profile(folder):
+            started = time.perf_counter()
             for _ in range(steps):
                 model.train_on_batch(*batch)
-        seconds = {"step": (time.perf_counter() - started) / steps}
+            seconds = {"step": (time.perf_counter() - started) / steps}
         space = xplane_pb2.XSpace.FromString(next(Path(folder).rglob("*.xplane.pb")).read_bytes())
     for plane in space.planes:
         for event in (event for line in plane.lines for event in line.events):
@@ -269,6 +270,8 @@ def recipes(options):
 
 def gpu(options):
     """Train to 94 % on a GPU with Keras on JAX (KERAS_BACKEND=jax), and by airbench94's recipe in PyTorch."""
+    if os.environ.get("KERAS_BACKEND") != "jax":
+        sys.exit("set KERAS_BACKEND=jax: with TensorFlow, the rows would be those of another device")
     names = ["recipe", "seed", "epochs", "test_accuracy", "test_accuracy_with_views", "seconds", "compilation_seconds"]
 
     def keep(row):
@@ -290,7 +293,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=WHAT)
     parser.add_argument("names", nargs="*", help="targets or recipes (default: all)")
-    parser.add_argument("--seeds", type=int, default=1, help="number of seeds (default: %(default)s)")
+    parser.add_argument(
+        "--seeds", type=int, default=1, choices=range(1, 6), help="number of seeds (default: %(default)s)"
+    )
     parser.add_argument("--keep", action="store_true", help="keep the trained runs in models/")
     options = parser.parse_args()
     WHAT[options.what](options)

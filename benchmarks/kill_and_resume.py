@@ -253,13 +253,15 @@ def main():
     parser.add_argument(
         "cases", nargs="*", choices=[*CASES, []], metavar="CASE", help=f"default: all of {', '.join(CASES)}"
     )
-    parser.add_argument("--kills", type=int, default=1000, help="in all, before it ends (default: %(default)s)")
+    parser.add_argument("--kills", type=int, default=1000, help="how many more, before it ends (default: %(default)s)")
     options = parser.parse_args()
     cases = options.cases or list(CASES)
     with tempfile.TemporaryDirectory() as folder:
         write_pictures(folder)
         undisturbed = {}
-        while (done := _table().query("case in @cases"))["kills"].sum() < options.kills:
+        before = _table()["kills"].sum()
+        while (table := _table())["kills"].sum() - before < options.kills:
+            done = table[table["case"].isin(cases)]
             case = min(cases, key=lambda case: done.loc[done["case"] == case, "kills"].sum())
             if case not in undisturbed:
                 undisturbed[case] = Path(folder) / case / "undisturbed"

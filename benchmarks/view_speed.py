@@ -302,7 +302,7 @@ def script_rows(repeats):
     for script in SCRIPTS:
         with tempfile.TemporaryDirectory() as folder:
             commands = {
-                "script": [f"{script}.py", "--output-dir", folder],
+                "script": [f"{script}.py", "--run", str(NETWORK), "--seed", "1", "--output-dir", folder],
                 "loading": ["-c", LOADING],
                 "one by one": ["-c", ONE_BY_ONE],
                 "help": [f"{script}.py", "--help"],

@@ -435,7 +435,10 @@ def run(main):
 
 def command_line(words):
     """Return a command as the reader's terminal takes it."""
-    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
+    if os.name != "nt":
+        return shlex.join(words)
+    quoted = map(subprocess.list2cmdline, ([word] for word in words))  # quotes spaces, but not what cmd.exe obeys
+    return " ".join(f'"{word}"' if set(word) & set("&|<>^()") and word[0] != '"' else word for word in quoted)
 
 
 def _end(text, exit_code):

@@ -4,6 +4,9 @@
 class UserError(Exception):
     """Something the reader can mend. Its text is one line: what is wrong, and what to do. Exit code 2."""
 
+    def __str__(self):
+        return printable(super().__str__())  # names and contents of files may hold what a terminal obeys
+
 
 class NotFinite(UserError):
     """A loss or a weight is no longer a finite number."""

@@ -43,7 +43,8 @@ def write(path, content):
     path = Path(path)
     partial = path.with_name(f".partial-{path.name}")
     try:
-        with open(partial, "wb") as file:
+        partial.unlink(missing_ok=True)  # a link in a stranger's folder would lead to another file
+        with open(partial, "xb") as file:
             file.write(content.encode(errors="surrogateescape") if isinstance(content, str) else content)
             file.flush()
             _sync(file.fileno())
@@ -112,15 +113,38 @@ def read_json(path, most=MOST_JSON):
 
     most: bytes.
     """
+    try:
+        return json.loads(checked(path, most).read_text(encoding="utf-8"))
+    except (RecursionError, MemoryError) as error:
+        raise ValueError("it is nested too deeply, or too large for the memory") from error
+
+
+def read_array(path, most, **options):
+    """Return what a .npy file holds, whoever wrote it. Raises OSError, or ValueError if it holds none, or too much.
+
+    most: bytes. options: of numpy.load.
+    """
+    import numpy as np
+
+    try:
+        return np.load(checked(path, most), allow_pickle=False, **options)
+    except (OSError, ValueError):
+        raise
+    except Exception as error:  # numpy parses the header as Python
+        raise ValueError("it is damaged") from error
+
+
+def checked(path, most):
+    """Return the path of a file that can be opened without waiting and read without filling the memory.
+
+    Raises FileNotFoundError if it is no file, ValueError if it has more than `most` bytes.
+    """
     path = Path(path)
     if not path.is_file():  # nor a pipe, which would wait for ever
         raise FileNotFoundError(errno.ENOENT, "there is no such file", str(path))
     if path.stat().st_size > most:
         raise ValueError(f"it has more than {most:,} bytes")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (RecursionError, MemoryError) as error:
-        raise ValueError("it is nested too deeply, or too large for the memory") from error
+    return path
 
 
 def to_json(value):

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import keras
 
+from convnets.errors import one_line
+
 
 def describe(**more):
     """Return a dict of the date, software versions and hardware of this process, for JSON, with `more` in front."""
@@ -34,7 +36,8 @@ def changes(before, now):
     watched = {*now.get("versions", {}), "device", "threads", "oneDNN"}
     names = [name for name in sessions[1] if name in watched]
     first, second = ([session.get(name) or "default" for name in names] for session in sessions)
-    return [f"{name} was {old}, now {new}" for name, old, new in zip(names, first, second, strict=True) if old != new]
+    lines = (f"{name} was {old}, now {new}" for name, old, new in zip(names, first, second, strict=True) if old != new)
+    return list(map(one_line, lines))
 
 
 def device():

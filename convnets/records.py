@@ -6,15 +6,31 @@ from convnets import files
 
 ENTRIES = {  # of a run.json, and whether a value can be right
     "dataset": lambda value: isinstance(value, str),
-    "options": lambda value: isinstance(value, dict),
+    "options": lambda value: isinstance(value, dict) and isinstance(value.get("optimizer", {}), dict),
     "class_names": lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value),
     "sessions": lambda value: (
         isinstance(value, list)
         and all(isinstance(each, dict) and isinstance(each.get("versions", {}), dict) for each in value)
+        and all(type(each.get("epochs", 1)) is int for each in value)
     ),
 }
 
 COLUMNS = {"epoch", "accuracy", "loss", "seconds"}  # of every history
+
+
+def read_history(folder):
+    """Return the history of the run in a folder, a pandas.DataFrame, or None before its first epoch. See COLUMNS."""
+    import pandas as pd
+
+    try:
+        history = pd.read_csv(files.checked(Path(folder) / "history.csv", files.MOST_JSON))
+    except (OSError, ValueError):
+        return None
+    numbers = set(history.select_dtypes("number"))
+    tested = {"val_accuracy", "val_loss"} & set(history)
+    if not len(history) or not COLUMNS | tested <= numbers or len(tested) == 1:
+        return None
+    return history if (history[list(COLUMNS)].abs() < 1e300).all(axis=None) else None
 
 
 def read_run(folder):

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import dataclasses
+import importlib
 import importlib.util
 import re
 import shutil
@@ -76,7 +77,17 @@ def test_only_what_this_device_measured_is_done(on, tmp_path):
     assert results.recorded(path, ["target", "seed"]) == set()
 
 
-def test_after_a_failure_no_more_trainings_begin(monkeypatch):
+NEEDS = {"bare_pytorch": ["torch"], "search": ["ray", "optuna"], "cluster_faults": ["ray"], "peak_memory": ["resource"]}
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (paths.PROJECT / "benchmarks").glob("[!_]*.py")))
+def test_a_benchmark_can_be_imported(name):
+    for package in NEEDS.get(name, []):
+        pytest.importorskip(package)
+    importlib.import_module(f"benchmarks.{name}")
+
+
+def test_after_a_failure_no_more_runs_begin(monkeypatch):
     begun, given_up = [], threading.Event()
 
     class Pool(concurrent.futures.ThreadPoolExecutor):

@@ -146,7 +146,7 @@ def test_the_pretrained_networks_are_calibrated(folder):
     assert kept.error_after <= kept.error_before + 0.003
 
 
-def test_it_can_be_left_out():
+def test_calibration_can_be_left_out():
     name = str(paths.PRETRAINED / "basic_model-digits")
     assert runs.load(paths.Path(name)).calibration.temperature > 1
     assert runs.load(paths.Path(name), calibrate=False).calibration is None

@@ -277,7 +277,7 @@ def test_a_file_name_that_is_not_utf_8_and_a_table_that_can_not_be_written(tmp_p
         classify_pictures.main([*options, "--csv", str(tmp_path)])
 
 
-def test_a_view_says_it_too(tmp_path, capsys):
+def test_a_view_warns_of_an_unfamiliar_picture(tmp_path, capsys):
     from convnets.views import runs
 
     path = tmp_path / "pattern.png"

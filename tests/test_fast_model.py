@@ -68,7 +68,7 @@ def test_other_normalizations_are_left_to_keras(settings, monkeypatch):
     assert fast_layers.BatchNormalization().call(np.ones((2, 3), "float32")) == "Keras's"
 
 
-def test_its_gradients_are_those_of_keras(rng):
+def test_the_fused_normalization_has_keras_gradients(rng):
     import tensorflow as tf
 
     images = tf.constant(rng.normal(3, 2, (6, 5, 4, 3)).astype("float32"))
@@ -126,7 +126,7 @@ def test_the_convolution_and_its_gradients_are_those_of_keras(kernel_size, preci
 
 
 @pytest.mark.parametrize("kernel_size", [(3, 3), (2, 4)])
-def test_to_seven_digits_too(kernel_size, rng):
+def test_the_kernel_gradient_in_float32_is_that_of_tensorflow(kernel_size, rng):
     """In float32 our gradient isn't used, but is right or wrong more clearly."""
     import tensorflow as tf
 
@@ -281,7 +281,7 @@ def test_shifts_move_by_whole_pixels_and_mirror_at_the_edges():
     np.testing.assert_array_equal(augmentation.ShiftAndCutOut(0)(image, np.random.default_rng(0)), image)
 
 
-def test_a_hole_is_a_grey_square_around_a_random_pixel():
+def test_cutout_is_a_grey_square_around_a_random_pixel():
     images = np.zeros((200, 8, 9, 3), dtype="float32")
     cut_out = augmentation.ShiftAndCutOut(shift=0, cutout=4)(images, np.random.default_rng(0))
     assert set(np.unique(cut_out)) == {0, 0.5}
@@ -483,7 +483,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(digits_run, tmp_path, capsys, mon
 
 
 @pytest.mark.slow
-def test_so_does_one_in_bfloat16(tmp_path, capsys):
+def test_a_killed_bfloat16_run_resumes_to_the_same_bits(tmp_path, capsys):
     """The wide network: its convolutions' gradients are computed by our own operation."""
     options = ["--target", "94", "--dataset", "digits", "--precision", "bfloat16", "--threads", "2"]
     whole, parts = tmp_path / "whole", tmp_path / "parts"

@@ -235,7 +235,7 @@ def test_what_the_system_refuses_may_pass(tmp_path, monkeypatch):
         image_files.open_upright(path)
     assert not damaged.value.may_pass
     for error in (PermissionError(13, "Permission denied"), MemoryError()):
-        monkeypatch.setattr(image_files.Image, "open", lambda path, error=error: (_ for _ in ()).throw(error))
+        monkeypatch.setattr(image_files.Image, "open", lambda *_, error=error, **__: (_ for _ in ()).throw(error))
         with pytest.raises(image_files.Unreadable) as refused:
             image_files.open_upright(path)
         assert refused.value.may_pass

@@ -132,7 +132,7 @@ def test_thirty_two_bits_are_refused_rather_than_shown_black_or_white(dtype, val
 def test_what_the_system_refuses_is_said(tmp_path, monkeypatch):
     """Tests may run as root, who may read everything."""
 
-    def refuse(*args):
+    def refuse(*_, **__):
         raise PermissionError(13, "Permission denied")
 
     Image.new("RGB", (9, 9)).save(tmp_path / "secret.png")

@@ -284,6 +284,14 @@ def test_a_search_goes_on_only_with_what_it_was_asked_for(tiny_dataset):
         assert record.trials() is None
     with search_record.opened(tiny_dataset, options("--minutes", "3")) as record:
         assert record.storage == storage
+    note = paths.MODELS / ".search-tiny.trials"
+    note.rename(paths.MODELS / "elsewhere")
+    with (
+        pytest.raises(UserError, match="was begun elsewhere, and its trials may hold code"),
+        search_record.opened(tiny_dataset, options("--minutes", "3")),
+    ):
+        pass
+    (paths.MODELS / "elsewhere").rename(note)
     changed = r"is another search \(minutes was 3, now 9\).*--fresh"
     with pytest.raises(UserError, match=changed), search_record.opened(tiny_dataset, options("--minutes", "9")):
         pass
@@ -460,19 +468,19 @@ def test_a_search_ends_when_its_time_is_over(ends):
     assert ends(61)
 
 
-def test_but_not_before_one_network_is_trained_to_its_last_epoch(ends):
+def test_a_search_waits_until_one_network_is_trained_to_its_last_epoch(ends):
     assert not ends(61, ("a", {"epochs": 2}))
     assert not ends(599)
     assert ends(599, ("b", {"epochs": 3}))
 
 
-def test_or_many_were_given_up(ends):
+def test_a_search_ends_after_many_networks_were_given_up(ends):
     given_up = [(str(number), {"epochs": 0, "given_up": "seconds"}) for number in range(search.MOST_GIVEN_UP)]
     assert not ends(61, *given_up[1:], *given_up[1:])  # Tune repeats a trial's last result
     assert ends(61, given_up[0])
 
 
-def test_or_it_took_ten_times_as_long_without_any_result(ends):
+def test_a_search_ends_after_ten_times_its_minutes_without_any_result(ends):
     assert not ends(599)
     assert ends(601)
 

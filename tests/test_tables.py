@@ -215,7 +215,7 @@ def test_the_tables_of_the_fast_network_say_what_was_measured():
     ]
 
 
-def test_the_tables_of_what_was_done_to_break_it():
+def test_the_tables_of_robustness():
     faults = ["stopped_and_continued", "wrong_clock", "disk_full", "folder_read_only", "out_of_memory"]
     training = {"case": "a", "seed": 1, "kills": 9, "killed_amid_a_write": 4, **dict.fromkeys(faults, 1)}
     training |= {"differences": 0, "device": "a CPU"}

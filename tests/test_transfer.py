@@ -9,7 +9,7 @@ from sklearn.preprocessing import StandardScaler
 
 import basic_model
 import transfer_model
-from convnets import cli, paths
+from convnets import cli
 from convnets.data import datasets
 from convnets.errors import UserError
 from convnets.training import checkpoints, transfer
@@ -45,7 +45,7 @@ def test_the_first_layers_compute_what_they_did(source):
     np.testing.assert_allclose(keras.Sequential(kept)(images), expected, atol=1e-6)
 
 
-def test_they_take_larger_images_and_another_precision(source):
+def test_kept_layers_take_larger_images_and_another_precision(source):
     import keras
 
     before = keras.config.dtype_policy()
@@ -285,7 +285,3 @@ def test_a_folder_has_to_be_named(capsys):
         transfer_model.main([])
     assert ended.value.code == 2
     assert "required: --dataset" in capsys.readouterr().err
-
-
-def test_the_pretrained_source_is_there():
-    assert (paths.PRETRAINED / transfer_model.SOURCE).is_dir()

@@ -47,9 +47,15 @@ def fingerprint():
 def is_possible(choice):
     """Return whether each setting of a choice, a dict or a row of a table, is one that a search can make."""
     ranges = ((choice.get(name), low, high) for name, (low, high) in RANGES.items())
-    return all(choice.get(name) in values for name, values in CHOICES.items()) and all(
+    return all(_is_one_of(choice.get(name), values) for name, values in CHOICES.items()) and all(
         isinstance(value, float) and low <= value <= high for value, low, high in ranges
     )
+
+
+def _is_one_of(value, values):
+    """Whether a value is among others, with its type: a whole number in a script is none with a point."""
+    value = value.item() if hasattr(value, "item") else value  # NumPy's
+    return any(value == each and type(value) is type(each) for each in values)
 
 
 def layers(choice, input_shape, num_classes):

@@ -36,7 +36,7 @@ ARCHIVE_NAMES = (
     "cifar-10-batches-py-target_archive",  # Keras 3
 )
 BATCH_SIZE = 10_000
-MOST_BYTES = 40_000_000  # of a batch; the official ones have 31 million
+MOST_BYTES, MOST_MEMBERS = 40_000_000, 100  # of a batch, of an archive; the official ones have 31 million, and 9
 
 # SHA-256 of each batch as records of one label byte and 3,072 pixel bytes, which is how the binary version stores them.
 BATCHES = {
@@ -87,9 +87,9 @@ def _read_archive(path):
     """Read the batches straight from the archive. Nothing is unpacked, so no file can be written anywhere."""
     batches, total = {}, 0
     with tarfile.open(path, "r|*", tarinfo=_SmallMember) as archive:
-        for member in archive:
+        for number, member in enumerate(archive):
             total += member.size
-            if total > 10 * MOST_BYTES:
+            if total > 10 * MOST_BYTES or number > MOST_MEMBERS:
                 raise Damaged("it contains more than the official archive")
             filename = Path(member.name).name
             name = filename.removesuffix(".bin")

@@ -34,6 +34,7 @@ from convnets.errors import UserError, count, some
 pd.set_option("mode.string_storage", "python")  # names of files need not be UTF-8, as pyarrow, if installed, asks
 
 RECORD = "pictures.csv"  # in a run's folder: the pictures that the run was trained and tested on
+MOST_BYTES = 200_000_000  # of this record, with some 100 for each picture
 TRAINING_PARTS = ("train", "training", "training_set")
 TEST_PARTS = ("test", "testing", "test_set", "val", "valid", "validation", "eval")
 TEST_SHARE = 0.2  # held out where the folder has no test part
@@ -117,10 +118,9 @@ def changes(before, now):
 
 def recorded(run_dir):
     """Return Folder.table as it was when a run was trained, or None if there is no sound record."""
-    if not (run_dir / RECORD).is_file():  # nor a pipe, which would wait for ever
-        return None
     try:
-        table = pd.read_csv(run_dir / RECORD, dtype=str, keep_default_na=False, encoding_errors="surrogateescape")
+        path = files.checked(run_dir / RECORD, MOST_BYTES)
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding_errors="surrogateescape")
         return table if {"file", "part", "class", "sha256"} <= set(table) else None
     except (OSError, ValueError):
         return None
@@ -356,8 +356,8 @@ def _cached(cache):
     try:
         index = files.read_json(cache / "index.json", most=2**30)  # our own, with some 200 bytes for each picture
         path = cache / f"{index['pixels']}.npy"
-        if files.fingerprint(path) == index["pixels"]:
-            return np.load(path, mmap_mode="r"), index
+        if index.keys() >= {"listed", "images"} and files.fingerprint(path) == index["pixels"]:
+            return files.read_array(path, 2**40, mmap_mode="r"), index
     except (OSError, ValueError, TypeError, KeyError, UserError):
         pass
     return None, None
@@ -400,6 +400,9 @@ def typical_side(folder, most=100):
     listed, _ = _list_pictures(Path(folder).resolve())
     sides = []
     for file, *_ in listed[:: max(1, len(listed) // most)]:
-        with contextlib.suppress(Exception), Image.open(Path(folder) / file) as picture:  # damaged ones are named later
+        with (
+            contextlib.suppress(Exception),
+            image_files.open_any(Path(folder) / file) as picture,
+        ):  # damaged ones are named later
             sides.append(min(picture.size))
     return int(np.median(sides)) if sides else 0

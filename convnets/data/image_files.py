@@ -13,6 +13,7 @@ from PIL import Image, ImageOps
 from convnets.errors import UserError
 
 # Endings of the formats that Pillow reads on every system; whatever has another one is no picture.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")  # and no others: Pillow would start Ghostscript for PostScript
 ENDINGS = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 
 AT_LEAST = 512  # pixels, a side from which on a photograph is decoded at a reduced scale
@@ -39,19 +40,13 @@ def files_below(folder, seen=()):
     Hidden files, and what is no file, are left out. A folder is entered once, however many links lead to it. seen: the
     real paths of folders that are not entered at all. Raises OSError if a folder can't be read.
     """
-    return _files_below(folder, set(seen))
-
-
-def _files_below(folder, seen):
-    found, here = [], os.path.realpath(folder)
-    if here in seen:
-        return []
-    seen.add(here)
-    for path in sorted(folder.iterdir()):
-        if is_hidden(path):
-            continue
-        if path.is_dir():
-            found += _files_below(path, seen)
+    found, seen, waiting = [], set(seen), [folder]
+    while waiting:
+        path = waiting.pop()
+        if path == folder or path.is_dir():
+            if (here := os.path.realpath(path)) not in seen:
+                seen.add(here)
+                waiting += sorted((each for each in path.iterdir() if not is_hidden(each)), reverse=True)
         elif path.is_file() or not path.exists():  # a link to nowhere is named later, when it can't be read
             found.append(path)
     return found
@@ -67,6 +62,11 @@ def is_picture(path):
     return path.suffix.lower() in ENDINGS
 
 
+def open_any(path):
+    """Open a picture of one of the FORMATS as a PIL.Image; the pixels are not read yet."""
+    return Image.open(path, formats=FORMATS)
+
+
 def open_upright(path, at_least=None):
     """Open a picture, upright as its EXIF data says, as an RGB PIL.Image; transparent areas become white.
 
@@ -78,7 +78,7 @@ def open_upright(path, at_least=None):
     try:
         if isinstance(path, os.PathLike) and path.exists() and not path.is_file():  # to open a pipe would wait forever
             raise Unreadable(path, "not a file")
-        picture = Image.open(path)
+        picture = open_any(path)
         if picture.width * picture.height > Image.MAX_IMAGE_PIXELS:
             raise Image.DecompressionBombError
         if at_least:
@@ -87,7 +87,7 @@ def open_upright(path, at_least=None):
         if picture.mode == "F" or (picture.mode == "I" and np.asarray(picture).max() > 0xFFFF):
             raise Unreadable(path, "it has 32 bits a channel, whose range is unknown; save it with 8 or 16")
         if picture.mode.startswith("I"):  # 16-bit greyscale, which Pillow's own conversion clips at 255
-            picture = Image.fromarray((np.asarray(picture) / 257).clip(0, 255).astype("uint8"))
+            picture = Image.fromarray((np.asarray(picture) // 257).clip(0, 255).astype("uint8"))
         if not picture.has_transparency_data:
             return picture.convert("RGB")
         picture = picture.convert("RGBA")

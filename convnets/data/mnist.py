@@ -109,9 +109,11 @@ def _read_libsvm(path):
     """Read one of the scadamale article's text files. No official checksum exists, so their values are checked."""
     from sklearn.datasets import load_svmlight_file
 
-    content = io.BytesIO(source_files.read_bytes(path, 4 * MOST_BYTES))  # as text, pixels take more
-    pixels, labels = load_svmlight_file(content, n_features=784, zero_based=False)
+    content = source_files.read_bytes(path, 4 * MOST_BYTES)  # as text, pixels take more
     (expected,) = SHAPES[f"y_{path.stem.rpartition('-')[2]}"]
+    if content.count(b"\n") > expected:
+        raise Damaged(f"it contains more than {expected} lines")
+    pixels, labels = load_svmlight_file(io.BytesIO(content), n_features=784, zero_based=False)
     if len(labels) != expected:
         raise Damaged(f"it contains {len(labels)} images instead of {expected}")
     pixels = pixels.toarray()

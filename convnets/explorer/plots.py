@@ -1,6 +1,7 @@
 """The kinds of plots on the page. Each one can be saved as a PNG with the button above it."""
 
 import html
+import re
 
 import numpy as np
 import panel as pn
@@ -47,7 +48,7 @@ def overlay(image, importance):
 
 def plain(text):
     """Return a short text that Bokeh shows as it is: it would typeset what stands between two $$ as a formula."""
-    return text.replace("$$", "$\u200b$")
+    return re.sub(r"\$(?=\$)", "$\u200b", text)
 
 
 class Text(pn.pane.HTML):

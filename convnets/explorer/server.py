@@ -72,14 +72,19 @@ def serve(*, host, port, open_browser, **settings):
 
 
 def only_for(server, names, origins):
-    """Refuse requests that name another host, as after DNS rebinding, or that another page makes."""
+    """Refuse requests that name another host, as after DNS rebinding, or that another page makes.
+
+    From another page, only a link to this one is followed. Browsers say where a request comes from.
+    """
 
     class OurPage(HostMatches):
         def match(self, request):
-            origin = request.headers.get("Origin")
-            framed = request.headers.get("Sec-Fetch-Dest") in ("iframe", "frame", "embed", "object")
-            ours = not framed and origin in (None, *(f"http://{each}" for each in origins))
-            return super().match(request) if ours else None
+            said = request.headers.get
+            framed = said("Sec-Fetch-Dest") in ("iframe", "frame", "embed", "object")
+            followed = said("Sec-Fetch-Mode") == "navigate" and request.path == "/"
+            from_here = said("Sec-Fetch-Site") in (None, "none", "same-origin") or followed
+            ours = from_here and said("Origin") in (None, *(f"http://{each}" for each in origins))
+            return super().match(request) if ours and not framed else None
 
     hosts = "|".join(name.replace(".", r"\.") for name in names)
     server._http.request_callback = RuleRouter([Rule(OurPage(f"^({hosts})$"), server._tornado)])

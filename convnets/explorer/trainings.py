@@ -99,15 +99,7 @@ class Trainings:
 
 def read_history(name):
     """Return the history of a run, or None before its first epoch. The file is whole at every moment."""
-    path = at_hand.folder_of(name) / "history.csv"
-    if not path.is_file():  # nor a pipe, which would wait for ever
-        return None
-    try:
-        history = pd.read_csv(path)
-        tested = {"val_accuracy", "val_loss"} & set(history)
-        return history if len(history) and set(history) >= records.COLUMNS and len(tested) != 1 else None
-    except (OSError, ValueError):
-        return None
+    return records.read_history(at_hand.folder_of(name))
 
 
 def describe(name, history):
@@ -119,7 +111,7 @@ def describe(name, history):
     folder = at_hand.folder_of(name)
     sessions = records.entry(folder, "sessions")
     epochs = sessions[-1].get("epochs") if sessions else None
-    if type(epochs) is not int:  # older runs do not say how many epochs were asked for
+    if epochs is None or epochs > files.MOST_EPOCHS:  # older runs do not say how many epochs were asked for
         return text
     an_epoch = history["seconds"].tail(3).mean()
     seconds = (epochs - len(history)) * an_epoch

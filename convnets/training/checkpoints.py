@@ -30,6 +30,7 @@ from convnets.errors import NotFinite, UserError, one_line
 from convnets.training import model_files, weight_files
 
 MOST_BYTES = 4 * 2**30  # of weights and optimizer; a network of 1.5 million parameters takes 18 million
+MOST_DAMAGED = 5  # epochs that are tried; three are kept
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,7 +162,7 @@ def newest(folder):
     """
     folder = Path(folder)
     damaged = []
-    for epoch in sorted(_epochs(folder), reverse=True):
+    for epoch in sorted(_epochs(folder), reverse=True)[:MOST_DAMAGED]:
         try:
             return _read(folder, epoch), damaged
         except _Damaged as error:
@@ -222,7 +223,8 @@ def _load_checkpoint(checkpoint):
 
 def _load_from_other_code(folder):
     """Load the network that other Keras code has saved in a folder: an architecture, and the newest weights."""
-    weights = max(filter(Path.is_file, folder.glob("*.h5")), key=files.modified, default=None)
+    sizes = {path: path.stat().st_size for path in folder.glob("*.h5") if path.is_file()}
+    weights = max((path for path in sizes if sizes[path] <= MOST_BYTES), key=files.modified, default=None)
     descriptions = sorted(folder.glob("*.json")) if weights else []
     models = (model_files.load_architecture(path, weights=weights) for path in descriptions)
     model = next((model for model in models if model is not None), None)

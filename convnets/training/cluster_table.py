@@ -1,6 +1,5 @@
 """The live table of runs on a cluster: which trains where, how far it is, and the time left for all."""
 
-import contextlib
 import statistics
 import time
 
@@ -52,15 +51,16 @@ class ProgressTable:
 
     def read(self, job):
         """Read how far a job is from its folder."""
-        with contextlib.suppress(OSError, ValueError, KeyError):  # what can be made again need not be there
-            history = pd.read_csv(job.run_dir / "history.csv")
-            job.epoch, job.seconds = len(history), history["seconds"].median()
-            tested = history.get("val_accuracy", pd.Series()).dropna()  # not all runs are tested after each epoch
-            job.accuracy = tested.iloc[-1] if len(tested) else None
-            sessions = records.entry(job.run_dir, "sessions") or ()
-            for change in provenance.changes(*sessions[-2:]) if len(sessions) > 1 else ():
-                note = f"{change}: the result may differ slightly from that of an uninterrupted run"
-                job.notes += [] if note in job.notes else [note]
+        history = records.read_history(job.run_dir)
+        if history is None:  # what can be made again need not be there
+            return
+        job.epoch, job.seconds = len(history), history["seconds"].median()
+        tested = history.get("val_accuracy", pd.Series()).dropna()  # not all runs are tested after each epoch
+        job.accuracy = tested.iloc[-1] if len(tested) else None
+        sessions = records.entry(job.run_dir, "sessions") or ()
+        for change in provenance.changes(*sessions[-2:]) if len(sessions) > 1 else ():
+            note = f"{change}: the result may differ slightly from that of an uninterrupted run"
+            job.notes += [] if note in job.notes else [note]
 
     def _drawn(self):
         table = Table("run", "machine", "epoch", "accuracy", "state", box=None, pad_edge=False)

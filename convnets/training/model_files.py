@@ -38,7 +38,7 @@ def load(path):
     read = {".keras": _read_keras, ".h5": _read_h5, ".hdf5": _read_h5}.get(path.suffix)
     if read is None:
         raise UserError(f"{path} is not a model file: pass a .keras file, a .h5 file, or a run's folder")
-    with _one_error(path):
+    with one_error(path):
         config, size = read(path)
         _refuse_code(config, path)
         with _limited_parameters(size, path), warnings.catch_warnings(action="ignore"):
@@ -53,7 +53,7 @@ def load_architecture(path, *, weights):
 
     weights: the file with its weights; an architecture with more parameters than this file has bytes is refused.
     """
-    with _one_error(path):
+    with one_error(path):
         description = files.read_json(path)
         if isinstance(description, str):  # as in the article, which saves model.to_json() with json.dump
             description = json.loads(description)
@@ -108,7 +108,7 @@ def _layers_inside(model):
 
 
 @contextlib.contextmanager
-def _one_error(path):
+def one_error(path):
     """Turn whatever a damaged or foreign file makes Keras stumble over into one clear line."""
     try:
         yield
@@ -145,6 +145,8 @@ def _read_keras(path):
         names = archive.namelist()
         if "config.json" not in names or "model.weights.h5" not in names:
             raise UserError(f"{path} holds no model: save it with model.save, in Keras 3")
+        if archive.getinfo("model.weights.h5").compress_type != zipfile.ZIP_STORED:  # could grow, or take hours to read
+            raise UserError(f"{path} is refused: its weights are compressed, unlike Keras's; save it with model.save")
         with archive.open("model.weights.h5") as file, h5py.File(file, "r") as weights:
             weight_files.refuse_links(weights, path)
         return json.loads(archive.read("config.json")), archive.getinfo("model.weights.h5").file_size
@@ -164,8 +166,13 @@ def _read_h5(path):
 
 
 def _refuse_code(config, path):
-    """Raise UserError if an architecture has a part that Keras loads only with its safe mode off."""
+    """Raise UserError if an architecture has a part that Keras loads only with its safe mode off.
+
+    Or one that keeps a state from image to image, for which it may take any memory.
+    """
     if isinstance(config, dict):
+        if config.get("stateful") is True:
+            raise UserError(f"{path} is refused: it has a layer with stateful=True: a classifier of images needs none")
         if config.get("class_name") in NEED_SAFE_MODE_OFF:
             inner = config.get("config")
             name = inner.get("name") if isinstance(inner, dict) else None

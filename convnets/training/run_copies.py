@@ -25,6 +25,8 @@ def write(folder, changes):
     them a checkpoint, and go after it. Raises UserError if the system refuses to write.
     """
     files.make_folder(folder)
+    if others := [name for name in changes if Path(name).name != name or name.startswith(".")]:
+        raise UserError(f"another machine sent {others[0]!r}, which is no file of a run: stop it")
     written = {name: content for name, content in changes.items() if content is not None}
     for name in sorted(written, key=_order):
         files.write(Path(folder, name), written[name])
@@ -53,7 +55,7 @@ class Changes:
 
 def _files(folder):
     paths = Path(folder).iterdir() if Path(folder).is_dir() else ()
-    return [path.name for path in paths if path.is_file() and not path.name.startswith(".")]
+    return [path.name for path in paths if path.is_file() and not path.is_symlink() and not path.name.startswith(".")]
 
 
 def _stamp(path):

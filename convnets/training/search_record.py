@@ -39,6 +39,7 @@ class SearchRecord:
         if self.fresh and self.folder.exists():
             print(f"The old search is kept in {files.keep_old(self.folder)}.")
         files.make_folder(self.folder)
+        files.write(_note_of(self.folder), self.asked["trials"])
         files.write(self.folder / "search.json", files.to_json(self.asked))
 
     def trials(self):
@@ -47,7 +48,7 @@ class SearchRecord:
         if self.fresh or not path.exists():
             return None
         with contextlib.suppress(OSError, ValueError):
-            if _is_sound(trials := pd.read_csv(path)):
+            if _is_sound(trials := pd.read_csv(files.checked(path, 10 * files.MOST_JSON))):
                 return trials
         raise UserError(f"{path} is damaged: --fresh starts a new search")
 
@@ -94,7 +95,24 @@ def opened(dataset, options):
                 f"{folder} is another search ({'; '.join(changed)}): use its options, or start a new one with --fresh"
             )
         trials = recorded.get("trials", f"trials-{dataset.name}-{uuid.uuid4().hex[:8]}")  # others may use the storage
+        if recorded and not (folder / "trials.csv").exists() and not _was_begun_here(folder, trials):
+            raise UserError(f"{folder} was begun elsewhere, and its trials may hold code: --fresh starts a new search")
         yield SearchRecord(folder, {**asked, "trials": trials}, f"{asked['storage']}/{trials}", options.fresh)
+
+
+def _note_of(folder):
+    """Return the file, beside a search's folder, that has the name of the trials that were begun here.
+
+    Ray Tune's trials hold pickles, which can run any code: those that came with a folder are not gone on with.
+    """
+    return folder.with_name(f".{folder.name}.trials")
+
+
+def _was_begun_here(folder, trials):
+    try:
+        return files.checked(_note_of(folder), 1000).read_text(encoding="utf-8") == trials
+    except (OSError, ValueError):
+        return False
 
 
 def refuse_other_scripts(path):

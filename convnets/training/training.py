@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from convnets import files, provenance
 from convnets.data import folders
-from convnets.errors import Stopped, UserError, count, duration, one_line
+from convnets.errors import Stopped, UserError, count, duration, one_line, printable
 from convnets.training import callbacks, checkpoints, weight_files
 from convnets.training.batches import Rows, TestBatches, TrainingBatches
 
@@ -70,7 +70,7 @@ def describe(dataset):
     sizes = f"{len(dataset.x_train)} training and {len(dataset.x_test)} test images"
     print(f"Data: {dataset.name} from {dataset.source}, {sizes}")
     for note in dataset.notes:
-        print(note)
+        print(printable(note))
     print(f"Device: {provenance.device()}, Keras {keras.__version__} on {keras.backend.backend()}")
 
 
@@ -342,11 +342,13 @@ def run_identity(model, dataset, recipe, checkpoint=None):
 def differences(checkpoint, identity, model):
     """Describe, a line each, how a run on disk differs from an identity and a model."""
     before, now = _flat({"precision": "float32", **checkpoint.run["options"]}), _flat(identity)
-    return checkpoints.architecture_differences(checkpoint.folder, model) + [
+    found = checkpoints.architecture_differences(checkpoint.folder, model) + [
         f"{name} was {before.get(name)}, now {now.get(name)}"
         for name in {**before, **now}
         if before.get(name) != now.get(name)
     ]
+    found = map(one_line, found)
+    return [each if len(each) <= LONGEST else f"{each[: LONGEST - 3]}..." for each in found]
 
 
 def _refuse_another(run_dir, checkpoint, identity, model, dataset):
@@ -357,8 +359,6 @@ def _refuse_another(run_dir, checkpoint, identity, model, dataset):
         if checkpoint.run["options"].get("image_size") == identity["image_size"]:  # else all pixels differ
             found.insert(0, f"{dataset.folder} has changed since ({_changes(run_dir, dataset)})")
     if found:
-        found = [one_line(each) for each in found]
-        found = [each if len(each) <= LONGEST else f"{each[: LONGEST - 3]}..." for each in found]
         if len(found) > 3:
             found[3:] = [f"and {len(found) - 3} more"]
         raise UserError(

@@ -57,7 +57,8 @@ def refuse_other_epochs(resumed, epochs):
     resumed: a checkpoints.Checkpoint of each run, or None if there is none yet.
     """
     for checkpoint in resumed:
-        planned = checkpoint.run["sessions"][0]["epochs"] if checkpoint and checkpoint.run["sessions"] else epochs
+        sessions = checkpoint.run["sessions"] if checkpoint else ()
+        planned = sessions[0].get("epochs", epochs) if sessions else epochs
         if planned != epochs:
             raise UserError(
                 f"the learning rate of {checkpoint.folder} was planned for {count(planned, 'epoch')}, not {epochs}: "

@@ -25,6 +25,7 @@ from convnets.views import introspection
 from convnets.views.evaluation import Evaluation
 
 FILE, CENTRES_FILE = "calibration.json", "feature_centres.npy"  # in a run's folder
+MOST_BYTES = 100_000_000  # of the centres
 LEAST_IMAGES = 100  # fewer say nothing of a temperature, which stays 1
 FAMILIAR = 0.95  # share of the test images whose unfamiliarity is below the threshold
 LEAST_DEVIATION, NOT_USED = 1e-5, 1e12  # what hardly varies says nothing; divided by a large number, it counts as 0
@@ -165,17 +166,15 @@ def keep(model, dataset, folder):
 
 def load(folder, model):
     """Return the Calibration that is kept in a run's folder, or None if there is none of the model's weights."""
-    if not (folder / CENTRES_FILE).is_file():  # nor a pipe, which would wait for ever
-        return None
     try:
         numbers = files.read_json(folder / FILE)
-        centres = np.load(folder / CENTRES_FILE, mmap_mode="r")  # refuses a file that is smaller than it says
+        centres = files.read_array(folder / CENTRES_FILE, MOST_BYTES, mmap_mode="r")  # refuses one that is cut off
         kept = Calibration(**numbers, centres=np.array(centres))
         sound = all(math.isfinite(value) for name, value in numbers.items() if name != "weights")
         sound &= min(kept.temperature, kept.energy_deviation, kept.distance_deviation) > 0
         sound &= kept.centres.ndim == 2 and kept.centres.size > 0 and kept.centres.dtype.kind == "f"
         sound &= bool(np.isfinite(kept.centres).all())
-    except (OSError, ValueError, TypeError, EOFError, OverflowError):
+    except (OSError, ValueError, TypeError, OverflowError):
         return None
     return kept if sound and kept.weights == _weights(model) else None
 

@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 
+from convnets.errors import printable
+
 GUESSES = ("predicted", "second", "third")
 
 
@@ -31,7 +33,7 @@ def lines(answers):
     """Return a line of text for each row of a table of answers."""
     width = max(len(file) for file in answers["file"])
     for answer in answers.to_dict("records"):
-        yield f"{answer['file']:{width}}  {', '.join(guesses(answer))}{warning(answer)}"
+        yield printable(f"{answer['file']:{width}}  {', '.join(guesses(answer))}{warning(answer)}")
 
 
 def guesses(answer):

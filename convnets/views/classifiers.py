@@ -6,12 +6,13 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from convnets.data.datasets import at_once
 from convnets.errors import UserError
 from convnets.views import introspection
 
 PIXEL_RANGES = {"0..1": (1, 0), "-1..1": (2, -1), "0..255": (255, 0)}  # scale and offset, from [0, 1]
 FLEXIBLE_SIZE = 96  # pixels, the size of an image for a network that takes any, unless a dataset or the reader says so
-LARGEST_MAPS = 2**28  # values in one layer's output for one image: 1 GiB
+LARGEST_MAPS = 2**29  # values in one layer's output for the images that are computed at once: 2 GiB
 KEEP_PIXELS = (  # layers that keep the range of the pixels
     layers.InputLayer,
     layers.Identity,
@@ -50,7 +51,7 @@ def as_classifier(model, path, *, pixels=None, image_size=None):
     adapted = keras.Model(image, keras.tree.flatten(model.call(scaled))[0], name=model.name)
     graph = introspection.graph(adapted)
     for step in graph.steps:
-        if math.prod(size or 1 for size in step.shape) > LARGEST_MAPS:
+        if math.prod(size or 1 for size in step.shape) * at_once(introspection.MOST_AT_ONCE, shape) > LARGEST_MAPS:
             raise UserError(f"the network in {path} is too large: {step.name} returns {_text(step.shape)} values")
     if len(graph.output.shape) != 2:
         raise UserError(

@@ -9,7 +9,7 @@ import numpy as np
 from keras import layers
 
 from convnets.data.datasets import at_once, scale_pixels
-from convnets.errors import UserError
+from convnets.errors import UserError, one_line
 from convnets.training import model_files
 
 MOST_AT_ONCE = 128  # images
@@ -45,7 +45,7 @@ def predict(model, images, batch_size=None):
     It runs compiled, in batches of one size: the last one is filled up, so that nothing is compiled twice.
     model: a keras.Model with one output, or a dict of them. images: (n, height, width, channels), uint8 or float32 in
     [0, 1]. batch_size: default 128, or fewer images if they are larger than 32x32, which take more memory.
-    Returns float32 (n, ...), or a dict of such arrays.
+    Returns float32 (n, ...), or a dict of such arrays. Raises UserError if the network can't compute them.
     """
     batch_size = batch_size or at_once(MOST_AT_ONCE, images.shape[1:])
     batches = math.ceil(len(images) / batch_size)
@@ -54,7 +54,10 @@ def predict(model, images, batch_size=None):
     for start in range(0, len(images), size):
         batch = as_pixels(images[start : start + size])
         fill = np.repeat(batch[-1:], size - len(batch), axis=0)
-        outputs.append(model.predict_on_batch(np.concatenate([batch, fill]) if len(fill) else batch))
+        try:
+            outputs.append(model.predict_on_batch(np.concatenate([batch, fill]) if len(fill) else batch))
+        except Exception as error:  # of the backend, in a network from elsewhere
+            raise UserError(f"the network {model.name} can't compute its outputs: {one_line(error)}") from error
     return keras.tree.map_structure(lambda *parts: np.concatenate(parts)[: len(images)].astype("float32"), *outputs)
 
 
@@ -172,7 +175,8 @@ class Graph:
 
         taken = keras.tree.flatten((args, options))
         inputs = tuple(each for each in taken if isinstance(each, keras.KerasTensor))
-        constants = tuple(np.max(each) for each in taken if isinstance(each, (int, float, np.number, np.ndarray)))
+        numbers = (each for each in taken if isinstance(each, (int, float, np.number, np.ndarray)))
+        constants = tuple(np.max(each) for each in numbers if np.size(each))
         output = call({})
         for number, each in enumerate(keras.tree.flatten(output)):
 
@@ -313,9 +317,10 @@ def logits_and_features(model):
     """Return a keras.Model of the logits and of what the last convolution or dense layer takes as its input.
 
     It returns {"logits": (n, classes), "features": (n, features)}. Feature maps and tokens count by their means.
-    Raises UserError when there is no softmax at the network's end.
+    Without such a layer, the features are the logits. Raises UserError when there is no softmax at the network's end.
     """
-    features = graph(model).means({"features": graph(model).first_steps(has_units)[-1].inputs[0]})
+    units = graph(model).first_steps(has_units)
+    features = graph(model).means({"features": units[-1].inputs[0] if units else graph(model).logits})
     return graph(model).model({"logits": graph(model).logits, **features})
 
 

@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import hashlib
 import io
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import keras
 import numpy as np
@@ -14,7 +14,7 @@ from scipy.special import softmax
 from convnets import cli, files, paths, records
 from convnets.data import datasets, downloads, folders, image_files
 from convnets.errors import UserError, one_line, printable
-from convnets.training import autotune, checkpoints
+from convnets.training import autotune, checkpoints, model_files
 from convnets.views import calibration, classifiers, introspection
 from convnets.views.calibration import Calibration
 
@@ -107,8 +107,10 @@ class Run:
         for array in (*self.model.get_weights(), images):
             digest.update(np.ascontiguousarray(array))
         path = paths.MODELS / ".predictions" / f"{digest.hexdigest()}.npy"
-        with contextlib.suppress(OSError, ValueError, EOFError):  # not there, or damaged
-            return np.load(path)
+        with contextlib.suppress(OSError, ValueError):  # not there, or damaged
+            kept = files.read_array(path, 2**32)
+            if kept.shape == (len(images), self.model.output_shape[-1]) and kept.dtype == np.float32:
+                return kept
         outputs = introspection.predict(model, images)
         content = io.BytesIO()
         np.save(content, outputs)
@@ -129,7 +131,7 @@ class Run:
         print(f"Network: {self.path}")
         print(f"Data: {self.dataset.name} from {self.dataset.source}" if self.dataset else "Data: none")
         for note in self.dataset.notes if self.dataset else ():
-            print(note)
+            print(printable(note))
 
 
 def _is_plain(model):
@@ -184,7 +186,8 @@ def load(
     if classifiers.takes_any_size(model):
         known = datasets.INPUT_SHAPES.get(dataset_name) or datasets.INPUT_SHAPES.get(recorded) or [None]
         image_size = image_size or known[0] or (recorded and _recorded_image_size(path))
-    model = classifiers.as_classifier(model, path, pixels=pixels, image_size=image_size)
+    with model_files.one_error(path):
+        model = classifiers.as_classifier(model, path, pixels=pixels, image_size=image_size)
     fitted = calibration.load(path, model) if calibrate and recorded else None
     images = images or bool(calibrate and recorded and not fitted)  # to fit the calibration
     dataset, note = None, ""
@@ -231,7 +234,8 @@ def _dataset_for(model, path, dataset_name, data_dir, *, guess, images, load):
     """
     shape, classes = model.input_shape[1:], model.output_shape[-1]
     recorded = records.entry(path, "dataset")
-    if not dataset_name and str(recorded).startswith(("\\\\", "//")):  # Windows would log in there, and a run may lie
+    drive = PureWindowsPath(recorded or "").drive
+    if not dataset_name and drive.startswith("\\\\"):  # Windows would log in there, and a run may lie
         raise datasets.Unknown(f"{path} was trained on pictures of another computer: say where they are with --dataset")
     name = dataset_name or recorded or (USUAL_DATASET.get(shape) if guess else None)
     if name is None:
