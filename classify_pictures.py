@@ -13,6 +13,7 @@ A hundred pictures take about one second, besides starting Keras.
 from pathlib import Path
 
 from convnets import cli
+from convnets.errors import printable
 
 
 def main(argv=None):
@@ -31,7 +32,7 @@ def main(argv=None):
     print(f"Network: {run.path}")
     pictures, broken = image_files.read_all(options.pictures, run.prepare, at_least=run.least_side)
     for path, reason in broken.items():
-        print(f"Left out: {path} ({reason})")
+        print(printable(f"Left out: {path} ({reason})"))
 
     # Answers
     answers = classification.classify(run, pictures)

@@ -175,7 +175,9 @@ def main():
     parser.add_argument("variants", nargs="*", metavar="VARIANT", help="default: all; " + ", ".join(VARIANTS.values()))
     parser.add_argument("--target", choices=RECIPES, default="85")
     parser.add_argument("--with", dest="changes", type=change, action="append", default=[], metavar="NAME=VALUE")
-    parser.add_argument("--seeds", type=int, default=2, help="number of seeds (default: %(default)s)")
+    parser.add_argument(
+        "--seeds", type=int, default=2, choices=range(1, 6), help="number of seeds (default: %(default)s)"
+    )
     parser.add_argument("--steps", action="store_true", help="only time training steps of the network for 94 %%")
     options = parser.parse_args()
     if unknown := set(options.variants) - set(VARIANTS.values()):

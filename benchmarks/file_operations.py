@@ -30,9 +30,9 @@ def watched(folder, note):
     class Watched:
         """A file that is written."""
 
-        def __init__(self, path):
+        def __init__(self, path, mode):
             tell("create", path)
-            self.path, self.file = path, builtins.open(path, "wb")  # noqa: SIM115
+            self.path, self.file = path, builtins.open(path, mode)  # noqa: SIM115
             paths[self.file.fileno()] = path
 
         def __enter__(self):
@@ -55,7 +55,7 @@ def watched(folder, note):
             return getattr(self.file, name)
 
     def open_file(path, mode="r", **settings):
-        return Watched(path) if mode == "wb" else builtins.open(path, mode, **settings)
+        return Watched(path, mode) if mode in ("wb", "xb") else builtins.open(path, mode, **settings)
 
     def open_descriptor(path, *arguments, **settings):
         descriptor = before["open"](path, *arguments, **settings)

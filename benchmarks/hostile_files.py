@@ -256,6 +256,7 @@ def changed_zip(rng, content, place, change):
     """Return a zip archive of which one member is changed, removed, doubled, named strangely, or grown to gigabytes."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
+        compression = archive.infolist()[0].compress_type
     name = rng.choice(list(members))
     extra = []
     match rng.choice(["change", "change", "change", "remove", "double", "strange", "bomb"]):
@@ -269,9 +270,9 @@ def changed_zip(rng, content, place, change):
             outside = str(place / "outside" / "written")
             extra.append((rng.choice(["../../outside/written", outside, "con", "a\x00b", "x" * 300]), b"x"))
         case "bomb":
-            members[name] = bytes(rng.choice([10**8, 6 * 10**8]))
+            members[name], compression = bytes(rng.choice([10**8, 6 * 10**8])), zipfile.ZIP_DEFLATED
     with io.BytesIO() as file:
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        with zipfile.ZipFile(file, "w", compression, compresslevel=1) as archive:
             for each in [*members.items(), *extra]:
                 archive.writestr(*each)
         return file.getvalue()

@@ -437,8 +437,14 @@ def command_line(words):
     """Return a command as the reader's terminal takes it."""
     if os.name != "nt":
         return shlex.join(words)
-    quoted = map(subprocess.list2cmdline, ([word] for word in words))  # quotes spaces, but not what cmd.exe obeys
-    return " ".join(f'"{word}"' if set(word) & set("&|<>^()") and word[0] != '"' else word for word in quoted)
+
+    def quoted(word):
+        text = subprocess.list2cmdline([word])  # quotes spaces, but not what cmd.exe obeys
+        if text[0] == '"' or not set(word) & set("&|<>^()"):
+            return text
+        return f'"{word}{word[len(word.rstrip(chr(92))) :]}"'  # backslashes before a quote are doubled
+
+    return " ".join(map(quoted, words))
 
 
 def _end(text, exit_code):

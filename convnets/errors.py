@@ -1,5 +1,10 @@
 """The two ways in which a script ends early, and how messages are worded."""
 
+import unicodedata
+
+OBEYED = ("Cc", "Zl", "Zp")  # categories of characters that a terminal obeys: control characters, ends of lines
+DIRECTIONS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # which let a name look like another one
+
 
 class UserError(Exception):
     """Something the reader can mend. Its text is one line: what is wrong, and what to do. Exit code 2."""
@@ -22,7 +27,7 @@ class Stopped(Exception):
 
 def printable(text):
     """Return a text with a space in the place of each line break and other control character."""
-    return "".join(character if character.isprintable() else " " for character in text)
+    return "".join(" " if unicodedata.category(each) in OBEYED or each in DIRECTIONS else each for each in text)
 
 
 def one_line(error):

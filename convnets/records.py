@@ -6,7 +6,7 @@ from convnets import files
 
 ENTRIES = {  # of a run.json, and whether a value can be right
     "dataset": lambda value: isinstance(value, str),
-    "options": lambda value: isinstance(value, dict) and isinstance(value.get("optimizer", {}), dict),
+    "options": lambda value: isinstance(value, dict) and isinstance(value.get("optimizer"), dict),
     "class_names": lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value),
     "sessions": lambda value: (
         isinstance(value, list)

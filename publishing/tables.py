@@ -216,12 +216,13 @@ def first_step(steps):
 def view_speed(speeds):
     """Tabulate how fast the views compute what they show."""
     speeds = speeds.assign(difference=speeds["largest_difference"].map("{:.0e}".format, na_action="ignore").fillna(""))
+    times = speeds["times_faster"].map(lambda times: f"{times:.0f}" if times >= 10 else f"{times:.1f}")
     header = "measured | seconds | against | seconds | calls of each | times faster | largest difference"
     line = (
         "{row.measured} | {row.seconds:.2f} | {row.peer} | {row.peer_seconds:.2f} | {row.repeats} "
-        "| {row.times_faster:.2g} | {row.difference}"
+        "| {row.times} | {row.difference}"
     )
-    return table_of(speeds, header, line)
+    return table_of(speeds.assign(times=times), header, line)
 
 
 @of_a_document
@@ -589,7 +590,7 @@ def search_trials(trials):
 def found_model(runs):
     """Tabulate what the network that was found reaches, against improved_model.py."""
     seconds = choose_recipe.of_device(pd.read_csv(RESULTS / "found_model_seconds.csv")).set_index("precision")["ratio"]
-    improved = pd.read_csv(RESULTS / "precision.csv").query("script == 'improved_model'")  # in bfloat16, as runs
+    improved = choose_recipe.of_device(pd.read_csv(RESULTS / "precision.csv").query("script == 'improved_model'"))
     network = NETWORKS["wang-improved"]
     parameters = network.build_model(datasets.INPUT_SHAPES[network.dataset], 10).count_params()
     ratio = f"{seconds['float32']:.2f} in float32, {seconds['mixed_bfloat16']:.2f} in bfloat16"
@@ -603,4 +604,5 @@ def found_model(runs):
             mean_and_range(100 * runs["test_accuracy"], " %"), ratio,
         ],
     ]  # fmt: skip
-    return table("script | parameters | epochs | seeds | test accuracy | time of training", rows, runs)
+    header = "script | parameters | epochs | seeds | test accuracy | time of training"
+    return table(header, rows, pd.concat([improved, runs]))

@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 from convnets import files, paths
 from convnets.data import image_files
-from convnets.errors import UserError, count, some
+from convnets.errors import UserError, count, printable, some
 
 pd.set_option("mode.string_storage", "python")  # names of files need not be UTF-8, as pyarrow, if installed, asks
 
@@ -154,8 +154,8 @@ def fingerprint(table):
 
 
 def composed(name):
-    """Return a name with its accents composed: macOS may take them apart, so one name could be two."""
-    return unicodedata.normalize("NFC", name)
+    """Return a printable name with its accents composed: macOS may take them apart, so one name could be two."""
+    return unicodedata.normalize("NFC", printable(name))
 
 
 # ---------------------------------------------------------------- what is in the folder

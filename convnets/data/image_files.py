@@ -12,8 +12,8 @@ from PIL import Image, ImageOps
 
 from convnets.errors import UserError
 
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")  # no others: PostScript would start Ghostscript
 # Endings of the formats that Pillow reads on every system; whatever has another one is no picture.
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")  # and no others: Pillow would start Ghostscript for PostScript
 ENDINGS = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 
 AT_LEAST = 512  # pixels, a side from which on a photograph is decoded at a reduced scale
@@ -102,7 +102,7 @@ def open_upright(path, at_least=None):
         raise Unreadable(path, "there is too little memory for it", may_pass=True) from error
     except Exception as error:  # a damaged file can make Pillow fail in any way
         by_the_system = isinstance(error, OSError) and error.errno and error.strerror
-        reason = by_the_system or "not an image (JPEG, PNG, WebP ...), or damaged"
+        reason = by_the_system or "not an image of a known format (JPEG, PNG, WebP, AVIF ...), or damaged"
         raise Unreadable(path, reason, may_pass=bool(by_the_system)) from error
 
 

@@ -210,7 +210,7 @@ def load_model(path):
 
 def load_all(folder):
     """Yield (epoch, the network as it was then) for each sound checkpoint of a run, the oldest first."""
-    for epoch in sorted(_epochs(folder)):
+    for epoch in sorted(_epochs(folder))[-MOST_DAMAGED:]:
         with contextlib.suppress(_Damaged, UserError):  # or replaced by a newer one, while it trains
             yield epoch, _load_checkpoint(_read(Path(folder), epoch))
 

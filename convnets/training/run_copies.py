@@ -22,11 +22,11 @@ def write(folder, changes):
     """Bring a run's folder up to date with changes, {name: bytes, or None for a file that is gone}.
 
     At each moment the folder holds a whole run: run.json comes first, and weights come before the record that makes
-    them a checkpoint, and go after it. Raises UserError if the system refuses to write.
+    them a checkpoint, and go after it. Names that lead elsewhere, or are hidden, are no files of a run, and ignored.
+    Raises UserError if the system refuses to write.
     """
     files.make_folder(folder)
-    if others := [name for name in changes if Path(name).name != name or name.startswith(".")]:
-        raise UserError(f"another machine sent {others[0]!r}, which is no file of a run: stop it")
+    changes = {name: content for name, content in changes.items() if Path(name).name == name and name[0] != "."}
     written = {name: content for name, content in changes.items() if content is not None}
     for name in sorted(written, key=_order):
         files.write(Path(folder, name), written[name])

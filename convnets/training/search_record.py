@@ -95,8 +95,12 @@ def opened(dataset, options):
                 f"{folder} is another search ({'; '.join(changed)}): use its options, or start a new one with --fresh"
             )
         trials = recorded.get("trials", f"trials-{dataset.name}-{uuid.uuid4().hex[:8]}")  # others may use the storage
-        if recorded and not (folder / "trials.csv").exists() and not _was_begun_here(folder, trials):
-            raise UserError(f"{folder} was begun elsewhere, and its trials may hold code: --fresh starts a new search")
+        came_with_it = Path(asked["storage"]) == folder
+        if recorded and came_with_it and not (folder / "trials.csv").exists() and not _was_begun_here(folder, trials):
+            raise UserError(
+                f"nothing says that {folder} was begun here, and its trials may hold code: "
+                f"--fresh starts a new search; or, if it is yours, write {trials} into {_note_of(folder)}"
+            )
         yield SearchRecord(folder, {**asked, "trials": trials}, f"{asked['storage']}/{trials}", options.fresh)
 
 

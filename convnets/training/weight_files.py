@@ -21,7 +21,9 @@ def load(model, path):
     path = Path(path)
     if not path.is_file():
         raise UserError(f"can't read weights from {path}: there is no such file")
-    if path.stat().st_size > 40 * model.count_params() + 10_000_000:  # with an optimizer's state, each takes 12 to 24
+    if (
+        model.built and path.stat().st_size > 40 * model.count_params() + 10_000_000
+    ):  # with an optimizer's state, each takes 12 to 24
         raise UserError(
             f"can't read weights from {path}: it has {path.stat().st_size:,} bytes, too many for this network"
         )

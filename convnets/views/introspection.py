@@ -9,7 +9,7 @@ import numpy as np
 from keras import layers
 
 from convnets.data.datasets import at_once, scale_pixels
-from convnets.errors import UserError, one_line
+from convnets.errors import UserError
 from convnets.training import model_files
 
 MOST_AT_ONCE = 128  # images
@@ -45,7 +45,7 @@ def predict(model, images, batch_size=None):
     It runs compiled, in batches of one size: the last one is filled up, so that nothing is compiled twice.
     model: a keras.Model with one output, or a dict of them. images: (n, height, width, channels), uint8 or float32 in
     [0, 1]. batch_size: default 128, or fewer images if they are larger than 32x32, which take more memory.
-    Returns float32 (n, ...), or a dict of such arrays. Raises UserError if the network can't compute them.
+    Returns float32 (n, ...), or a dict of such arrays.
     """
     batch_size = batch_size or at_once(MOST_AT_ONCE, images.shape[1:])
     batches = math.ceil(len(images) / batch_size)
@@ -54,10 +54,7 @@ def predict(model, images, batch_size=None):
     for start in range(0, len(images), size):
         batch = as_pixels(images[start : start + size])
         fill = np.repeat(batch[-1:], size - len(batch), axis=0)
-        try:
-            outputs.append(model.predict_on_batch(np.concatenate([batch, fill]) if len(fill) else batch))
-        except Exception as error:  # of the backend, in a network from elsewhere
-            raise UserError(f"the network {model.name} can't compute its outputs: {one_line(error)}") from error
+        outputs.append(model.predict_on_batch(np.concatenate([batch, fill]) if len(fill) else batch))
     return keras.tree.map_structure(lambda *parts: np.concatenate(parts)[: len(images)].astype("float32"), *outputs)
 
 
