@@ -786,7 +786,7 @@ def rewrite(path, name, change):
     with zipfile.ZipFile(path) as archive:
         contents = {entry: archive.read(entry) for entry in archive.namelist()}
     contents[name] = change(contents[name])
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(path, "w") as archive:
         for entry, content in contents.items():
             archive.writestr(entry, content)
 

@@ -330,7 +330,7 @@ def test_a_run_goes_on_in_its_own_precision_and_says_if_that_is_slow_here(ratio,
         measure = (lambda seconds=seconds: seconds) if recorded == "mixed_bfloat16" else (lambda: pytest.fail("why?"))
         monkeypatch.setattr(autotune, "time_convolution", measure)
         run = {
-            "options": {"precision": recorded} if recorded else {},
+            "options": {"optimizer": {}, **({"precision": recorded} if recorded else {})},
             "sessions": [],
             "class_names": [],
             "dataset": "x",
