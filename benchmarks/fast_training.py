@@ -96,7 +96,6 @@ def startup_seconds():
 
     note("importing everything else")
     dataset = datasets.load("cifar10")
-    note("checking the images")
     autotune.set_precision()
     note("choosing a precision")
     model = fast_model.build_model(dataset.input_shape, dataset.num_classes)
