@@ -788,7 +788,8 @@ def rewrite(path, name, change):
     contents[name] = change(contents[name])
     with zipfile.ZipFile(path, "w") as archive:
         for entry, content in contents.items():
-            archive.writestr(entry, content)
+            stored = entry == "model.weights.h5"  # as Keras does; the others may be compressed
+            archive.writestr(entry, content, zipfile.ZIP_STORED if stored else zipfile.ZIP_DEFLATED)
 
 
 def linked_model(path):
