@@ -298,7 +298,7 @@ def fast_attempts(runs):
 @of_one_device
 def fast_startup(repeats):
     """Tabulate what comes before a training."""
-    medians = repeats.drop(columns="repeat").median(numeric_only=True).dropna()
+    medians = repeats.drop(columns="repeat").median(numeric_only=True)
     rows = [[what, f"{seconds:.1f}"] for what, seconds in medians.items()]
     return table("before the first step | seconds", rows, repeats)
 

@@ -400,9 +400,7 @@ def typical_side(folder, most=100):
     listed, _ = _list_pictures(Path(folder).resolve())
     sides = []
     for file, *_ in listed[:: max(1, len(listed) // most)]:
-        with (
-            contextlib.suppress(Exception),
-            image_files.open_any(Path(folder) / file) as picture,
-        ):  # damaged ones are named later
+        path = Path(folder) / file
+        with contextlib.suppress(Exception), image_files.open_any(path) as picture:  # damaged ones are named later
             sides.append(min(picture.size))
     return int(np.median(sides)) if sides else 0

@@ -13,6 +13,7 @@ from convnets.views import introspection
 PIXEL_RANGES = {"0..1": (1, 0), "-1..1": (2, -1), "0..255": (255, 0)}  # scale and offset, from [0, 1]
 FLEXIBLE_SIZE = 96  # pixels, the size of an image for a network that takes any, unless a dataset or the reader says so
 LARGEST_MAPS = 2**29  # values in one layer's output for the images that are computed at once: 2 GiB
+SCALINGS = ("Divide", "TrueDivide", "Subtract")  # operations with which some of keras.applications scale pixels
 KEEP_PIXELS = (  # layers that keep the range of the pixels
     layers.InputLayer,
     layers.Identity,
@@ -140,11 +141,7 @@ def guess_pixels(model):
                 return "0..255" if np.max(keras.ops.convert_to_numpy(mean)) > 2 else None
             case layer if isinstance(layer, KEEP_PIXELS):
                 continue
-            case layer if type(layer).__name__ in (
-                "Divide",
-                "TrueDivide",
-                "Subtract",
-            ):  # as some of keras.applications do
+            case layer if type(layer).__name__ in SCALINGS:
                 return "0..255" if max(step.constants, default=0) > 64 else None
             case layer if type(layer).__name__ == "Multiply":
                 return "0..255" if 0 < max(step.constants, default=0) < 1 / 64 else None

@@ -188,7 +188,7 @@ def load(
         image_size = image_size or known[0] or (recorded and _recorded_image_size(path))
     with model_files.one_error(path):
         model = classifiers.as_classifier(model, path, pixels=pixels, image_size=image_size)
-        model(np.random.default_rng(0).random((1, *model.input_shape[1:]), "float32"))  # which not all that load can do
+        model(np.random.default_rng(0).random((1, *model.input_shape[1:]), "float32"))  # some load, and can't compute
     fitted = calibration.load(path, model) if calibrate and recorded else None
     images = images or bool(calibrate and recorded and not fitted)  # to fit the calibration
     dataset, note = None, ""
